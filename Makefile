@@ -1,0 +1,4 @@
+.PHONY: test
+# All tests, on the embedded and on the real backends.
+test:
+	cargo test --workspace

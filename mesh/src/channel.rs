@@ -1,0 +1,120 @@
+//! Channels to services: `http://HOST:PORT` over the network, `inproc://NAME` within the process. The second goes
+//! through the same codecs and layers, over a pipe, so that one process is no second code path.
+
+use futures_util::StreamExt;
+use hyper_util::rt::TokioIo;
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{io::DuplexStream, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// The window of one HTTP/2 stream: what an unread stream may hold up.
+pub const STREAM_WINDOW: u32 = 4 << 20;
+/// The window of one HTTP/2 connection. h2 closes the *whole* connection when unread small frames exceed a budget of
+/// half of it, so it is wide, and no reader of a trunk ever stops reading.
+pub const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How many bytes wait in an in-process pipe.
+const PIPE: usize = 256 << 10;
+
+/// Opens channels, and remembers them by address.
+#[derive(Clone, Default)]
+pub struct Channels {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    open: HashMap<String, Channel>,
+    listeners: HashMap<String, mpsc::Sender<DuplexStream>>,
+}
+
+/// No channel can be opened to such an address.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("'{address}' is no address of a service (http://HOST:PORT): {why}")]
+pub struct InvalidAddress {
+    /// What was given.
+    pub address: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Connections from within the process.
+pub type Incoming = futures_util::stream::BoxStream<'static, io::Result<DuplexStream>>;
+
+impl Channels {
+    /// None open yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes connections to `inproc://NAME`.
+    #[must_use]
+    pub fn listen(&self, name: &str) -> Incoming {
+        let (sender, receiver) = mpsc::channel(64);
+        self.lock().listeners.insert(name.to_owned(), sender);
+        ReceiverStream::new(receiver).map(Ok).boxed()
+    }
+
+    /// The channel to an address; connects when first used, and again when the connection is lost.
+    pub fn get(&self, address: &str) -> Result<Channel, InvalidAddress> {
+        let mut inner = self.lock();
+        if let Some(channel) = inner.open.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = match address.strip_prefix("inproc://") {
+            Some(name) => self.in_process(name.to_owned()),
+            None => endpoint(address)?.connect_lazy(),
+        };
+        inner.open.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// Forgets the channel to a process that is gone.
+    pub fn forget(&self, address: &str) {
+        self.lock().open.remove(address);
+    }
+
+    fn in_process(&self, name: String) -> Channel {
+        let channels = self.clone();
+        let connect = tower::service_fn(move |_: Uri| {
+            let (channels, name) = (channels.clone(), name.clone());
+            async move {
+                let listener = channels.lock().listeners.get(&name).cloned();
+                let gone =
+                    || io::Error::new(io::ErrorKind::ConnectionRefused, "the service does not run in this process");
+                let (near, far) = tokio::io::duplex(PIPE);
+                listener.ok_or_else(gone)?.send(far).await.map_err(|_| gone())?;
+                Ok::<_, io::Error>(TokioIo::new(near))
+            }
+        });
+        tuned(Endpoint::from_static("http://in.process")).connect_with_connector_lazy(connect)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, InvalidAddress> {
+    let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
+    if !address.starts_with("http://") {
+        return Err(invalid("it must begin with http://".into()));
+    }
+    Endpoint::from_shared(address.to_owned()).map(tuned).map_err(|e| invalid(e.to_string()))
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_timeout(Duration::from_secs(2))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+}

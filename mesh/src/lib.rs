@@ -1,0 +1,12 @@
+//! How any service runs: ports to the log and the registry, subscriptions, refusals on gRPC, start and drain.
+//!
+//! A module is here only if three services use it, and none knows a chat word.
+
+pub mod channel;
+pub mod lease;
+pub mod log;
+pub mod registry;
+pub mod serve;
+pub mod shard;
+pub mod status;
+pub mod subscription;

@@ -1,0 +1,98 @@
+//! What every service is given, and how it takes connections: bind, dependencies, ready, serve, drain.
+
+use crate::{
+    channel::{CONNECTION_WINDOW, Channels, Incoming, STREAM_WINDOW},
+    log::Log,
+    registry::Registry,
+};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+
+/// What every service is given: the outside, behind ports.
+#[derive(Clone)]
+pub struct Context {
+    /// This process's name: new with every start, `[A-Za-z0-9_-]`.
+    pub process: String,
+    /// Where others reach this process's gRPC: `http://HOST:PORT` or `inproc://NAME`.
+    pub address: String,
+    /// How many shards there are.
+    pub shards: u32,
+    /// The durable log.
+    pub log: Arc<dyn Log>,
+    /// Leases and progress.
+    pub registry: Arc<dyn Registry>,
+    /// To other services.
+    pub channels: Channels,
+    /// Where the other services are.
+    pub peers: Peers,
+}
+
+/// Where the other services are, one address each (a name that the network balances, or `inproc://NAME`).
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    /// Any chat-svc: it knows the map of homes.
+    pub chat: String,
+    /// store-svc.
+    pub store: String,
+    /// group-svc.
+    pub group: String,
+    /// account-svc.
+    pub account: String,
+}
+
+/// Binds with a backlog of 4,096: tokio's 128 loses connection attempts in a storm of log-ins.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    let taken = |e: io::Error| io::Error::new(e.kind(), format!("can't listen on {address}: {e}; choose another port"));
+    socket.bind(address).map_err(taken)?;
+    socket.listen(4096).map_err(taken)
+}
+
+/// Serves gRPC until `drain` is cancelled, on a TCP listener, connections from within the process, or both.
+pub async fn grpc(
+    routes: Routes,
+    tcp: Option<TcpListener>,
+    in_process: Option<Incoming>,
+    drain: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let server = || {
+        Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(10_000)
+            .http2_max_local_error_reset_streams(Some(1024))
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .tcp_nodelay(true)
+    };
+    let over_tcp = async {
+        match tcp {
+            Some(listener) => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                server()
+                    .add_routes(routes.clone())
+                    .serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned())
+                    .await
+            }
+            None => Ok(()),
+        }
+    };
+    let inside = async {
+        match in_process {
+            Some(incoming) => {
+                server()
+                    .add_routes(routes.clone())
+                    .serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned())
+                    .await
+            }
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(over_tcp, inside).map(|_| ())
+}

@@ -1,0 +1,2 @@
+//! The command `madang`.
+fn main() {}
