@@ -1,4 +1,9 @@
-.PHONY: test
-# All tests, on the embedded and on the real backends.
+.PHONY: test lint
+# All tests, on the embedded and on the real backends, which this installs and starts.
 test:
-	cargo test --workspace
+	tests/backends/run.py sh -c 'buf lint proto && cargo test --workspace'
+
+# What CI looks at before it tests.
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings

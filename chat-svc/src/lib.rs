@@ -1,1 +1,125 @@
-//! To be told.
+//! chat-svc: homes of rooms, which number what is said, and homes of users, which hold their connections.
+//!
+//! What comes in: trunks of gateways, operations of other homes and of group-svc. What goes out: records to the log,
+//! events to the inboxes, frames to the gateways. What always holds: nothing is answered before the log has it.
+
+pub mod ask;
+pub mod config;
+pub mod connection;
+pub mod content;
+pub mod cursor;
+pub mod event;
+pub mod fan_out;
+pub mod home;
+pub mod homes;
+pub mod inbox;
+pub mod notices;
+pub mod retry;
+pub mod room;
+pub mod router;
+pub mod rpc;
+
+pub use config::Config;
+
+use connection::Connections;
+use fan_out::FanOut;
+use home::World;
+use homes::Homes;
+use inbox::Inbox;
+use madang_mesh::{
+    channel::InvalidAddress,
+    lease::{self, Leases},
+    serve::Context,
+};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient,
+    chat::v1::{chat_service_server::ChatServiceServer, home_service_server::HomeServiceServer},
+    group::v1::group_service_client::GroupServiceClient,
+    store::v1::store_service_client::StoreServiceClient,
+};
+use router::Router;
+use rpc::Rpc;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// The largest gRPC message that is taken: batches of frames and events.
+const MAX_GRPC: usize = 16 << 20;
+
+/// A chat-svc could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address of another service is none.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+}
+
+/// A chat-svc that is ready to run.
+pub struct Service {
+    rpc: Rpc,
+    world: World,
+    leases: Leases,
+    /// Ends the taking part in leases, after the homes have ended.
+    leave: CancellationToken,
+    drain: CancellationToken,
+}
+
+/// Builds a chat-svc on its ports and joins the leases; `inbox` is where its users' events go.
+pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
+    let (leave, drain) = (CancellationToken::new(), CancellationToken::new());
+    let wanted = lease::Config {
+        group: "chat".into(),
+        process: context.process.clone(),
+        address: context.address.clone(),
+        shards: context.shards,
+    };
+    let leases = lease::join(wanted, context.registry.clone(), leave.clone()).await;
+    let connections = Connections::spawn(inbox.clone(), context.shards, leases.held.clone(), drain.clone());
+    let fan_out = FanOut::spawn(inbox, context.shards, context.process.clone(), drain.clone());
+    let homes = Homes::default();
+    let channel = |address: &str| context.channels.get(address);
+    let sources = home::Sources {
+        group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_GRPC),
+        store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(MAX_GRPC),
+        account: AccountServiceClient::new(channel(&context.peers.account)?),
+    };
+    let (map, process) = (leases.map.clone(), context.process.clone());
+    let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
+    let router =
+        Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), config.max_message_bytes);
+    let world = World {
+        log: context.log,
+        registry: context.registry,
+        fan_out,
+        notices,
+        sources,
+        process,
+        limits: room::Limits { members: config.max_members },
+    };
+    let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
+    Ok(Service { rpc, world, leases, leave, drain })
+}
+
+impl Service {
+    /// Its gRPC services.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let chat = ChatServiceServer::new(self.rpc.clone()).max_decoding_message_size(MAX_GRPC);
+        let home = HomeServiceServer::new(self.rpc.clone()).max_decoding_message_size(MAX_GRPC);
+        Routes::new(chat).add_service(home)
+    }
+
+    /// Serves until `drain`; then finishes what is in flight and gives its shards away.
+    pub async fn run(self, drain: CancellationToken) {
+        let homes = self.rpc.homes.clone();
+        homes.run(self.leases.held.clone(), self.world, drain.clone()).await;
+        self.drain.cancel();
+        self.leave.cancel();
+        // The shards are given away once nobody watches the leases as theirs any more.
+        let mut held = self.leases.held;
+        let given = async { while !held.borrow_and_update().is_empty() && held.changed().await.is_ok() {} };
+        if tokio::time::timeout(std::time::Duration::from_secs(3), given).await.is_err() {
+            tracing::warn!("the leases could not be given away; others take them over when they run out");
+        }
+    }
+}

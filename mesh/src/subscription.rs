@@ -3,12 +3,18 @@
 
 use crate::{
     lease::Leases,
-    log::{Entry, Log, Position},
+    log::{self, Entry, Log, Position},
     registry::Registry,
     shard::Shard,
 };
 use async_trait::async_trait;
-use std::{sync::Arc, time::Duration};
+use futures_util::{FutureExt, StreamExt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Why a handler could not handle a batch.
@@ -57,6 +63,160 @@ pub async fn run(
     handler: Arc<dyn Handler>,
     drain: CancellationToken,
 ) {
-    let _ = (config, leases, log, registry, handler, drain);
-    unimplemented!("in this change")
+    let reader = Arc::new(Reader { config, log, registry, handler });
+    let mut held = leases.held;
+    let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+    loop {
+        let now = if drain.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
+        let lost: Vec<_> = running.keys().filter(|shard| !now.contains(shard)).copied().collect();
+        for shard in lost {
+            if let Some((cancel, task)) = running.remove(&shard) {
+                cancel.cancel();
+                if task.await.is_err() {
+                    tracing::error!(shard, group = reader.config.group, "a reader of the log has panicked");
+                }
+                reader.handler.released(shard).await;
+            }
+        }
+        if drain.is_cancelled() {
+            return;
+        }
+        for shard in now {
+            running.entry(shard).or_insert_with(|| {
+                let cancel = drain.child_token();
+                (cancel.clone(), tokio::spawn(reader.clone().shard(shard, cancel)))
+            });
+        }
+        tokio::select! {
+            changed = held.changed() => if changed.is_err() { drain.cancelled().await },
+            () = drain.cancelled() => {}
+        }
+    }
+}
+
+/// The first pause after a failure; it doubles up to [`LONGEST`].
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between tries.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How often progress is published, while it moves.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+struct Reader {
+    config: Config,
+    log: Arc<dyn Log>,
+    registry: Arc<dyn Registry>,
+    handler: Arc<dyn Handler>,
+}
+
+/// How reading a shard ended.
+enum End {
+    /// Something does not answer: again, from the cursor.
+    Again(String),
+    /// A reader never skips: it stops here.
+    Stop(String),
+}
+
+impl Reader {
+    async fn shard(self: Arc<Self>, shard: Shard, cancel: CancellationToken) {
+        let mut pause = FIRST;
+        loop {
+            // Never cut off within a batch: the handler's effects and its cursor belong together.
+            let end = match self.read(shard, &cancel, &mut pause).await {
+                Ok(()) => return,
+                Err(end) => end,
+            };
+            let group = &self.config.group;
+            match end {
+                End::Again(why) => tracing::warn!(shard, group, why, "reading the log failed; trying again"),
+                End::Stop(why) => {
+                    tracing::error!(
+                        shard,
+                        group,
+                        why,
+                        "reading the log has stopped: nothing is skipped; see to it, then restart"
+                    );
+                    return cancel.cancelled().await;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST),
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    async fn read(&self, shard: Shard, cancel: &CancellationToken, pause: &mut Duration) -> Result<(), End> {
+        let failed = |error: log::Error| match error {
+            log::Error::Missing { .. } => End::Stop(error.to_string()),
+            other => End::Again(other.to_string()),
+        };
+        self.log.create(shard).await.map_err(failed)?;
+        let mut cursor = self.handler.cursor(shard).await.map_err(End::from)?;
+        let mut published = None;
+        self.publish(shard, cursor, &mut published).await;
+        let mut entries = self.log.read(shard, cursor + 1).await.map_err(failed)?;
+        let mut progress = tokio::time::interval(PROGRESS);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                _ = progress.tick() => {
+                    self.publish(shard, cursor, &mut published).await;
+                    continue;
+                }
+                entry = entries.next() => batch.push(entry.ok_or_else(|| End::Again("the log ended".into()))?.map_err(failed)?),
+            }
+            self.gather(&mut entries, &mut batch).await.map_err(failed)?;
+            for entry in &batch {
+                cursor += 1;
+                if entry.position != cursor {
+                    return Err(End::Stop(format!("position {cursor} is missing: the log gave {}", entry.position)));
+                }
+            }
+            self.handler.handle(shard, &batch).await.map_err(End::from)?;
+            batch.clear();
+            *pause = FIRST;
+        }
+    }
+
+    /// Takes what has come already, and what comes within the linger.
+    async fn gather(&self, entries: &mut log::Entries, batch: &mut Vec<Entry>) -> Result<(), log::Error> {
+        let end = tokio::time::Instant::now() + self.config.linger;
+        while batch.len() < self.config.max_batch {
+            let next = match entries.next().now_or_never() {
+                Some(next) => next,
+                None if self.config.linger.is_zero() => return Ok(()),
+                None => match tokio::time::timeout_at(end, entries.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return Ok(()),
+                },
+            };
+            match next {
+                Some(entry) => batch.push(entry?),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, shard: Shard, cursor: Position, published: &mut Option<Position>) {
+        if *published == Some(cursor) {
+            return;
+        }
+        let key = format!("progress.{}.{shard}", self.config.group);
+        match self.registry.put(&key, cursor.to_string().into()).await {
+            Ok(_) => *published = Some(cursor),
+            Err(error) => tracing::warn!(shard, %error, "progress could not be published"),
+        }
+    }
+}
+
+impl From<HandleError> for End {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::Retry(why) => Self::Again(why),
+            HandleError::Stop(why) => Self::Stop(why),
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The committed code in `src/gen` is what the `.proto` files say. `UPDATE=1 cargo test -p madang-proto` renews it.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
 use prost_types::FileDescriptorSet;
 use std::{fs, path::Path};

@@ -209,7 +209,7 @@ pub struct Operation {
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// What.
-    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7")]
+    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8")]
     pub body: ::core::option::Option<operation::Body>,
 }
 /// Nested message and enum types in `Operation`.
@@ -232,6 +232,9 @@ pub mod operation {
         /// A member goes.
         #[prost(message, tag = "7")]
         RemoveMember(super::RemoveMember),
+        /// The actor is writing; passed on to the members who are connected, never stored.
+        #[prost(message, tag = "8")]
+        Typing(super::super::super::client::v1::Typing),
     }
 }
 /// A new group; the conversation's id is the operation's.

@@ -1,0 +1,117 @@
+//! What is asked of a room, parsed once: from the wire's operation to typed ids and checked content.
+
+use crate::{
+    content, retry,
+    room::{Request, not_found},
+};
+use madang_proto::{
+    chat::v1::{Operation, operation::Body},
+    client::v1::{Ack, ConversationKind, History, Role},
+    id::{ConversationId, UserId},
+    log::v1 as log,
+    reason::{Reason, Refusal},
+};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Takes the answer to where it was asked; called exactly once.
+pub type Answer = Box<dyn FnOnce(Result<Ack, Refusal>) + Send>;
+
+/// Something asked of a room.
+pub struct Ask {
+    /// Of which.
+    pub conversation: ConversationId,
+    /// By whom; none: the home itself.
+    pub actor: Option<UserId>,
+    /// What.
+    pub what: What,
+    /// How many bytes it keeps waiting.
+    pub bytes: usize,
+    /// Where the answer goes.
+    pub answer: Answer,
+}
+
+/// What is asked.
+#[derive(Clone)]
+pub enum What {
+    /// To be numbered; with the date of its client id (ms since 1970), if it has one.
+    Request(Request, i64),
+    /// A read mark.
+    Read(u64),
+    /// The actor is writing.
+    Typing,
+}
+
+/// Microseconds since 1970.
+#[must_use]
+pub fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::InvalidField, message)
+}
+
+fn user(text: &str, field: &str) -> Result<UserId, Refusal> {
+    text.parse().map_err(|_| invalid(format!("{field} must be a user's id: a UUID in lower-case canonical text")))
+}
+
+/// Checks an operation's form.
+pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, Option<UserId>, What, usize), Refusal> {
+    let bytes = prost::Message::encoded_len(&operation);
+    let actor = user(&operation.actor, "actor")?;
+    let mut conversation = operation.conversation.parse::<ConversationId>();
+    let what = match operation.body {
+        Some(Body::Send(send)) => {
+            let first_to = match (send.conversation.is_empty(), send.user.is_empty()) {
+                (false, true) => None,
+                (true, false) => Some(user(&send.user, "user")?),
+                _ => return Err(invalid("send names either a conversation or a user; name one of them")),
+            };
+            if let Some(other) = first_to {
+                conversation = Ok(ConversationId::direct(actor, other));
+            }
+            let (client_id, dated) = retry::dated(&send.client_id, now_micros() / 1000)?;
+            let content = content::of_send(send, max_text)?;
+            let hash = content::hash("send", &content);
+            What::Request(Request::Send { first_to, client_id, hash, content }, dated)
+        }
+        Some(Body::Read(read)) => What::Read(read.seq),
+        Some(Body::Typing(_)) => What::Typing,
+        Some(Body::CreateGroup(group)) => {
+            let owner = log::JoinedUser { user: slice(actor), role: Role::Owner.into() };
+            let mut members = vec![owner];
+            for each in &group.members {
+                let member = user(each, "members")?;
+                if member != actor {
+                    members.push(log::JoinedUser { user: slice(member), role: Role::Member.into() });
+                }
+            }
+            let history = match group.history() {
+                History::Unspecified => History::SinceJoined,
+                other => other,
+            };
+            What::Request(
+                Request::Create(log::Created {
+                    kind: ConversationKind::Group.into(),
+                    name: group.name,
+                    history: history.into(),
+                    data: group.data,
+                    members,
+                }),
+                0,
+            )
+        }
+        Some(Body::AddMembers(add)) => {
+            let users = add.users.iter().map(|each| user(each, "users")).collect::<Result<_, _>>()?;
+            What::Request(Request::Add(users), 0)
+        }
+        Some(Body::RemoveMember(remove)) => What::Request(Request::Remove(user(&remove.user, "user")?), 0),
+        None => return Err(invalid("the operation has no body")),
+    };
+    // A malformed id is one that does not exist.
+    Ok((conversation.map_err(|_| not_found())?, Some(actor), what, bytes))
+}
+
+fn slice(user: UserId) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(user.bytes())
+}

@@ -1,0 +1,127 @@
+//! A trunk: one stream of a gateway, carrying many connections. What goes to it waits in a bounded queue; one that
+//! overflows is ended, and the gateway opens its connections again from their cursors.
+
+use super::{Command, Connections};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use madang_proto::{
+    chat::v1::{Closed, ClosedReason, ConnectResponse, Downstream, Open, downstream::Item},
+    id::UserId,
+    reason::{Reason, Refusal},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// How many items wait for a gateway at most.
+const QUEUE: usize = 65_536;
+/// How many items one gRPC message carries at most.
+const BATCH: usize = 256;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The way to a gateway.
+pub struct Trunk {
+    pub(super) id: u64,
+    items: mpsc::Sender<Downstream>,
+    broken: CancellationToken,
+}
+
+impl Trunk {
+    pub(super) fn send(&self, item: Downstream) {
+        if self.items.try_send(item).is_err() && !self.broken.is_cancelled() {
+            tracing::warn!(trunk = self.id, "a gateway does not read: its stream is ended, and it resumes on another");
+            self.broken.cancel();
+        }
+    }
+
+    pub(super) fn closed(&self, connections: Vec<u64>, reason: ClosedReason) {
+        let item = Some(Item::Closed(Closed { reason: reason.into() }));
+        self.send(Downstream { connections, item, cursor: String::new() });
+    }
+}
+
+/// What the reader of a trunk calls.
+#[derive(Clone)]
+pub struct TrunkHandle {
+    trunk: Arc<Trunk>,
+    connections: Connections,
+    users: Arc<Mutex<HashMap<u64, UserId>>>,
+}
+
+pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, Result<ConnectResponse, Status>>) {
+    let (items, receiver) = mpsc::channel(QUEUE);
+    let broken = CancellationToken::new();
+    let trunk = Arc::new(Trunk { id: NEXT.fetch_add(1, Ordering::Relaxed), items, broken: broken.clone() });
+    let responses = stream::unfold(receiver, |mut receiver| async move {
+        let mut items = Vec::new();
+        match receiver.recv_many(&mut items, BATCH).await {
+            0 => None,
+            _ => Some((Ok(ConnectResponse { items }), receiver)),
+        }
+    });
+    let ended = stream::once(async {
+        let message = "the stream was ended because it was not read, or the process drains: open another";
+        Err(madang_mesh::status::to_status(&Refusal::new(Reason::Unavailable, message)))
+    });
+    let responses = responses.take_until(async move { broken.cancelled().await }).chain(ended).boxed();
+    (TrunkHandle { trunk, connections, users: Arc::default() }, responses)
+}
+
+impl TrunkHandle {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, UserId>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a connection; the answer goes down the trunk.
+    pub async fn open(&self, connection: u64, open: Open) {
+        let Ok(user) = open.user.parse::<UserId>() else {
+            return self.trunk.closed(vec![connection], ClosedReason::Unavailable);
+        };
+        self.lock().insert(connection, user);
+        let command = Command::Open { user, trunk: self.trunk.clone(), connection, open: Box::new(open) };
+        let sent = match self.connections.shard(&user) {
+            Some(shard) => shard.send(command).await.is_ok(),
+            None => false,
+        };
+        if !sent {
+            self.trunk.closed(vec![connection], ClosedReason::NotHome);
+        }
+    }
+
+    /// Ends a connection.
+    pub async fn close(&self, connection: u64) {
+        let user = self.lock().remove(&connection);
+        if let Some(user) = user
+            && let Some(shard) = self.connections.shard(&user)
+        {
+            // A shard that is gone has no connections.
+            let _ = shard.send(Command::Close { user, trunk: self.trunk.id, connection }).await;
+        }
+    }
+
+    /// Sends the answer to a request.
+    pub fn reply(&self, connection: u64, frame: Bytes) {
+        self.trunk.send(Downstream {
+            connections: vec![connection],
+            item: Some(Item::Frame(frame)),
+            cursor: String::new(),
+        });
+    }
+
+    /// The gateway is gone, or the process drains.
+    pub async fn end(&self) {
+        self.trunk.broken.cancel();
+        let connections: Vec<u64> = self.lock().keys().copied().collect();
+        for connection in connections {
+            self.close(connection).await;
+        }
+    }
+}

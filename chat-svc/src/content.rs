@@ -1,0 +1,146 @@
+//! What may be said: the limits of a message's content, checked where it is numbered, whichever door it came by.
+
+use madang_proto::{
+    client::v1::{Attachment, Content, Mention, Send},
+    id::UserId,
+    reason::{Reason, Refusal},
+};
+use prost::Message as _;
+use std::{collections::HashMap, hash::Hasher};
+use twox_hash::XxHash64;
+
+/// The longest text, in bytes of UTF-8.
+pub const MAX_TEXT: usize = 65_536;
+/// The most mentions.
+const MAX_MENTIONS: usize = 200;
+/// The most attachments.
+const MAX_ATTACHMENTS: usize = 10;
+/// The most of `data`, keys and values, of a message or an attachment, in bytes.
+pub const MAX_DATA: usize = 4 << 10;
+/// The most of everything but the text, in bytes as encoded.
+const MAX_REST: usize = 16 << 10;
+/// The longest `type`.
+const MAX_TYPE: usize = 64;
+
+fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
+    Refusal::new(reason, message)
+}
+
+/// The content of a send, checked; or what is wrong with it.
+pub fn of_send(send: Send, max_text: usize) -> Result<Content, Refusal> {
+    let Send { text, reply_to, mentions, attachments, r#type, data, .. } = send;
+    let kind = if r#type.is_empty() { "text".into() } else { r#type };
+    let content = Content { text, reply_to, mentions, attachments, r#type: kind, data };
+    check(&content, max_text)?;
+    Ok(content)
+}
+
+fn check(content: &Content, max_text: usize) -> Result<(), Refusal> {
+    let Content { text, mentions, attachments, r#type, data, .. } = content;
+    if text.len() > max_text {
+        let message = format!("text has {} bytes; at most {max_text} are taken: send it in parts", text.len());
+        return Err(refuse(Reason::TooLarge, message));
+    }
+    if text.contains('\0') {
+        return Err(refuse(Reason::InvalidField, "text holds a NUL character; take it out"));
+    }
+    if text.is_empty() && attachments.is_empty() && data.is_empty() {
+        return Err(refuse(Reason::InvalidField, "a message needs text, attachments or data; it has none of them"));
+    }
+    if r#type != "text" && !(r#type.starts_with("x-") && r#type.len() <= MAX_TYPE) {
+        return Err(refuse(Reason::InvalidField, "type must be 'text' or begin with 'x-' (at most 64 bytes)"));
+    }
+    if mentions.len() > MAX_MENTIONS {
+        return Err(refuse(Reason::TooLarge, format!("{} mentions; at most {MAX_MENTIONS} are taken", mentions.len())));
+    }
+    if attachments.len() > MAX_ATTACHMENTS {
+        let message = format!("{} attachments; at most {MAX_ATTACHMENTS} are taken", attachments.len());
+        return Err(refuse(Reason::TooLarge, message));
+    }
+    check_mentions(mentions, text)?;
+    if size_of(data) > MAX_DATA || attachments.iter().any(|a: &Attachment| a.url.contains('\0')) {
+        return Err(refuse(Reason::TooLarge, "data takes at most 4 KiB, and urls hold no NUL"));
+    }
+    let rest = content.encoded_len().saturating_sub(text.len());
+    if rest > MAX_REST {
+        let message = format!("the content besides its text has {rest} bytes; at most {MAX_REST} are taken");
+        return Err(refuse(Reason::TooLarge, message));
+    }
+    Ok(())
+}
+
+fn check_mentions(mentions: &[Mention], text: &str) -> Result<(), Refusal> {
+    if mentions.is_empty() {
+        return Ok(());
+    }
+    let units = text.encode_utf16().count() as u64;
+    for mention in mentions {
+        if !mention.user.is_empty() && mention.user.parse::<UserId>().is_err() {
+            return Err(refuse(Reason::InvalidField, "mentions.user must be a user's id, or empty for everybody"));
+        }
+        if u64::from(mention.offset) + u64::from(mention.length) > units {
+            let message = format!("a mention ends after the text, which has {units} UTF-16 code units");
+            return Err(refuse(Reason::InvalidField, message));
+        }
+    }
+    Ok(())
+}
+
+fn size_of(data: &HashMap<String, String>) -> usize {
+    data.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// A hash of what was asked: equal for a retry, other for another request under the same client id. Kept in the log
+/// and in the store, so its form is durable: XXH64 (seed 0) of a word for the kind of frame, the encoded content
+/// without `data`, and `data` in the order of its keys.
+#[must_use]
+pub fn hash(kind: &str, content: &Content) -> u64 {
+    let mut hasher = XxHash64::with_seed(0);
+    hasher.write(kind.as_bytes());
+    let part = |content: &Content| content.encode_to_vec();
+    if content.data.is_empty() {
+        hasher.write(&part(content));
+        return hasher.finish();
+    }
+    let mut plain = content.clone();
+    let mut data: Vec<_> = std::mem::take(&mut plain.data).into_iter().collect();
+    data.sort_unstable();
+    hasher.write(&part(&plain));
+    for (key, value) in data {
+        hasher.write(key.as_bytes());
+        hasher.write(&[0]);
+        hasher.write(value.as_bytes());
+        hasher.write(&[0]);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(text: &str) -> Send {
+        Send { text: text.into(), ..Send::default() }
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_one_past_it() {
+        assert!(of_send(send(&"a".repeat(MAX_TEXT)), MAX_TEXT).is_ok());
+        assert_eq!(of_send(send(&"a".repeat(MAX_TEXT + 1)), MAX_TEXT).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(of_send(send(""), MAX_TEXT).unwrap_err().reason, Reason::InvalidField);
+        assert_eq!(of_send(send("a\0b"), MAX_TEXT).unwrap_err().reason, Reason::InvalidField);
+        let typed = |kind: &str| of_send(Send { r#type: kind.into(), ..send("a") }, MAX_TEXT);
+        assert_eq!(typed("").unwrap().r#type, "text");
+        assert!(typed("x-poll").is_ok() && typed("poll").is_err());
+    }
+
+    #[test]
+    fn hash_does_not_depend_on_the_order_of_data() {
+        let data = |pairs: [(&str, &str); 2]| Content {
+            data: pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            ..Content::default()
+        };
+        assert_eq!(hash("send", &data([("a", "1"), ("b", "2")])), hash("send", &data([("b", "2"), ("a", "1")])));
+        assert_ne!(hash("send", &data([("a", "1"), ("b", "2")])), hash("edit", &data([("a", "1"), ("b", "2")])));
+    }
+}

@@ -1,0 +1,205 @@
+//! A batch: what is numbered together and appended in one durable write. Until the log has it, all of it lives in
+//! drafts that nobody sees.
+
+use crate::{
+    ask::{Answer, Ask, What},
+    retry::{Key, Known, Use},
+    room::{self, Limits, Numbered, Request, Room, State, Verdict},
+};
+use bytes::Bytes;
+use madang_mesh::log::Position;
+use madang_proto::{
+    client::v1::Ack,
+    id::ConversationId,
+    log::v1::{FanOutPosition, Record},
+    reason::{Reason, Refusal},
+};
+use prost::Message as _;
+use std::collections::{HashMap, HashSet};
+
+/// The format of records that this version writes.
+pub const FORMAT: u32 = 1;
+/// The most events of a batch; one request may make a few more.
+pub const MAX_EVENTS: usize = 1000;
+/// The most bytes of a batch; one event may exceed it.
+const MAX_BYTES: usize = 512 << 10;
+
+/// An event of the batch, its room, and the client id that it used.
+pub type Event = (ConversationId, Numbered, Option<(Key, Use)>);
+
+/// What is numbered together.
+pub struct Batch {
+    now_micros: i64,
+    nonce: u64,
+    bytes: usize,
+    drafts: HashMap<ConversationId, State>,
+    used: HashSet<(ConversationId, Key)>,
+    events: Vec<Event>,
+    answers: Vec<(Answer, Ack)>,
+    again: Vec<Ask>,
+}
+
+impl Batch {
+    /// Empty, numbered at this time.
+    pub fn new(now_micros: i64) -> Self {
+        Self {
+            now_micros,
+            nonce: rand::random(),
+            bytes: 0,
+            drafts: HashMap::new(),
+            used: HashSet::new(),
+            events: Vec::new(),
+            answers: Vec::new(),
+            again: Vec::new(),
+        }
+    }
+
+    /// Whether no more should be added.
+    pub fn is_full(&self) -> bool {
+        self.events.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
+    }
+
+    /// Whether nothing of it needs the log.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether it makes or changes the room.
+    pub fn has(&self, conversation: &ConversationId) -> bool {
+        self.drafts.contains_key(conversation)
+    }
+
+    /// Of all writes of this writer.
+    pub fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// About how large it is in the log.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Numbers a request, or answers it. It comes back with a time (microseconds since 1970) if the store must first
+    /// be asked for the client ids since then.
+    pub fn add(&mut self, ask: Ask, room: Option<&Room>, peer_known: bool, limits: Limits) -> Result<(), (Ask, i64)> {
+        let Ask { conversation, actor, what, bytes, answer } = ask;
+        let What::Request(request, dated) = what else { return Ok(()) };
+        let mut state = self.drafts.get(&conversation).cloned().or_else(|| room.map(|room| room.state.clone()));
+        let mut used = None;
+        if let (Request::Send { first_to, client_id, hash, .. }, Some(actor)) = (&request, actor) {
+            let key = (actor, *client_id);
+            if self.used.contains(&(conversation, key)) {
+                // A retry of what is in flight waits for it.
+                let what = What::Request(request, dated);
+                self.again.push(Ask { conversation, actor: Some(actor), what, bytes, answer });
+                return Ok(());
+            }
+            let member = state.as_ref().is_some_and(|state| state.members.get(&actor).is_some());
+            match room.map(|room| room.seen.look_up(&key, dated)) {
+                Some(Known::Used(known)) => {
+                    answer(retried(conversation, known, *hash));
+                    return Ok(());
+                }
+                Some(Known::AskSince(since)) if member => {
+                    let what = What::Request(request, dated);
+                    return Err((Ask { conversation, actor: Some(actor), what, bytes, answer }, since));
+                }
+                _ => {}
+            }
+            if state.is_none() && first_to.is_some() && !peer_known {
+                answer(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
+                return Ok(());
+            }
+            used = Some((key, *hash));
+        }
+        match room::number(&mut state, conversation, actor, request, self.now_micros, limits) {
+            Err(refusal) => answer(Err(refusal)),
+            Ok(Verdict::Nothing) => {
+                let (revision, last_seq, at) = numbers(state.as_ref());
+                let ack = Ack { conversation: conversation.to_string(), seq: last_seq, revision, at, duplicate: true };
+                self.answers.push((answer, ack));
+            }
+            Ok(Verdict::Events(events)) => {
+                let (revision, last_seq, at) = numbers(state.as_ref());
+                let seq = if used.is_some() { last_seq } else { 0 };
+                let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: false };
+                self.answers.push((answer, ack));
+                self.bytes += bytes;
+                let newest = events.len().saturating_sub(1);
+                for (n, numbered) in events.into_iter().enumerate() {
+                    self.bytes += 120;
+                    let used = used.filter(|_| n == newest).map(|(key, hash)| {
+                        self.used.insert((conversation, key));
+                        (key, Use { hash, seq: last_seq, revision, at_micros: numbered.event.at_micros })
+                    });
+                    self.events.push((conversation, numbered, used));
+                }
+                if let Some(state) = state {
+                    self.drafts.insert(conversation, state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As the log has it.
+    pub fn encode(&mut self, process: &str, epoch: Position, fan_out: Vec<FanOutPosition>) -> Bytes {
+        // Events are lent to the record, not copied: they come back in the same order.
+        let events = self.events.iter_mut().map(|(_, numbered, _)| std::mem::take(&mut numbered.event)).collect();
+        let record = Record { format: FORMAT, process: process.to_owned(), epoch, nonce: self.nonce, events, fan_out };
+        let payload = record.encode_to_vec();
+        for (slot, event) in self.events.iter_mut().zip(record.events) {
+            slot.1.event = event;
+        }
+        payload.into()
+    }
+
+    /// Answers those that needed no log.
+    pub fn answer_all(self) {
+        for (answer, ack) in self.answers {
+            answer(Ok(ack));
+        }
+    }
+
+    /// Nothing was saved: says so to all.
+    pub fn refuse(self, refusal: &Refusal) {
+        let again = self.again.into_iter().map(|ask| ask.answer);
+        for answer in self.answers.into_iter().map(|(answer, _)| answer).chain(again) {
+            answer(Err(refusal.clone()));
+        }
+    }
+
+    /// Those who wait have waited long enough; what becomes of the batch is not known yet.
+    pub fn give_up(&mut self) {
+        let message = "the log does not answer: whether this was saved is not known; send again with the same clientId";
+        let refusal = Refusal::new(Reason::Unavailable, message).after(1000);
+        let again = self.again.drain(..).map(|ask| ask.answer);
+        for answer in self.answers.drain(..).map(|(answer, _)| answer).chain(again) {
+            answer(Err(refusal.clone()));
+        }
+    }
+
+    /// For those who apply it: drafts, events, answers, and what waited for them.
+    #[allow(clippy::type_complexity)] // four parts, each named where it is taken
+    pub fn into_parts(self) -> (HashMap<ConversationId, State>, Vec<Event>, Vec<(Answer, Ack)>, Vec<Ask>) {
+        (self.drafts, self.events, self.answers, self.again)
+    }
+}
+
+fn numbers(state: Option<&State>) -> (u64, u64, i64) {
+    state.map_or((0, 0, 0), |state| (state.revision, state.last_seq, state.last_at_micros / 1000))
+}
+
+fn retried(conversation: ConversationId, known: Use, hash: u64) -> Result<Ack, Refusal> {
+    if known.hash != hash {
+        let message = "this clientId stands for another request of yours here: give a new id to what was never sent";
+        return Err(Refusal::new(Reason::ClientIdReused, message));
+    }
+    Ok(Ack {
+        conversation: conversation.to_string(),
+        seq: known.seq,
+        revision: known.revision,
+        at: known.at_micros / 1000,
+        duplicate: true,
+    })
+}

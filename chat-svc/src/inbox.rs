@@ -1,0 +1,37 @@
+//! The port to the inboxes: for each shard, what the homes of rooms have for the users there. An inbox may be lost at
+//! any time and begins again at 1; the time of its entries tells the two apart.
+
+pub mod memory;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use madang_mesh::shard::Shard;
+use madang_proto::id::UserId;
+
+/// What an inbox holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// Its place: 1, 2, 3, …
+    pub sequence: u64,
+    /// When the inbox took it, microseconds since 1970, by the inbox's clock.
+    pub at_micros: i64,
+    /// An encoded `InboxBatch`.
+    pub payload: Bytes,
+}
+
+/// The inbox does not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the inbox does not answer: {0}")]
+pub struct Unavailable(pub String);
+
+/// The inboxes of all shards.
+#[async_trait]
+pub trait Inbox: Send + Sync + 'static {
+    /// Makes the shard's inbox if it is not there.
+    async fn create(&self, shard: Shard) -> Result<(), Unavailable>;
+    /// Puts an entry in; `user`: all of it is for this one.
+    async fn publish(&self, shard: Shard, user: Option<UserId>, payload: Bytes) -> Result<(), Unavailable>;
+    /// Reads from the oldest entry kept, then follows; ends when the inbox is lost.
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable>;
+}

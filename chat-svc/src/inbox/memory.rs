@@ -1,0 +1,72 @@
+//! Inboxes of a single process. Only the reader of a shard keeps a tail: what comes before it reads is lost, which an
+//! inbox may be.
+
+use super::{Inbox, InboxEntry, Unavailable};
+use crate::ask::now_micros;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
+use madang_mesh::shard::Shard;
+use madang_proto::id::UserId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// How many entries a reader may be behind before publishers wait.
+const BEHIND: usize = 256;
+
+#[derive(Default)]
+struct Shelf {
+    sequence: u64,
+    last_micros: i64,
+    readers: Vec<mpsc::Sender<InboxEntry>>,
+}
+
+/// Inboxes in memory.
+#[derive(Default)]
+pub struct MemoryInbox {
+    shelves: std::sync::Mutex<HashMap<Shard, Arc<Mutex<Shelf>>>>,
+}
+
+impl MemoryInbox {
+    /// Empty ones.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn shelf(&self, shard: Shard) -> Arc<Mutex<Shelf>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone()
+    }
+}
+
+#[async_trait]
+impl Inbox for MemoryInbox {
+    async fn create(&self, shard: Shard) -> Result<(), Unavailable> {
+        self.shelf(shard);
+        Ok(())
+    }
+
+    async fn publish(&self, shard: Shard, _user: Option<UserId>, payload: Bytes) -> Result<(), Unavailable> {
+        let shelf = self.shelf(shard);
+        let mut shelf = shelf.lock().await;
+        shelf.sequence += 1;
+        shelf.last_micros = now_micros().max(shelf.last_micros);
+        let entry = InboxEntry { sequence: shelf.sequence, at_micros: shelf.last_micros, payload };
+        for reader in &shelf.readers {
+            // A reader that is gone is dropped below.
+            let _ = reader.send(entry.clone()).await;
+        }
+        shelf.readers.retain(|reader| !reader.is_closed());
+        Ok(())
+    }
+
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable> {
+        let (sender, receiver) = mpsc::channel(BEHIND);
+        self.shelf(shard).lock().await.readers.push(sender);
+        Ok(ReceiverStream::new(receiver).boxed())
+    }
+}

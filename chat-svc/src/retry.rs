@@ -1,0 +1,156 @@
+//! Retries: which client ids a room has seen, so that a request sent again is one message with one number.
+//!
+//! A room's memory holds every id since its *horizon*. Ids dated too far ahead or back are refused, so one that is
+//! dated later than the horizon plus a margin and isn't in memory is new, at no cost; for an older one the home first
+//! moves the horizon back by reading ids from the store.
+
+use madang_proto::{
+    id::{ClientId, UserId},
+    reason::{Reason, Refusal},
+};
+use std::collections::{HashMap, VecDeque};
+
+/// How far ahead of the server's clock an id may be dated, in ms.
+pub const AHEAD_MS: i64 = 5 * 60 * 1000;
+/// How far back an id may be dated, in ms.
+pub const BACK_MS: i64 = 7 * 24 * 3600 * 1000;
+/// An id dated later than the horizon by this much, in ms, can't have been numbered before the horizon: it would have
+/// been dated more than [`AHEAD_MS`] ahead then. The rest is for homes whose clocks differ.
+pub const MARGIN_MS: i64 = 10 * 60 * 1000;
+/// How much further back the store is asked than one id needs, in ms, so that those sent with it need no other look.
+const SLACK_MS: i64 = 60 * 1000;
+/// How long ids are kept at least, in ms: beyond it new ids need no look at the store.
+pub const KEEP_MS: i64 = 15 * 60 * 1000;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// A hash of what was asked.
+    pub hash: u64,
+    /// The message's number.
+    pub seq: u64,
+    /// The event's number.
+    pub revision: u64,
+    /// When, microseconds since 1970.
+    pub at_micros: i64,
+}
+
+/// A sender's id of a request.
+pub type Key = (UserId, ClientId);
+
+/// What is known of an id.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It was never used.
+    New,
+    /// It was used so.
+    Used(Use),
+    /// Memory does not reach back far enough: ask the store for ids since this time, microseconds since 1970.
+    AskSince(i64),
+}
+
+/// The client ids of a room since its horizon.
+#[derive(Debug, Default)]
+pub struct Seen {
+    uses: HashMap<Key, Use>,
+    order: VecDeque<(i64, Key)>,
+    horizon_ms: i64,
+}
+
+impl Seen {
+    /// Of a room about which everything before `horizon_ms` (ms since 1970) is not in memory; 0: nothing was before.
+    #[must_use]
+    pub fn since(horizon_ms: i64) -> Self {
+        Self { horizon_ms, ..Self::default() }
+    }
+
+    /// What is known of an id that was dated within the limits.
+    #[must_use]
+    pub fn look_up(&self, key: &Key, dated_ms: i64) -> Known {
+        match self.uses.get(key) {
+            Some(used) => Known::Used(*used),
+            None if self.horizon_ms == 0 || dated_ms > self.horizon_ms + MARGIN_MS => Known::New,
+            None => Known::AskSince((dated_ms - MARGIN_MS - SLACK_MS).max(0) * 1000),
+        }
+    }
+
+    /// Takes note of a use.
+    pub fn note(&mut self, key: Key, used: Use) {
+        if self.uses.insert(key, used).is_none() {
+            self.order.push_back((used.at_micros / 1000, key));
+        }
+    }
+
+    /// Takes what the store knows since a time: the horizon moves back to it.
+    pub fn extend_back(&mut self, since_micros: i64, uses: impl IntoIterator<Item = (Key, Use)>) {
+        for (key, used) in uses {
+            if self.uses.insert(key, used).is_none() {
+                self.order.push_front((used.at_micros / 1000, key));
+            }
+        }
+        self.horizon_ms = self.horizon_ms.min((since_micros / 1000).max(1));
+    }
+
+    /// Forgets ids that were used before a time (ms since 1970) up to which the store has everything.
+    pub fn forget_before(&mut self, before_ms: i64) {
+        while self.order.front().is_some_and(|(at, _)| *at < before_ms) {
+            if let Some((at, key)) = self.order.pop_front() {
+                self.uses.remove(&key);
+                self.horizon_ms = self.horizon_ms.max(at + 1);
+            }
+        }
+    }
+}
+
+/// When the client says that it made the id, in ms, if that is within the limits.
+pub fn dated(client_id: &str, now_ms: i64) -> Result<(ClientId, i64), Refusal> {
+    let invalid = || Refusal::new(Reason::InvalidField, "clientId must be a UUIDv7 in lower-case canonical text");
+    let id: ClientId = client_id.parse().map_err(|_| invalid())?;
+    let at = id.at_ms().ok_or_else(invalid)?;
+    if at > now_ms + AHEAD_MS {
+        let message = "clientId is dated over 5 minutes ahead of the server's time: date it by serverTime of ready";
+        return Err(Refusal::new(Reason::ClientIdAhead, message));
+    }
+    if at < now_ms - BACK_MS {
+        let message = "clientId is dated over 7 days back: whether it was sent is not known any more";
+        return Err(Refusal::new(Reason::ClientIdExpired, message));
+    }
+    Ok((id, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn used(at_ms: i64) -> Use {
+        Use { hash: 1, seq: 1, revision: 1, at_micros: at_ms * 1000 }
+    }
+
+    #[test]
+    fn an_id_is_new_only_where_memory_reaches_back_far_enough() {
+        let mut seen = Seen::since(NOW);
+        let key = (UserId::new(), ClientId::now());
+        assert_eq!(seen.look_up(&key, NOW + MARGIN_MS + 1), Known::New);
+        assert_eq!(seen.look_up(&key, NOW), Known::AskSince((NOW - MARGIN_MS - SLACK_MS) * 1000));
+        seen.extend_back((NOW - MARGIN_MS) * 1000, [(key, used(NOW - 5))]);
+        assert_eq!(seen.look_up(&key, NOW), Known::Used(used(NOW - 5)));
+        let other = (UserId::new(), ClientId::now());
+        assert_eq!(seen.look_up(&other, NOW + 1), Known::New);
+        seen.forget_before(NOW);
+        assert!(matches!(seen.look_up(&key, NOW), Known::AskSince(_)));
+    }
+
+    #[test]
+    fn dates_outside_the_limits_are_refused() {
+        let at = |ms: i64| {
+            dated(&ClientId::at(ms.unsigned_abs(), [1; 10]).to_string(), NOW).map(|_| ()).map_err(|e| e.reason)
+        };
+        assert_eq!(at(NOW + AHEAD_MS), Ok(()));
+        assert_eq!(at(NOW + AHEAD_MS + 1), Err(Reason::ClientIdAhead));
+        assert_eq!(at(NOW - BACK_MS), Ok(()));
+        assert_eq!(at(NOW - BACK_MS - 1), Err(Reason::ClientIdExpired));
+        assert_eq!(dated("4f6d1c1e-0000-4000-8000-000000000000", NOW).unwrap_err().reason, Reason::InvalidField);
+    }
+}

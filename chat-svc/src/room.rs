@@ -1,0 +1,408 @@
+//! A room: a conversation's live state in its home. Pure: it checks a request against the state, numbers it into an
+//! event, and applies events; it never waits and never touches the world.
+//!
+//! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
+//! ever rolled back.
+
+use crate::retry::Seen;
+use madang_proto::{
+    client::v1::{Content, ConversationKind, History, Role},
+    group::v1::RoomState,
+    id::{ClientId, ConversationId, UserId},
+    log::v1::{self as log, LoggedEvent, logged_event::Body},
+    reason::{Reason, Refusal},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Somebody who is in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Their rank.
+    pub role: Role,
+    /// The event with which they joined.
+    pub joined_revision: u64,
+}
+
+/// Who is in a room.
+#[derive(Debug, Clone, Default)]
+pub struct Members {
+    by_user: BTreeMap<UserId, Member>,
+    present: Arc<[UserId]>,
+}
+
+impl Members {
+    /// Everybody, for the recipients of an event.
+    #[must_use]
+    pub fn present(&self) -> Arc<[UserId]> {
+        self.present.clone()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, user: &UserId) -> Option<&Member> {
+        self.by_user.get(user)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<UserId, Member>)) {
+        change(&mut self.by_user);
+        self.present = self.by_user.keys().copied().collect();
+    }
+}
+
+/// What is numbered: copied for a draft, so everything large is shared.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Direct or group.
+    pub kind: ConversationKind,
+    /// The newest event.
+    pub revision: u64,
+    /// The newest message.
+    pub last_seq: u64,
+    /// When the newest event was, microseconds since 1970.
+    pub last_at_micros: i64,
+    /// Who is in it.
+    pub members: Arc<Members>,
+}
+
+/// A conversation's live state.
+#[derive(Debug)]
+pub struct Room {
+    /// What is numbered.
+    pub state: State,
+    /// Up to where each member has read.
+    pub marks: HashMap<UserId, u64>,
+    /// Marks that were taken and wait to be gathered into one event.
+    pub pending_marks: BTreeMap<UserId, u64>,
+    /// Client ids.
+    pub seen: Seen,
+}
+
+/// What a member asks of a room; checked for form already.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Say something. With `first_to`, the direct room is made if it is not there.
+    Send {
+        /// To whom one writes first.
+        first_to: Option<UserId>,
+        /// The client's id of it.
+        client_id: ClientId,
+        /// A hash of what was asked.
+        hash: u64,
+        /// What is said.
+        content: Content,
+    },
+    /// Make the group.
+    Create(log::Created),
+    /// Bring people in.
+    Add(Vec<UserId>),
+    /// Remove somebody, or oneself.
+    Remove(UserId),
+    /// Read marks, gathered by the home itself.
+    Marks(Vec<(UserId, u64)>),
+}
+
+/// Limits that are settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Members of a group.
+    pub members: usize,
+}
+
+/// A numbered event and who gets it.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    /// The event.
+    pub event: LoggedEvent,
+    /// Members before or after it.
+    pub recipients: Arc<[UserId]>,
+}
+
+/// A conversation that one is not in, and one that does not exist: the same answer.
+#[must_use]
+pub fn not_found() -> Refusal {
+    Refusal::new(Reason::ConversationNotFound, "no such conversation among yours: check its id, or ask to be added")
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is numbered, once the log has it.
+    Events(Vec<Numbered>),
+    /// It changes nothing.
+    Nothing,
+}
+
+/// Numbers a request into `state`, which is a draft's copy; `None`: there is no such room (yet).
+pub fn number(
+    state: &mut Option<State>,
+    conversation: ConversationId,
+    actor: Option<UserId>,
+    request: Request,
+    now_micros: i64,
+    limits: Limits,
+) -> Result<Verdict, Refusal> {
+    let mut events = Vec::with_capacity(1);
+    let actor_bytes = actor.map(|user| bytes::Bytes::copy_from_slice(user.bytes())).unwrap_or_default();
+    let mut push = |state: &mut State, body: Body, id: Option<(ClientId, u64)>| {
+        let before = state.members.present();
+        state.revision += 1;
+        state.last_at_micros = now_micros.max(state.last_at_micros + 1);
+        state.last_seq += u64::from(matches!(body, Body::Message(_)));
+        let event = LoggedEvent {
+            conversation: bytes::Bytes::copy_from_slice(conversation.bytes()),
+            revision: state.revision,
+            at_micros: state.last_at_micros,
+            last_seq: state.last_seq,
+            actor: actor_bytes.clone(),
+            client_id: id.map(|(id, _)| bytes::Bytes::copy_from_slice(id.bytes())).unwrap_or_default(),
+            request_hash: id.map(|(_, hash)| hash).unwrap_or_default(),
+            body: Some(body),
+        };
+        change_members(state, &event);
+        let after = state.members.present();
+        let recipients = if before.len() > after.len() { before } else { after };
+        events.push(Numbered { event, recipients });
+    };
+    match request {
+        Request::Create(created) => {
+            if state.is_some() {
+                return Ok(Verdict::Nothing);
+            }
+            if created.members.len() > limits.members {
+                return Err(full(limits));
+            }
+            push(state.insert(empty(created.kind())), Body::Created(created), None);
+        }
+        Request::Send { first_to, client_id, hash, content } => {
+            let actor = actor.ok_or_else(not_found)?;
+            if let (None, Some(other)) = (&state, first_to) {
+                push(state.insert(empty(ConversationKind::Direct)), Body::Created(direct(actor, other)), None);
+            }
+            let state = member_of(state, actor)?;
+            if content.reply_to > state.last_seq {
+                let message = format!("replyTo names message {}, the newest is {}", content.reply_to, state.last_seq);
+                return Err(Refusal::new(Reason::MessageNotFound, message));
+            }
+            push(state, Body::Message(content), Some((client_id, hash)));
+        }
+        Request::Add(mut users) => {
+            let state = group_of(state, actor.ok_or_else(not_found)?)?;
+            users.sort_unstable();
+            users.dedup();
+            users.retain(|user| state.members.get(user).is_none());
+            if users.is_empty() {
+                return Ok(Verdict::Nothing);
+            }
+            if state.members.by_user.len() + users.len() > limits.members {
+                return Err(full(limits));
+            }
+            let joined = |user: UserId| log::JoinedUser { user: slice(&user), role: Role::Member.into() };
+            let members = users.into_iter().map(joined).collect();
+            push(state, Body::Joined(log::MembersJoined { members }), None);
+        }
+        Request::Remove(user) => {
+            let actor = actor.ok_or_else(not_found)?;
+            let state = group_of(state, actor)?;
+            let Some(target) = state.members.get(&user).copied() else { return Ok(Verdict::Nothing) };
+            may_remove(state, actor, user, target)?;
+            let ended = state.members.by_user.len() == 1;
+            push(state, Body::Left(log::MembersLeft { users: vec![slice(&user)], ended }), None);
+            if let (Role::Owner, false, Some(heir)) = (target.role, ended, heir(&state.members)) {
+                push(state, Body::Role(log::RoleSet { user: slice(&heir), role: Role::Owner.into() }), None);
+            }
+        }
+        Request::Marks(marks) => {
+            let Some(state) = state else { return Ok(Verdict::Nothing) };
+            let present = |user: &UserId| state.members.get(user).is_some();
+            let marks: Vec<_> = marks.into_iter().filter(|(user, _)| present(user)).collect();
+            if marks.is_empty() {
+                return Ok(Verdict::Nothing);
+            }
+            let marks = marks.iter().map(|(user, seq)| log::MovedMark { user: slice(user), seq: *seq }).collect();
+            push(state, Body::Read(log::MarksMoved { marks }), None);
+        }
+    }
+    Ok(Verdict::Events(events))
+}
+
+/// The state that an actor acts on: only a member's.
+fn member_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refusal> {
+    state.as_mut().filter(|state| state.members.get(&actor).is_some()).ok_or_else(not_found)
+}
+
+fn group_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refusal> {
+    let state = member_of(state, actor)?;
+    if state.kind == ConversationKind::Direct {
+        let message = "a direct conversation has its two members for good: hide it instead, or make a group";
+        return Err(Refusal::new(Reason::DirectConversation, message));
+    }
+    Ok(state)
+}
+
+fn may_remove(state: &State, actor: UserId, user: UserId, target: Member) -> Result<(), Refusal> {
+    let role = state.members.get(&actor).map_or(Role::Unspecified, |member| member.role);
+    let allowed = actor == user
+        || match target.role {
+            Role::Owner => false,
+            Role::Admin => role == Role::Owner,
+            _ => matches!(role, Role::Owner | Role::Admin),
+        };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::RoleRequired, "only an admin (of an admin: the owner) may remove"))
+    }
+}
+
+/// Who an owner's place falls to: the longest-serving admin, or member.
+fn heir(members: &Members) -> Option<UserId> {
+    let rank = |member: &Member| (member.role != Role::Admin, member.joined_revision);
+    members.by_user.iter().min_by_key(|(user, member)| (rank(member), **user)).map(|(user, _)| *user)
+}
+
+fn full(limits: Limits) -> Refusal {
+    let message =
+        format!("a group takes at most {} members: remove somebody first, or make another group", limits.members);
+    Refusal::new(Reason::GroupFull, message)
+}
+
+fn empty(kind: ConversationKind) -> State {
+    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members: Arc::default() }
+}
+
+/// A room before its first event, which says what kind it is.
+#[must_use]
+pub fn nothing(first: &LoggedEvent) -> State {
+    let kind = match &first.body {
+        Some(Body::Created(created)) => created.kind(),
+        _ => ConversationKind::Unspecified,
+    };
+    empty(kind)
+}
+
+fn direct(one: UserId, other: UserId) -> log::Created {
+    let mut users = vec![one, other];
+    users.dedup();
+    let members = users.iter().map(|user| log::JoinedUser { user: slice(user), role: Role::Member.into() }).collect();
+    log::Created {
+        kind: ConversationKind::Direct.into(),
+        history: History::All.into(),
+        members,
+        ..log::Created::default()
+    }
+}
+
+fn slice(user: &UserId) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(user.bytes())
+}
+
+/// What an event does to who is in the room.
+fn change_members(state: &mut State, event: &LoggedEvent) {
+    let revision = event.revision;
+    let join = |members: &mut BTreeMap<UserId, Member>, joined: &[log::JoinedUser]| {
+        for each in joined {
+            if let Ok(user) = UserId::from_slice(&each.user) {
+                members.insert(user, Member { role: each.role(), joined_revision: revision });
+            }
+        }
+    };
+    match &event.body {
+        Some(Body::Created(created)) => Arc::make_mut(&mut state.members).change(|all| join(all, &created.members)),
+        Some(Body::Joined(joined)) => Arc::make_mut(&mut state.members).change(|all| join(all, &joined.members)),
+        Some(Body::Left(left)) => Arc::make_mut(&mut state.members).change(|all| {
+            all.retain(|user, _| !left.users.iter().any(|gone| gone[..] == user.bytes()[..]));
+        }),
+        Some(Body::Role(set)) => Arc::make_mut(&mut state.members).change(|all| {
+            if let Some(member) = UserId::from_slice(&set.user).ok().and_then(|user| all.get_mut(&user)) {
+                member.role = set.role();
+            }
+        }),
+        _ => {}
+    }
+}
+
+impl Room {
+    /// A room that the log has just begun, with nothing before it.
+    #[must_use]
+    pub fn begun(state: State) -> Self {
+        Self { state, marks: HashMap::new(), pending_marks: BTreeMap::new(), seen: Seen::default() }
+    }
+
+    /// A room as group-svc has it; ids before `horizon_ms` are not in memory.
+    #[must_use]
+    pub fn loaded(row: &RoomState, horizon_ms: i64) -> Self {
+        let mut members = Members::default();
+        let mut marks = HashMap::new();
+        members.change(|all| {
+            for member in row.members.iter().filter(|member| member.left_revision == 0) {
+                if let Ok(user) = UserId::from_slice(&member.user) {
+                    all.insert(user, Member { role: member.role(), joined_revision: member.joined_revision });
+                    marks.insert(user, member.read_seq);
+                }
+            }
+        });
+        let state = State {
+            kind: row.kind(),
+            revision: row.revision,
+            last_seq: row.last_seq,
+            last_at_micros: row.last_at_micros,
+            members: Arc::new(members),
+        };
+        Self { state, marks, pending_marks: BTreeMap::new(), seen: Seen::since(horizon_ms) }
+    }
+
+    /// Applies an event that the log has: in replay, where there was no draft. Events that the state has are skipped;
+    /// false: one is missing between.
+    #[must_use]
+    pub fn replay(&mut self, event: &LoggedEvent) -> bool {
+        if event.revision <= self.state.revision {
+            return true;
+        }
+        if event.revision != self.state.revision + 1 {
+            return false;
+        }
+        self.state.revision = event.revision;
+        self.state.last_seq = event.last_seq;
+        self.state.last_at_micros = event.at_micros;
+        change_members(&mut self.state, event);
+        self.apply_marks(event);
+        true
+    }
+
+    /// What an event does to read marks; after the draft has become the state.
+    pub fn apply_marks(&mut self, event: &LoggedEvent) {
+        let mut raise = |user: &[u8], seq: u64| {
+            if let Ok(user) = UserId::from_slice(user) {
+                let mark = self.marks.entry(user).or_default();
+                *mark = (*mark).max(seq);
+            }
+        };
+        match &event.body {
+            Some(Body::Message(_)) => raise(&event.actor, event.last_seq),
+            Some(Body::Joined(joined)) => joined.members.iter().for_each(|each| raise(&each.user, event.last_seq)),
+            Some(Body::Read(read)) => read.marks.iter().for_each(|mark| raise(&mark.user, mark.seq)),
+            _ => {}
+        }
+    }
+
+    /// Takes a read mark; the number that it came to, and whether that is new.
+    pub fn read(&mut self, user: UserId, seq: u64) -> Result<(u64, bool), Refusal> {
+        if self.state.members.get(&user).is_none() {
+            return Err(not_found());
+        }
+        let seq = seq.min(self.state.last_seq);
+        let saved = self.marks.get(&user).copied().unwrap_or(0);
+        let known = saved.max(self.pending_marks.get(&user).copied().unwrap_or(0));
+        if seq <= known {
+            return Ok((seq, false));
+        }
+        self.pending_marks.insert(user, seq);
+        Ok((seq, true))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The way to a room's home: in this process, or over one stream to the process that is home. Each operation is
+//! answered exactly once, also when the other side is lost; what one connection sends to one room keeps its order.
+
+use crate::{
+    ask::{self, Answer, Ask},
+    home::moving,
+    homes::Homes,
+};
+use futures_util::StreamExt;
+use madang_mesh::{
+    channel::Channels,
+    shard::{ShardMap, shard_of},
+    status::from_status,
+};
+use madang_proto::{
+    chat::v1::{OperateRequest, Operation, home_service_client::HomeServiceClient, outcome},
+    id::{ConversationId, UserId},
+    reason::{Reason, Refusal},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// How many operations are on their way to one other process at most.
+const IN_FLIGHT: usize = 8192;
+
+/// The way to every room's home.
+#[derive(Clone)]
+pub struct Router {
+    homes: Homes,
+    map: watch::Receiver<ShardMap>,
+    process: String,
+    channels: Channels,
+    remotes: Arc<Mutex<HashMap<String, mpsc::Sender<(Operation, Answer)>>>>,
+    max_text: usize,
+}
+
+fn not_home() -> Refusal {
+    Refusal::new(Reason::NotHome, "another process is the home of this conversation: refresh the shard map")
+}
+
+impl Router {
+    /// A router of this process.
+    #[must_use]
+    pub fn new(
+        homes: Homes,
+        map: watch::Receiver<ShardMap>,
+        process: String,
+        channels: Channels,
+        max_text: usize,
+    ) -> Self {
+        Self { homes, map, process, channels, remotes: Arc::default(), max_text }
+    }
+
+    /// Takes an operation to its room's home.
+    pub fn submit(&self, operation: Operation, answer: Answer) {
+        let shard = match self.shard(&operation) {
+            Ok(shard) => shard,
+            Err(refusal) => return answer(Err(refusal)),
+        };
+        if let Some(home) = self.homes.get(shard) {
+            return self.ask(&home, operation, answer);
+        }
+        let remote = self.map.borrow().homes.get(&shard).filter(|home| home.process != self.process).cloned();
+        match remote {
+            Some(home) => self.send(&home.address, operation, answer),
+            None => answer(Err(moving())),
+        }
+    }
+
+    /// Takes an operation that another process sent here to its home, which must be here.
+    pub fn submit_here(&self, operation: Operation, answer: Answer) {
+        match self.shard(&operation).map(|shard| self.homes.get(shard)) {
+            Ok(Some(home)) => self.ask(&home, operation, answer),
+            Ok(None) => answer(Err(not_home())),
+            Err(refusal) => answer(Err(refusal)),
+        }
+    }
+
+    /// The shard of what the operation names; a first message names a person.
+    fn shard(&self, operation: &Operation) -> Result<u32, Refusal> {
+        let count = self.map.borrow().count;
+        let conversation = match &operation.body {
+            Some(madang_proto::chat::v1::operation::Body::Send(send)) if send.conversation.is_empty() => {
+                let invalid =
+                    |_| Refusal::new(Reason::InvalidField, "user must be a user's id, or conversation be named");
+                let actor: UserId = operation.actor.parse().map_err(invalid)?;
+                ConversationId::direct(actor, send.user.parse().map_err(invalid)?)
+            }
+            _ => operation.conversation.parse().map_err(|_| crate::room::not_found())?,
+        };
+        Ok(shard_of(conversation.bytes(), count))
+    }
+
+    fn ask(&self, home: &crate::home::HomeHandle, operation: Operation, answer: Answer) {
+        match ask::parse(operation, self.max_text) {
+            Ok((conversation, actor, what, bytes)) => home.ask(Ask { conversation, actor, what, bytes, answer }),
+            Err(refusal) => answer(Err(refusal)),
+        }
+    }
+
+    fn send(&self, address: &str, operation: Operation, answer: Answer) {
+        let sender = {
+            let mut remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+            remotes.retain(|_, sender| !sender.is_closed());
+            match remotes.get(address) {
+                Some(sender) => sender.clone(),
+                None => {
+                    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+                    remotes.insert(address.to_owned(), sender.clone());
+                    tokio::spawn(remote(self.channels.clone(), address.to_owned(), receiver));
+                    sender
+                }
+            }
+        };
+        if let Err(error) = sender.try_send((operation, answer)) {
+            let (_, answer) = error.into_inner();
+            answer(Err(moving()));
+        }
+    }
+}
+
+/// Carries operations to one process until the stream ends; then everything unanswered may be sent again.
+async fn remote(channels: Channels, address: String, mut operations: mpsc::Receiver<(Operation, Answer)>) {
+    let mut waiting: HashMap<u64, Answer> = HashMap::new();
+    let why = carry(&channels, &address, &mut operations, &mut waiting).await;
+    operations.close();
+    while let Ok((_, answer)) = operations.try_recv() {
+        answer(Err(moving()));
+    }
+    tracing::info!(%address, unanswered = waiting.len(), ?why, "the stream to another home ended");
+    waiting.into_values().for_each(|answer| answer(Err(moving())));
+}
+
+async fn carry(
+    channels: &Channels,
+    address: &str,
+    operations: &mut mpsc::Receiver<(Operation, Answer)>,
+    waiting: &mut HashMap<u64, Answer>,
+) -> Result<(), Refusal> {
+    let channel = channels.get(address).map_err(|error| Refusal::new(Reason::Unavailable, error.to_string()))?;
+    let (sender, receiver) = mpsc::channel(1024);
+    let mut client = HomeServiceClient::new(channel);
+    let opened =
+        tokio::time::timeout(std::time::Duration::from_secs(3), client.operate(ReceiverStream::new(receiver))).await;
+    let mut outcomes = opened.map_err(|_| moving())?.map_err(|status| from_status(&status))?.into_inner();
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            Some((operation, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
+                number += 1;
+                waiting.insert(number, answer);
+                sender.send(OperateRequest { number, operation: Some(operation) }).await.map_err(|_| moving())?;
+            }
+            outcome = outcomes.next() => {
+                let Some(response) = outcome else { return Ok(()) };
+                let response = response.map_err(|status| from_status(&status))?;
+                if let Some(answer) = waiting.remove(&response.number) {
+                    answer(match response.outcome.and_then(|outcome| outcome.result) {
+                        Some(outcome::Result::Ack(ack)) => Ok(ack),
+                        Some(outcome::Result::Error(error)) => Err(Refusal::from_error(&error)),
+                        None => Err(moving()),
+                    });
+                }
+            }
+        }
+    }
+}

