@@ -1,1 +1,84 @@
-//! To be told.
+//! account-svc: people, their sessions and tokens. It owns what it keeps; nothing of it comes from the log.
+//!
+//! So far it has its embedded store (SQLite) only.
+
+pub mod accounts;
+pub mod form;
+pub mod passwords;
+pub mod rpc;
+pub mod store;
+
+use accounts::Accounts;
+use ed25519_dalek::SigningKey;
+use madang_mesh::serve::Context;
+use madang_proto::account::v1::account_service_server::AccountServiceServer;
+use passwords::Passwords;
+use std::{path::PathBuf, sync::Arc};
+use store::SqliteAccounts;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// The settings of an account-svc.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The folder of the embedded store.
+    #[arg(skip)]
+    pub data: Option<PathBuf>,
+    /// The `iss` of access tokens.
+    #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
+    pub token_issuer: String,
+    /// How long an access token is good, in seconds; at most 900.
+    #[arg(long, env = "MADANG_TOKEN_SECONDS", default_value_t = 900)]
+    pub token_seconds: u32,
+    /// What a password's hash costs, in KiB of memory.
+    #[arg(long, env = "MADANG_ARGON2_KIB", default_value_t = 19_456)]
+    pub argon2_kib: u32,
+}
+
+/// An account-svc could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing says where accounts are kept.
+    #[error("account-svc needs a data folder")]
+    NoStore,
+    /// The store can't be opened.
+    #[error("can't open the accounts: {0}")]
+    Store(#[from] store::Error),
+    /// The cost is none that argon2 takes.
+    #[error("--argon2-kib {0} is not a cost that argon2 takes (8 to 1048576)")]
+    Cost(u32),
+}
+
+/// An account-svc that is ready to run.
+pub struct Service {
+    accounts: Arc<Accounts>,
+}
+
+/// Builds an account-svc.
+pub async fn build(config: Config, _context: Context) -> Result<Service, Error> {
+    let store = SqliteAccounts::open(&config.data.ok_or(Error::NoStore)?)?;
+    let (kid, seed) = store.signing_key().await?;
+    let passwords = Passwords::new(config.argon2_kib).ok_or(Error::Cost(config.argon2_kib))?;
+    let accounts = Accounts {
+        store,
+        passwords,
+        key: SigningKey::from_bytes(&seed),
+        kid,
+        issuer: config.token_issuer,
+        seconds: config.token_seconds.min(900),
+    };
+    Ok(Service { accounts: Arc::new(accounts) })
+}
+
+impl Service {
+    /// Its gRPC service.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new(AccountServiceServer::from_arc(self.accounts.clone()))
+    }
+
+    /// Serves until `drain`: it has no task of its own.
+    pub async fn run(self, drain: CancellationToken) {
+        drain.cancelled().await;
+    }
+}

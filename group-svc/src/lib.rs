@@ -1,1 +1,93 @@
-//! To be told.
+//! group-svc: conversations and who is in them, as the log says. It decides only what needs the database; changes go
+//! to the room's home, and count when this service's own reading of the log has brought them back.
+//!
+//! So far it has its embedded store (SQLite) only.
+
+pub mod homes;
+pub mod projection;
+pub mod rpc;
+pub mod store;
+
+use homes::Homes;
+use madang_mesh::{lease, serve::Context, subscription};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
+};
+use projection::Projection;
+use rpc::Groups;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use store::SqliteGroups;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// The settings of a group-svc.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The folder of the embedded store.
+    #[arg(skip)]
+    pub data: Option<PathBuf>,
+    /// Members of a group, at most.
+    #[arg(id = "group_max_members", long = "max-members", env = "MADANG_MAX_MEMBERS", default_value_t = 200)]
+    pub max_members: usize,
+    /// Conversations of a user, at most.
+    #[arg(long, env = "MADANG_MAX_CONVERSATIONS", default_value_t = 10_000)]
+    pub max_conversations: usize,
+}
+
+/// A group-svc could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing says where groups are kept.
+    #[error("group-svc needs a data folder")]
+    NoStore,
+    /// The store can't be opened.
+    #[error("can't open the groups: {0}")]
+    Store(#[from] store::Error),
+    /// An address of another service is none.
+    #[error(transparent)]
+    Address(#[from] madang_mesh::channel::InvalidAddress),
+}
+
+/// A group-svc that is ready to run.
+pub struct Service {
+    context: Context,
+    projection: Arc<Projection>,
+    groups: Arc<Groups>,
+    homes: Homes,
+}
+
+/// Builds a group-svc.
+pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
+    let store = SqliteGroups::open(&config.data.ok_or(Error::NoStore)?)?;
+    let projection = Arc::new(Projection::new(store.clone()));
+    let homes = Homes::new(context.channels.clone(), context.peers.chat.clone());
+    let groups = Groups {
+        store,
+        projection: projection.clone(),
+        account: AccountServiceClient::new(context.channels.get(&context.peers.account)?),
+        homes: homes.clone(),
+        max_members: config.max_members,
+        max_conversations: config.max_conversations,
+    };
+    Ok(Service { context, projection, groups: Arc::new(groups), homes })
+}
+
+impl Service {
+    /// Its gRPC service.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new(GroupServiceServer::from_arc(self.groups.clone()))
+    }
+
+    /// Reads the log until `drain`.
+    pub async fn run(self, drain: CancellationToken) {
+        let Context { process, address, shards, log, registry, .. } = self.context;
+        let leave = CancellationToken::new();
+        tokio::spawn(self.homes.follow(drain.clone()));
+        let wanted = lease::Config { group: "group".into(), process, address, shards };
+        let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
+        let config = subscription::Config { group: "group".into(), max_batch: 256, linger: Duration::ZERO };
+        subscription::run(config, leases, log, registry, self.projection, drain).await;
+        leave.cancel();
+    }
+}

@@ -10,3 +10,5 @@ pub mod serve;
 pub mod shard;
 pub mod status;
 pub mod subscription;
+pub mod telemetry;
+pub mod token;

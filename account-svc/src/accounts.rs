@@ -1,0 +1,128 @@
+//! What account-svc decides: who gets a session, and what a refresh token is still good for.
+
+use crate::{
+    form,
+    passwords::Passwords,
+    store::{self, Session, SqliteAccounts},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::SigningKey;
+use madang_mesh::token::{self, Claims};
+use madang_proto::{
+    account::v1::TokenSet,
+    client::v1::{Device, User},
+    id::{SessionId, UserId},
+    reason::{Reason, Refusal},
+};
+use sha2::{Digest, Sha256};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many sessions a user has at most.
+const SESSIONS: usize = 16;
+/// How long an older refresh token works after the newer one was used, in ms.
+const GRACE_MS: i64 = 60_000;
+
+/// People and their sessions.
+pub struct Accounts {
+    pub(crate) store: SqliteAccounts,
+    pub(crate) passwords: Passwords,
+    pub(crate) key: SigningKey,
+    pub(crate) kid: String,
+    pub(crate) issuer: String,
+    pub(crate) seconds: u32,
+}
+
+pub(crate) fn failed(error: store::Error) -> Refusal {
+    tracing::error!(%error, "the account store failed");
+    Refusal::new(Reason::Unavailable, "accounts can't be reached: try again a little later").after(1000)
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn hash(refresh: &str) -> [u8; 32] {
+    Sha256::digest(refresh.as_bytes()).into()
+}
+
+impl Accounts {
+    /// Makes an account and its first session.
+    pub async fn sign_up(&self, handle: &str, password: String, name: &str, device: Option<Device>) -> Result<TokenSet, Refusal> {
+        let handle = form::handle(handle)?;
+        let name = form::name(if name.is_empty() { &handle } else { name })?;
+        form::password(&password)?;
+        let device = form::device(device)?;
+        let taken = || Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another, or log in");
+        if self.store.by_handle(handle.clone()).await.map_err(failed)?.is_some() {
+            return Err(taken());
+        }
+        let password = self.passwords.hash(password).await?;
+        let id = UserId::new();
+        if !self.store.create(id, handle, name, password, now_ms()).await.map_err(failed)? {
+            return Err(taken());
+        }
+        self.begin(id, device).await
+    }
+
+    /// Begins a session.
+    pub async fn log_in(&self, handle: &str, password: String, device: Option<Device>) -> Result<TokenSet, Refusal> {
+        let device = form::device(device)?;
+        let found = self.store.by_handle(handle.to_ascii_lowercase()).await.map_err(failed)?;
+        let (user, hash) = found.unzip();
+        let right = self.passwords.check(password, hash).await?;
+        let wrong = || Refusal::new(Reason::BadCredentials, "no account has this handle and password: check both");
+        let user: User = user.filter(|_| right).ok_or_else(wrong)?;
+        self.begin(user.user.parse().map_err(|_| wrong())?, device).await
+    }
+
+    async fn begin(&self, user: UserId, device: Device) -> Result<TokenSet, Refusal> {
+        let now = now_ms();
+        let session = Session { id: SessionId::new(), user, device, created_at: now, used_at: now };
+        let refresh = new_refresh();
+        self.store.begin(session.clone(), hash(&refresh), SESSIONS).await.map_err(failed)?;
+        self.tokens(&session, refresh).await
+    }
+
+    async fn tokens(&self, session: &Session, refresh_token: String) -> Result<TokenSet, Refusal> {
+        let user = self.store.by_ids(vec![session.user]).await.map_err(failed)?.pop();
+        let now = now_ms() / 1000;
+        let claims = Claims { user: session.user, session: session.id, expires_at: now + i64::from(self.seconds) };
+        Ok(TokenSet {
+            user,
+            session: session.id.to_string(),
+            access_token: token::sign(&self.key, &self.kid, &self.issuer, claims, now),
+            refresh_token,
+            expires_in: self.seconds,
+        })
+    }
+
+    /// Rotates a refresh token. The old one works until the new pair is used and 60 s longer; its use after that
+    /// revokes the family, as somebody has it who should not.
+    pub async fn refresh(&self, refresh: &str) -> Result<TokenSet, Refusal> {
+        let bad = || Refusal::new(Reason::BadToken, "this refresh token is not good (any more): log in");
+        let used = hash(refresh);
+        let family = self.store.family(used).await.map_err(failed)?.ok_or_else(bad)?;
+        let now = now_ms();
+        if !family.current && family.next_used_at != 0 && now > family.next_used_at + GRACE_MS {
+            let session = family.session.id;
+            tracing::warn!(%session, "an old refresh token was used: its session is ended");
+            self.store.end(None, session).await.map_err(failed)?;
+            return Err(bad());
+        }
+        let next = new_refresh();
+        self.store.rotate(family.session.id, used, hash(&next), now).await.map_err(failed)?;
+        self.tokens(&family.session, next).await
+    }
+
+    /// The public keys, as a JWK set.
+    #[must_use]
+    pub fn keys(&self) -> String {
+        let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key().as_bytes());
+        let key = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x});
+        serde_json::json!({ "keys": [key] }).to_string()
+    }
+}
+
+fn new_refresh() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}

@@ -1,0 +1,102 @@
+//! gRPC: translates.
+
+use crate::{
+    accounts::{Accounts, failed},
+    form,
+};
+use madang_mesh::status::to_status;
+use madang_proto::{
+    account::v1::{account_service_server::AccountService, *},
+    id::{SessionId, UserId},
+    reason::{Reason, Refusal},
+};
+use tonic::{Request, Response, Status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn user(text: &str) -> Result<UserId, Status> {
+    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, "user must be a user's id")))
+}
+
+fn stored(error: crate::store::Error) -> Status {
+    to_status(&failed(error))
+}
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    async fn sign_up(&self, request: Request<SignUpRequest>) -> Answer<SignUpResponse> {
+        let SignUpRequest { handle, password, name, device } = request.into_inner();
+        let tokens = Self::sign_up(self, &handle, password, &name, device).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(SignUpResponse { tokens: Some(tokens) }))
+    }
+
+    async fn log_in(&self, request: Request<LogInRequest>) -> Answer<LogInResponse> {
+        let LogInRequest { handle, password, device } = request.into_inner();
+        let tokens = Self::log_in(self, &handle, password, device).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(LogInResponse { tokens: Some(tokens) }))
+    }
+
+    async fn refresh(&self, request: Request<RefreshRequest>) -> Answer<RefreshResponse> {
+        let tokens = Self::refresh(self, &request.into_inner().refresh_token).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(RefreshResponse { tokens: Some(tokens) }))
+    }
+
+    async fn end_session(&self, request: Request<EndSessionRequest>) -> Answer<EndSessionResponse> {
+        let EndSessionRequest { user: whose, session } = request.into_inner();
+        if let Ok(session) = session.parse::<SessionId>() {
+            self.store.end(Some(user(&whose)?), session).await.map_err(stored)?;
+        }
+        Ok(Response::new(EndSessionResponse {}))
+    }
+
+    async fn list_sessions(&self, request: Request<ListSessionsRequest>) -> Answer<ListSessionsResponse> {
+        let sessions = self.store.sessions(user(&request.into_inner().user)?).await.map_err(stored)?;
+        let sessions = sessions.into_iter().map(|each| Session {
+            session: each.id.to_string(),
+            device: Some(each.device),
+            created_at: each.created_at,
+            used_at: each.used_at,
+        });
+        Ok(Response::new(ListSessionsResponse { sessions: sessions.collect() }))
+    }
+
+    async fn get_users(&self, request: Request<GetUsersRequest>) -> Answer<GetUsersResponse> {
+        let GetUsersRequest { users, handle } = request.into_inner();
+        if users.len() > 1000 {
+            return Err(to_status(&Refusal::new(Reason::TooLarge, "at most 1000 users are asked for at once")));
+        }
+        let found = if handle.is_empty() {
+            let ids = users.iter().filter_map(|id| id.parse().ok()).collect();
+            self.store.by_ids(ids).await.map_err(stored)?
+        } else {
+            let found = self.store.by_handle(handle.to_ascii_lowercase()).await.map_err(stored)?;
+            found.into_iter().map(|(user, _)| user).collect()
+        };
+        Ok(Response::new(GetUsersResponse { users: found }))
+    }
+
+    async fn update_profile(&self, request: Request<UpdateProfileRequest>) -> Answer<UpdateProfileResponse> {
+        let UpdateProfileRequest { user: whose, handle, name, status_message } = request.into_inner();
+        let refused = |error: Refusal| to_status(&error);
+        let handle = handle.map(|text| form::handle(&text)).transpose().map_err(refused)?;
+        let name = name.map(|text| form::name(&text)).transpose().map_err(refused)?;
+        if status_message.as_ref().is_some_and(|text| text.chars().count() > 200 || text.contains('\0')) {
+            let message = "statusMessage takes at most 200 characters, and no NUL";
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+        }
+        let updated = self.store.update(user(&whose)?, handle, name, status_message).await.map_err(stored)?;
+        let taken = || to_status(&Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another"));
+        Ok(Response::new(UpdateProfileResponse { user: Some(updated.ok_or_else(taken)?) }))
+    }
+
+    async fn get_keys(&self, _: Request<GetKeysRequest>) -> Answer<GetKeysResponse> {
+        Ok(Response::new(GetKeysResponse { jwks: self.keys() }))
+    }
+
+    async fn check_sessions(&self, request: Request<CheckSessionsRequest>) -> Answer<CheckSessionsResponse> {
+        let asked = request.into_inner().sessions;
+        let sessions: Vec<SessionId> = asked.iter().filter_map(|id| id.parse().ok()).collect();
+        let ended = self.store.ended(sessions).await.map_err(stored)?;
+        Ok(Response::new(CheckSessionsResponse { ended: ended.iter().map(ToString::to_string).collect() }))
+    }
+}

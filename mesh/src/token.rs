@@ -1,0 +1,242 @@
+//! Access tokens: EdDSA JWTs, checked at every door against the keys of account-svc. What is wrong with a token is not
+//! told to who shows it: the answer is one constant text.
+
+use crate::channel::{Channels, InvalidAddress};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::{Signature, VerifyingKey};
+use madang_proto::{
+    account::v1::{CheckSessionsRequest, GetKeysRequest, account_service_client::AccountServiceClient},
+    id::{SessionId, UserId},
+    reason::{Reason, Refusal},
+};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tonic::transport::Channel;
+
+/// The `aud` of every token.
+pub const AUDIENCE: &str = "madang";
+/// How often keys are fetched at most, however many tokens name an unknown one.
+const REFETCH: Duration = Duration::from_secs(10);
+/// How long it is believed that a session has not ended.
+const BELIEVE: Duration = Duration::from_millis(1500);
+/// How many sessions are remembered at most.
+const SESSIONS: usize = 200_000;
+/// The longest token that is looked at, in bytes.
+const LONGEST: usize = 8192;
+
+/// Who shows a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// Until when the token is good, in seconds since 1970.
+    pub expires_at: i64,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: HashMap<String, VerifyingKey>,
+    fetched: Option<Instant>,
+    /// Sessions, whether they have ended, and when that was asked.
+    sessions: HashMap<SessionId, (bool, Instant)>,
+}
+
+/// Checks tokens.
+#[derive(Clone)]
+pub struct Verifier {
+    account: AccountServiceClient<Channel>,
+    issuer: String,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What everybody is told whose token is no good.
+#[must_use]
+pub fn bad_token() -> Refusal {
+    Refusal::new(Reason::BadToken, "the token is missing, expired or not valid here: refresh it, or log in")
+}
+
+impl Verifier {
+    /// With the keys of account-svc at an address, for tokens of this issuer.
+    pub fn new(channels: &Channels, account_address: &str, issuer: String) -> Result<Self, InvalidAddress> {
+        let account = AccountServiceClient::new(channels.get(account_address)?);
+        Ok(Self { account, issuer, known: Arc::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who shows the token; UNAVAILABLE if keys are needed and account-svc does not answer.
+    pub async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        let parts = Parts::split(token).ok_or_else(bad_token)?;
+        let key = self.key(&parts.kid).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        parts.check(&key, &self.issuer, i64::try_from(now).unwrap_or(i64::MAX)).ok_or_else(bad_token)
+    }
+
+    async fn key(&self, kid: &str) -> Result<VerifyingKey, Refusal> {
+        {
+            let mut known = self.lock();
+            if let Some(key) = known.keys.get(kid) {
+                return Ok(*key);
+            }
+            if known.fetched.is_some_and(|at| at.elapsed() < REFETCH) {
+                return Err(bad_token());
+            }
+            known.fetched = Some(Instant::now());
+        }
+        let answer = self.account.clone().get_keys(GetKeysRequest {}).await;
+        let mut known = self.lock();
+        let Ok(answer) = answer else {
+            known.fetched = None;
+            let message = "tokens can't be checked at the moment: try again a little later";
+            return Err(Refusal::new(Reason::Unavailable, message).after(500));
+        };
+        known.keys = parse_keys(&answer.into_inner().jwks);
+        known.keys.get(kid).copied().ok_or_else(bad_token)
+    }
+
+    /// Whether a session has ended; where account-svc does not answer, what was known last.
+    pub async fn ended(&self, session: SessionId) -> bool {
+        let last = self.lock().sessions.get(&session).copied();
+        if let Some((ended, asked)) = last
+            && (ended || asked.elapsed() < BELIEVE)
+        {
+            return ended;
+        }
+        self.ended_of(&[session]).await.contains(&session)
+    }
+
+    /// Which of these sessions have ended, asked at once; where account-svc does not answer, none.
+    pub async fn ended_of(&self, sessions: &[SessionId]) -> Vec<SessionId> {
+        let request = CheckSessionsRequest { sessions: sessions.iter().map(ToString::to_string).collect() };
+        let Ok(answer) = self.account.clone().check_sessions(request).await else { return Vec::new() };
+        let ended: Vec<SessionId> = answer.into_inner().ended.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut known = self.lock();
+        if known.sessions.len() + sessions.len() > SESSIONS {
+            known.sessions.clear();
+        }
+        for session in sessions {
+            known.sessions.insert(*session, (ended.contains(session), Instant::now()));
+        }
+        ended
+    }
+}
+
+fn parse_keys(jwks: &str) -> HashMap<String, VerifyingKey> {
+    let set: Value = serde_json::from_str(jwks).unwrap_or_default();
+    let keys = set["keys"].as_array().cloned().unwrap_or_default();
+    let key = |key: &Value| {
+        let bytes = URL_SAFE_NO_PAD.decode(key["x"].as_str()?).ok()?;
+        let is_ours = key["kty"] == "OKP" && key["crv"] == "Ed25519";
+        let verifying = VerifyingKey::from_bytes(bytes.as_slice().try_into().ok()?).ok()?;
+        is_ours.then_some((key["kid"].as_str()?.to_owned(), verifying))
+    };
+    keys.iter().filter_map(key).collect()
+}
+
+/// A token, taken apart.
+struct Parts<'a> {
+    signed: &'a str,
+    kid: String,
+    claims: Value,
+    signature: Signature,
+}
+
+impl<'a> Parts<'a> {
+    fn split(token: &'a str) -> Option<Self> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let json = |text: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
+        let header = json(header)?;
+        if header["alg"] != "EdDSA" {
+            return None;
+        }
+        let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+        Some(Self { signed, kid: header["kid"].as_str()?.to_owned(), claims: json(claims)?, signature })
+    }
+
+    fn check(&self, key: &VerifyingKey, issuer: &str, now: i64) -> Option<Claims> {
+        key.verify_strict(self.signed.as_bytes(), &self.signature).ok()?;
+        let claims = &self.claims;
+        let audience = &claims["aud"];
+        let for_us = audience == AUDIENCE || audience.as_array().is_some_and(|all| all.iter().any(|one| one == AUDIENCE));
+        // A number and nothing else: a text in `exp` must not skip the check.
+        let expires_at = claims["exp"].as_i64()?;
+        let begun = match &claims["nbf"] {
+            Value::Null => true,
+            nbf => nbf.as_i64()? <= now,
+        };
+        if !for_us || claims["iss"] != issuer || expires_at <= now || !begun {
+            return None;
+        }
+        Some(Claims { user: claims["sub"].as_str()?.parse().ok()?, session: claims["sid"].as_str()?.parse().ok()?, expires_at })
+    }
+}
+
+/// Makes a token: what account-svc does, here beside its check so that the two agree.
+#[must_use]
+pub fn sign(key: &ed25519_dalek::SigningKey, kid: &str, issuer: &str, claims: Claims, issued_at: i64) -> String {
+    use ed25519_dalek::Signer as _;
+    let header = serde_json::json!({"alg": "EdDSA", "typ": "JWT", "kid": kid});
+    let claims = serde_json::json!({
+        "iss": issuer, "sub": claims.user.to_string(), "aud": AUDIENCE, "iat": issued_at,
+        "exp": claims.expires_at, "sid": claims.session.to_string(),
+    });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let signature = key.sign(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+
+    fn claims() -> Claims {
+        Claims { user: UserId::new(), session: SessionId::new(), expires_at: 1000 }
+    }
+
+    #[test]
+    fn only_a_token_of_the_key_in_its_time_is_good() {
+        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let claims = claims();
+        let token = sign(&key, "k", "madang", claims, 100);
+        let parts = Parts::split(&token).unwrap();
+        assert_eq!(parts.kid, "k");
+        assert_eq!(parts.check(&key.verifying_key(), "madang", 999), Some(claims));
+        assert_eq!(parts.check(&key.verifying_key(), "madang", 1000), None);
+        assert_eq!(parts.check(&key.verifying_key(), "other", 999), None);
+        assert_eq!(parts.check(&other.verifying_key(), "madang", 999), None);
+    }
+
+    #[test]
+    fn forged_forms_are_refused() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let token = sign(&key, "k", "madang", claims(), 100);
+        let (_, rest) = token.split_once('.').unwrap();
+        for header in [r#"{"alg":"none","kid":"k"}"#, r#"{"alg":"HS256","kid":"k"}"#, r#"{"alg":"EdDSA"}"#] {
+            let forged = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+            assert!(Parts::split(&forged).is_none(), "{header}");
+        }
+        let text = serde_json::json!({"iss":"madang","sub":UserId::new().to_string(),"sid":SessionId::new().to_string(),
+            "aud":"madang","exp":"9999999999"});
+        use ed25519_dalek::Signer as _;
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(text.to_string()));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
+        let token = format!("{signed}.{signature}");
+        assert_eq!(Parts::split(&token).unwrap().check(&key.verifying_key(), "madang", 1), None, "exp is a text");
+        assert!(Parts::split("").is_none() && Parts::split("a.b.c").is_none());
+    }
+}

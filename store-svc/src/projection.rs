@@ -1,0 +1,151 @@
+//! From the log to rows: what each event leaves in history.
+
+use crate::messages::{Entry as Row, SqliteMessages};
+use async_trait::async_trait;
+use madang_mesh::{
+    log::{Entry, Position},
+    shard::Shard,
+    subscription::{HandleError, Handler},
+};
+use madang_proto::{
+    client::v1 as client,
+    id::{ClientId, ConversationId, UserId},
+    log::v1::{JoinedUser, LoggedEvent, Record, logged_event::Body},
+    store::v1::ClientIdUse,
+};
+use prost::Message as _;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The newest format of records that this version reads.
+const FORMAT: u32 = 1;
+
+/// Writes what the log says.
+pub struct Projection {
+    store: SqliteMessages,
+    /// Changes with every batch that was written.
+    written: watch::Sender<u64>,
+}
+
+impl Projection {
+    /// Into a store.
+    #[must_use]
+    pub fn new(store: SqliteMessages) -> Self {
+        Self { store, written: watch::Sender::new(0) }
+    }
+
+    /// Waits until the rows hold a conversation's revision; the revision that they hold, or none in time.
+    pub async fn wait_for(&self, conversation: ConversationId, revision: u64, patience: Duration) -> Option<u64> {
+        let mut written = self.written.subscribe();
+        let reached = async {
+            loop {
+                written.borrow_and_update();
+                let now = self.store.revision(conversation).await.ok()?;
+                if now >= revision {
+                    return Some(now);
+                }
+                written.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(patience, reached).await.ok().flatten()
+    }
+}
+
+fn user(bytes: &[u8]) -> String {
+    UserId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
+}
+
+fn joined(members: &[JoinedUser], by: &[u8]) -> client::event::Body {
+    let members = members.iter().map(|each| client::JoinedMember { user: user(&each.user), role: each.role });
+    client::event::Body::Joined(client::Joined { members: members.collect(), by: user(by) })
+}
+
+fn row(event: LoggedEvent) -> Result<Row, HandleError> {
+    let unreadable = |_| HandleError::Stop("an event names no conversation".into());
+    let conversation = ConversationId::from_slice(&event.conversation).map_err(unreadable)?;
+    let by = user(&event.actor);
+    let notice = |body| {
+        let event = client::Event {
+            cursor: String::new(),
+            conversation: conversation.to_string(),
+            revision: event.revision,
+            at: event.at_micros / 1000,
+            last_seq: event.last_seq,
+            body: Some(body),
+        };
+        Row::Notice { conversation, event }
+    };
+    Ok(match event.body {
+        Some(Body::Message(content)) => Row::Message {
+            conversation,
+            used: ClientIdUse {
+                sender: event.actor.to_vec(),
+                client_id: event.client_id.to_vec(),
+                request_hash: event.request_hash,
+                seq: event.last_seq,
+                revision: event.revision,
+                at_micros: event.at_micros,
+            },
+            message: Box::new(client::Message {
+                seq: event.last_seq,
+                revision: event.revision,
+                at: event.at_micros / 1000,
+                sender: by,
+                client_id: ClientId::from_slice(&event.client_id).map(|id| id.to_string()).unwrap_or_default(),
+                text: content.text,
+                reply_to: content.reply_to,
+                mentions: content.mentions,
+                attachments: content.attachments,
+                r#type: content.r#type,
+                data: content.data,
+                edited_at: 0,
+                deleted: false,
+                reactions: Vec::new(),
+            }),
+        },
+        Some(Body::Created(created)) => notice(joined(&created.members, &event.actor)),
+        Some(Body::Joined(more)) => notice(joined(&more.members, &event.actor)),
+        Some(Body::Left(left)) => {
+            notice(client::event::Body::Left(client::Left { users: left.users.iter().map(|id| user(id)).collect(), by }))
+        }
+        Some(Body::Role(set)) => {
+            notice(client::event::Body::Role(client::RoleChanged { user: user(&set.user), role: set.role, by }))
+        }
+        Some(Body::Changed(changed)) => notice(client::event::Body::Changed(client::Changed {
+            by,
+            name: changed.name,
+            picture: changed.picture,
+            data: changed.data,
+        })),
+        Some(Body::Read(_)) => Row::Other { conversation, revision: event.revision },
+        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {
+            return Err(HandleError::Stop("an event of a kind that this version does not store".into()));
+        }
+    })
+}
+
+#[async_trait]
+impl Handler for Projection {
+    async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.store.cursor(shard).await.map_err(|error| HandleError::Retry(error.to_string()))
+    }
+
+    async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        let mut rows = Vec::new();
+        for entry in entries {
+            let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
+            let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
+            if record.format > FORMAT {
+                return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
+            }
+            for event in record.events {
+                rows.push(row(event)?);
+            }
+        }
+        let Some(last) = entries.last() else { return Ok(()) };
+        let applied = self.store.apply(shard, rows, last.position).await;
+        applied.map_err(|error| HandleError::Retry(error.to_string()))?;
+        self.written.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}

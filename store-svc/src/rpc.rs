@@ -1,0 +1,185 @@
+//! gRPC: who may see what of a conversation is asked of group-svc for every read on behalf of a user.
+
+use crate::{
+    messages::{self, SqliteMessages},
+    projection::Projection,
+};
+use futures_util::stream::BoxStream;
+use madang_mesh::status::{from_status, to_status};
+use madang_proto::{
+    client::v1::Message,
+    group::v1::{GetAccessRequest, group_service_client::GroupServiceClient},
+    id::ConversationId,
+    reason::{Reason, Refusal},
+    store::v1::{store_service_server::StoreService, *},
+};
+use prost::Message as _;
+use std::{sync::Arc, time::Duration};
+use tonic::{Request, Response, Status, transport::Channel};
+
+/// A page without a limit.
+const PAGE: usize = 50;
+/// The largest page.
+const MAX_PAGE: usize = 200;
+/// The most bytes of a page.
+const PAGE_BYTES: usize = 1 << 20;
+/// The most client ids that are listed.
+const IDS: usize = 100_000;
+/// How long `at_least` waits.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// History, for those who may see it.
+pub struct History {
+    pub(crate) store: SqliteMessages,
+    pub(crate) projection: Arc<Projection>,
+    pub(crate) group: GroupServiceClient<Channel>,
+    #[allow(dead_code)] // which replica reads a conversation's shard: for several replicas
+    pub(crate) shards: u32,
+}
+
+/// What a reader may see.
+struct Access {
+    first_seq: u64,
+    first_revision: u64,
+    last_seq: u64,
+}
+
+fn failed(error: messages::Error) -> Status {
+    tracing::error!(%error, "the message store failed");
+    let message = "history can't be read at the moment: ask again a little later";
+    to_status(&Refusal::new(Reason::Unavailable, message).after(1000))
+}
+
+fn behind() -> Status {
+    let message = "history does not have this revision yet: ask again a little later";
+    to_status(&Refusal::new(Reason::Lagging, message).after(500))
+}
+
+fn conversation(text: &str) -> Result<ConversationId, Status> {
+    let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
+    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, message)))
+}
+
+fn limit(asked: u32) -> usize {
+    if asked == 0 { PAGE } else { MAX_PAGE.min(asked as usize) }
+}
+
+/// Cuts a page at its bytes; keeps the end that lies nearest to what was asked for.
+fn cut(messages: &mut Vec<Message>, keep_newest: bool) {
+    let mut bytes = 0;
+    let fits = |message: &Message| {
+        bytes += message.encoded_len();
+        bytes <= PAGE_BYTES
+    };
+    let count = if keep_newest {
+        messages.iter().rev().map(fits).take_while(|fits| *fits).count()
+    } else {
+        messages.iter().map(fits).take_while(|fits| *fits).count()
+    };
+    let count = count.max(1).min(messages.len());
+    if keep_newest {
+        messages.drain(..messages.len() - count);
+    } else {
+        messages.truncate(count);
+    }
+}
+
+impl History {
+    /// What the user may see, waited for in this store as well; for no user: all.
+    async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
+        if user.is_empty() {
+            let revision = self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+            return Ok((Access { first_seq: 1, first_revision: 1, last_seq: u64::MAX >> 1 }, revision));
+        }
+        let request = GetAccessRequest { user: user.to_owned(), conversation: id.to_string(), at_least };
+        let access = self.group.clone().get_access(request).await.map_err(|status| to_status(&from_status(&status)))?.into_inner();
+        let revision = self.projection.wait_for(id, access.revision.max(at_least), PATIENCE).await.ok_or_else(behind)?;
+        let access = Access { first_seq: access.first_seq, first_revision: access.first_revision, last_seq: access.last_seq };
+        Ok((access, revision))
+    }
+}
+
+#[tonic::async_trait]
+impl StoreService for History {
+    type StreamEventsStream = BoxStream<'static, Result<StreamEventsResponse, Status>>;
+
+    async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
+        let ListMessagesRequest { conversation: id, user, before, after, around, limit: asked, at_least } = request.into_inner();
+        let id = conversation(&id)?;
+        if usize::from(before > 0) + usize::from(after.is_some()) + usize::from(around > 0) > 1 {
+            let message = "before, after and around exclude each other: give one of them";
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+        }
+        let (access, revision) = self.access(id, &user, at_least).await?;
+        let (first, limit, end) = (access.first_seq, limit(asked), i64::MAX.unsigned_abs());
+        let page = |low: u64, high: u64, limit: usize, newest: bool| self.store.page(id, low.max(first), high, limit, newest);
+        let mut messages;
+        let keep_newest = after.is_none() && around == 0;
+        if let Some(after) = after {
+            messages = page(after.saturating_add(1).min(end), end, limit, false).await.map_err(failed)?;
+        } else if around > 0 {
+            messages = page(0, around - 1, limit / 2, true).await.map_err(failed)?;
+            let rest = limit - messages.len();
+            messages.extend(page(around, end, rest, false).await.map_err(failed)?);
+        } else {
+            let high = if before > 0 { before - 1 } else { end };
+            messages = page(0, high, limit, true).await.map_err(failed)?;
+        }
+        cut(&mut messages, keep_newest);
+        let (low, high) = match (messages.first(), messages.last()) {
+            (Some(low), Some(high)) => (low.seq, high.seq),
+            // Of an empty page: what lies on either side of its bound.
+            _ if before > 0 => (before.max(first), before - 1),
+            _ => (after.unwrap_or(around).max(first.saturating_sub(1)) + 1, after.unwrap_or(around)),
+        };
+        let has_before = low > first && !page(0, low - 1, 1, true).await.map_err(failed)?.is_empty();
+        let has_after = !page(high.saturating_add(1).min(end), end, 1, false).await.map_err(failed)?.is_empty();
+        let seqs = (if has_before { low } else { 0 }, if has_after { high } else { access.last_seq.max(high) });
+        let notices = self.store.notices(id, seqs, (access.first_revision, revision)).await.map_err(failed)?;
+        Ok(Response::new(ListMessagesResponse { messages, notices, revision, has_before, has_after }))
+    }
+
+    async fn get_messages(&self, request: Request<GetMessagesRequest>) -> Result<Response<GetMessagesResponse>, Status> {
+        let GetMessagesRequest { conversation: id, user, mut seqs } = request.into_inner();
+        let id = conversation(&id)?;
+        if seqs.len() > MAX_PAGE {
+            return Err(to_status(&Refusal::new(Reason::TooLarge, "at most 200 messages are asked for at once")));
+        }
+        let (access, _) = self.access(id, &user, 0).await?;
+        seqs.sort_unstable();
+        seqs.dedup();
+        let mut messages = Vec::with_capacity(seqs.len());
+        for seq in seqs.into_iter().filter(|seq| *seq >= access.first_seq) {
+            messages.extend(self.store.page(id, seq, seq, 1, true).await.map_err(failed)?);
+        }
+        Ok(Response::new(GetMessagesResponse { messages }))
+    }
+
+    async fn list_client_ids(&self, request: Request<ListClientIdsRequest>) -> Result<Response<ListClientIdsResponse>, Status> {
+        let ListClientIdsRequest { conversation: id, since_micros, at_least } = request.into_inner();
+        let id = conversation(&id)?;
+        self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+        let uses = self.store.uses(id, since_micros, IDS + 1).await.map_err(failed)?;
+        if uses.len() > IDS {
+            let message = "too many messages since then: the id counts as expired";
+            return Err(to_status(&Refusal::new(Reason::ClientIdExpired, message)));
+        }
+        Ok(Response::new(ListClientIdsResponse { uses }))
+    }
+
+    async fn list_changes(&self, _: Request<ListChangesRequest>) -> Result<Response<ListChangesResponse>, Status> {
+        Err(unimplemented("ListChanges"))
+    }
+
+    async fn stream_events(&self, _: Request<StreamEventsRequest>) -> Result<Response<Self::StreamEventsStream>, Status> {
+        Err(unimplemented("StreamEvents"))
+    }
+
+    async fn erase(&self, _: Request<EraseRequest>) -> Result<Response<EraseResponse>, Status> {
+        Err(unimplemented("Erase"))
+    }
+}
+
+fn unimplemented(what: &str) -> Status {
+    to_status(&Refusal::new(Reason::Unimplemented, format!("{what} is not there yet")))
+}
