@@ -1,1 +1,109 @@
-//! To be told.
+//! api: what client apps ask for over HTTP. It keeps nothing: every answer comes from another service, typed.
+
+pub mod accounts;
+pub mod auth;
+pub mod conversations;
+pub mod homes;
+pub mod problem;
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{any, get, post, put},
+};
+use homes::Homes;
+use madang_mesh::{channel::InvalidAddress, serve::Context, token::Verifier};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient,
+    group::v1::group_service_client::GroupServiceClient,
+    reason::{Reason, Refusal},
+    store::v1::store_service_client::StoreServiceClient,
+};
+use problem::Problem;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// The settings of an api.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Config {
+    /// The `iss` of access tokens.
+    #[arg(id = "api_token_issuer", long = "api-token-issuer", env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
+    pub token_issuer: String,
+}
+
+/// What every request shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) account: AccountServiceClient<Channel>,
+    pub(crate) group: GroupServiceClient<Channel>,
+    pub(crate) store: StoreServiceClient<Channel>,
+    pub(crate) homes: Homes,
+    pub(crate) verifier: Verifier,
+}
+
+/// An api that is ready to run.
+pub struct Service {
+    shared: Shared,
+}
+
+/// Builds an api.
+pub async fn build(config: Config, context: Context) -> Result<Service, InvalidAddress> {
+    let channel = |address: &str| context.channels.get(address);
+    let shared = Shared {
+        account: AccountServiceClient::new(channel(&context.peers.account)?),
+        group: GroupServiceClient::new(channel(&context.peers.group)?),
+        store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(16 << 20),
+        homes: Homes::new(context.channels.clone(), context.peers.chat.clone()),
+        verifier: Verifier::new(&context.channels, &context.peers.account, config.token_issuer)?,
+    };
+    Ok(Service { shared })
+}
+
+/// Endpoints of the contract that are not there yet.
+const LATER: &[&str] = &[
+    "/v1/openapi.json", "/v1/me/password", "/v1/me/deletion", "/v1/me/export", "/v1/me/picture", "/v1/groups/{c}",
+    "/v1/groups/{c}/picture", "/v1/groups/{c}/members/{user}/role", "/v1/groups/{c}/invites",
+    "/v1/groups/{c}/invites/{code}", "/v1/invites/{code}", "/v1/pictures/{picture}", "/v1/blocks", "/v1/blocks/{user}",
+    "/v1/conversations/{c}/settings", "/v1/conversations/{c}/changes", "/v1/changes", "/v1/push/key",
+    "/v1/devices/{device}/push",
+];
+
+async fn later(method: Method, uri: Uri) -> Problem {
+    Refusal::new(Reason::Unimplemented, format!("{method} {} is not there yet", uri.path())).into()
+}
+
+impl Service {
+    /// The routes of the contract.
+    pub fn router(&self) -> Router {
+        let mut router = Router::new()
+            .route("/v1/accounts", post(accounts::sign_up))
+            .route("/v1/sessions", post(accounts::log_in).get(accounts::sessions))
+            .route("/v1/sessions/refresh", post(accounts::refresh))
+            .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))
+            .route("/v1/me", get(accounts::me).patch(accounts::update_me))
+            .route("/v1/users", get(accounts::users))
+            .route("/v1/users/{user}", get(accounts::user))
+            .route("/v1/conversations", get(conversations::list))
+            .route("/v1/conversations/{c}", get(conversations::one))
+            .route("/v1/conversations/{c}/members", get(conversations::members))
+            .route("/v1/conversations/{c}/messages", get(conversations::messages))
+            .route("/v1/conversations/{c}/read", put(conversations::read))
+            .route("/v1/messages", post(conversations::send))
+            .route("/v1/groups", post(conversations::create_group))
+            .route("/v1/groups/{c}/members", post(conversations::add_members))
+            .route("/v1/groups/{c}/members/{user}", axum::routing::delete(conversations::remove_member))
+            .route("/.well-known/jwks.json", get(accounts::keys))
+            .route("/v1/client.proto", get(|| async { madang_proto::CLIENT_PROTO }));
+        for path in LATER {
+            router = router.route(path, any(later));
+        }
+        let nothing = || async { Problem::from(Refusal::new(Reason::NotFound, "there is nothing at this path")) };
+        let method = || async { Problem::method_not_allowed() };
+        router.fallback(nothing).method_not_allowed_fallback(method).with_state(self.shared.clone())
+    }
+
+    /// Serves until `drain`.
+    pub async fn run(self, drain: CancellationToken) {
+        self.shared.homes.follow(drain).await;
+    }
+}

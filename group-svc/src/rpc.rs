@@ -10,7 +10,7 @@ use madang_mesh::status::{from_status, to_status};
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     chat::v1::{self as chat, Operation, operation::Body},
-    client::v1::{Ack, Conversation, ConversationKind, Member, Settings, User},
+    client::v1::{Ack, Conversation, ConversationKind, History, Member, Settings, User},
     group::v1::{group_service_server::GroupService, *},
     id::{ConversationId, UserId},
     reason::{self, Reason},
@@ -250,7 +250,7 @@ impl GroupService for Groups {
         let room = self.room(conversation(&id)?, at_least).await?;
         let me = present(&room, whose).ok_or_else(not_found)?;
         let first_seq = first_seq(&room, me);
-        let first_revision = if first_seq == 1 { 1 } else { me.joined_revision };
+        let first_revision = if room.history() == History::All { 1 } else { me.joined_revision };
         Ok(Response::new(GetAccessResponse { first_seq, first_revision, revision: room.revision, last_seq: room.last_seq }))
     }
 

@@ -10,7 +10,10 @@ use madang_proto::{
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::{
-    collections::HashMap,
+    collections::{
+        HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -202,11 +205,13 @@ fn head(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Head
 
 fn apply(transaction: &Transaction<'_>, event: &LoggedEvent, heads: &mut Heads, marks: &mut Marks) -> Result<(), Error> {
     let Ok(id) = ConversationId::from_slice(&event.conversation) else { return Err(Error::Ended) };
-    if !heads.contains_key(&id) {
-        let empty = Head { revision: 0, last_seq: 0, last_at: 0, message_at: 0 };
-        heads.insert(id, head(transaction, id)?.unwrap_or(empty));
-    }
-    let Some(head) = heads.get_mut(&id) else { return Ok(()) };
+    let head = match heads.entry(id) {
+        Occupied(known) => known.into_mut(),
+        Vacant(place) => {
+            let empty = Head { revision: 0, last_seq: 0, last_at: 0, message_at: 0 };
+            place.insert(head(transaction, id)?.unwrap_or(empty))
+        }
+    };
     if event.revision <= head.revision {
         return Ok(());
     }

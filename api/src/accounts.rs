@@ -1,0 +1,158 @@
+//! Accounts, sessions, profiles.
+
+use crate::{
+    Shared,
+    auth::Caller,
+    problem::{Body, Problem, invalid},
+};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use madang_proto::{
+    account::v1::*,
+    client::v1::{Device, User},
+    reason::{Reason, Refusal},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A sign-up or log-in.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    handle: String,
+    password: String,
+    #[serde(default)]
+    name: String,
+    device: Device,
+}
+
+fn tokens(tokens: Option<TokenSet>) -> Value {
+    let tokens = tokens.unwrap_or_default();
+    json!({
+        "user": tokens.user, "session": tokens.session, "accessToken": tokens.access_token,
+        "refreshToken": tokens.refresh_token, "expiresIn": tokens.expires_in,
+    })
+}
+
+pub(crate) async fn sign_up(State(mut shared): State<Shared>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
+    let Credentials { handle, password, name, device } = body;
+    let request = SignUpRequest { handle, password, name, device: Some(device) };
+    let answer = shared.account.sign_up(request).await?.into_inner();
+    Ok((StatusCode::CREATED, Json(tokens(answer.tokens))).into_response())
+}
+
+pub(crate) async fn log_in(State(mut shared): State<Shared>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
+    let Credentials { handle, password, device, .. } = body;
+    let answer = shared.account.log_in(LogInRequest { handle, password, device: Some(device) }).await?.into_inner();
+    Ok((StatusCode::CREATED, Json(tokens(answer.tokens))).into_response())
+}
+
+/// A refresh.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refresh {
+    refresh_token: String,
+}
+
+pub(crate) async fn refresh(State(mut shared): State<Shared>, Body(body): Body<Refresh>) -> Result<Json<Value>, Problem> {
+    let answer = shared.account.refresh(RefreshRequest { refresh_token: body.refresh_token }).await?.into_inner();
+    Ok(Json(tokens(answer.tokens)))
+}
+
+pub(crate) async fn sessions(State(mut shared): State<Shared>, Caller(caller): Caller) -> Result<Json<Value>, Problem> {
+    let answer = shared.account.list_sessions(ListSessionsRequest { user: caller.user.to_string() }).await?.into_inner();
+    let current = caller.session.to_string();
+    let sessions = answer.sessions.into_iter().map(|each| {
+        json!({
+            "session": each.session, "device": each.device, "createdAt": each.created_at.to_string(),
+            "usedAt": each.used_at.to_string(), "current": each.session == current,
+        })
+    });
+    Ok(Json(json!({ "sessions": sessions.collect::<Vec<_>>() })))
+}
+
+pub(crate) async fn log_out(
+    State(mut shared): State<Shared>,
+    Caller(caller): Caller,
+    Path(session): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let session = if session == "current" { caller.session.to_string() } else { session };
+    shared.account.end_session(EndSessionRequest { user: caller.user.to_string(), session }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Users by id.
+pub(crate) async fn find(shared: &mut Shared, users: Vec<String>) -> Result<Vec<User>, Problem> {
+    Ok(shared.account.get_users(GetUsersRequest { users, handle: String::new() }).await?.into_inner().users)
+}
+
+fn nobody() -> Problem {
+    Refusal::new(Reason::UserNotFound, "no such user: check the id or the handle").into()
+}
+
+pub(crate) async fn me(State(mut shared): State<Shared>, Caller(caller): Caller) -> Result<Json<User>, Problem> {
+    find(&mut shared, vec![caller.user.to_string()]).await?.pop().map(Json).ok_or_else(nobody)
+}
+
+/// A change of one's profile.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    handle: Option<String>,
+    name: Option<String>,
+    status_message: Option<String>,
+}
+
+pub(crate) async fn update_me(
+    State(mut shared): State<Shared>,
+    Caller(caller): Caller,
+    Body(profile): Body<Profile>,
+) -> Result<Json<User>, Problem> {
+    let Profile { handle, name, status_message } = profile;
+    let request = UpdateProfileRequest { user: caller.user.to_string(), handle, name, status_message };
+    shared.account.update_profile(request).await?.into_inner().user.map(Json).ok_or_else(nobody)
+}
+
+pub(crate) async fn user(
+    State(mut shared): State<Shared>,
+    _: Caller,
+    Path(user): Path<String>,
+) -> Result<Json<User>, Problem> {
+    find(&mut shared, vec![user]).await?.pop().map(Json).ok_or_else(nobody)
+}
+
+/// Whom one looks for.
+#[derive(Deserialize)]
+pub struct Wanted {
+    ids: Option<String>,
+    handle: Option<String>,
+}
+
+pub(crate) async fn users(
+    State(mut shared): State<Shared>,
+    _: Caller,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let request = match wanted {
+        Wanted { ids: Some(ids), handle: None } => {
+            let users: Vec<String> = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            if users.len() > 100 {
+                return Err(invalid("ids takes at most 100 ids: ask in parts"));
+            }
+            GetUsersRequest { users, handle: String::new() }
+        }
+        Wanted { ids: None, handle: Some(handle) } if !handle.is_empty() => GetUsersRequest { users: Vec::new(), handle },
+        _ => return Err(invalid("give either ids, separated by commas, or a handle")),
+    };
+    let users = shared.account.get_users(request).await?.into_inner().users;
+    Ok(Json(json!({ "users": users })))
+}
+
+pub(crate) async fn keys(State(mut shared): State<Shared>) -> Result<Response, Problem> {
+    let jwks = shared.account.get_keys(GetKeysRequest {}).await?.into_inner().jwks;
+    Ok(([("content-type", "application/json")], jwks).into_response())
+}

@@ -1,0 +1,246 @@
+//! Conversations, messages, groups.
+
+use crate::{
+    Shared,
+    accounts::find,
+    auth::Caller,
+    problem::{Body, Problem, invalid},
+};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use madang_proto::{
+    chat::v1::{MarkReadRequest, SendMessageRequest},
+    client::v1::{Ack, Conversation, Read, Send, User},
+    group::v1::*,
+    id::{ConversationId, UserId},
+    reason::{Reason, Refusal},
+    store::v1::{GetMessagesRequest, ListMessagesRequest},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+
+/// Where the text of a list's last message is cut, in bytes.
+const PREVIEW: usize = 1024;
+
+/// What a list or a page is asked for.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Page {
+    page_token: String,
+    limit: u32,
+    before: u64,
+    after: Option<u64>,
+    around: u64,
+    at_least: u64,
+    since: Option<String>,
+}
+
+/// The query, or what is wrong with it.
+type Asked = Result<Query<Page>, axum::extract::rejection::QueryRejection>;
+
+fn page(asked: Asked) -> Result<Page, Problem> {
+    asked.map(|Query(page)| page).map_err(|error| invalid(error.body_text()))
+}
+
+fn id(text: &str) -> Result<String, Problem> {
+    let message = "the conversation must be named by its id: a UUID in lower-case canonical text";
+    text.parse::<ConversationId>().map(|id| id.to_string()).map_err(|_| invalid(message))
+}
+
+/// Puts profiles in the place of ids.
+async fn with_profiles(shared: &mut Shared, conversations: &mut [Conversation]) -> Result<(), Problem> {
+    let people = conversations.iter().flat_map(|each| each.peer.iter().chain(&each.first_members));
+    let ids: HashSet<String> = people.map(|user| user.user.clone()).collect();
+    let profiles = profiles(shared, ids.into_iter().collect()).await?;
+    for conversation in conversations {
+        for user in conversation.peer.iter_mut().chain(&mut conversation.first_members) {
+            if let Some(profile) = profiles.get(&user.user) {
+                user.clone_from(profile);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn profiles(shared: &mut Shared, ids: Vec<String>) -> Result<HashMap<String, User>, Problem> {
+    let mut profiles = HashMap::new();
+    for some in ids.chunks(1000) {
+        profiles.extend(find(shared, some.to_vec()).await?.into_iter().map(|user| (user.user.clone(), user)));
+    }
+    Ok(profiles)
+}
+
+async fn with_last_message(shared: &mut Shared, user: &str, conversation: &mut Conversation) -> Result<(), Problem> {
+    if conversation.last_seq < conversation.first_seq {
+        return Ok(());
+    }
+    let (id, seqs) = (conversation.conversation.clone(), vec![conversation.last_seq]);
+    let request = GetMessagesRequest { conversation: id, user: user.to_owned(), seqs };
+    let mut last = shared.store.get_messages(request).await?.into_inner().messages.pop();
+    if let Some(message) = &mut last
+        && message.text.len() > PREVIEW
+    {
+        let end = (0..=PREVIEW).rev().find(|end| message.text.is_char_boundary(*end)).unwrap_or(0);
+        message.text.truncate(end);
+    }
+    conversation.last_message = last;
+    Ok(())
+}
+
+pub(crate) async fn list(State(mut shared): State<Shared>, Caller(me): Caller, asked: Asked) -> Result<Json<Value>, Problem> {
+    let page = page(asked)?;
+    if page.since.is_some() {
+        return Err(Refusal::new(Reason::Unimplemented, "since is not there yet: page the whole list").into());
+    }
+    let user = me.user.to_string();
+    let request = ListConversationsRequest { user: user.clone(), page_size: page.limit, page_token: page.page_token };
+    let mut answer = shared.group.list_conversations(request).await?.into_inner();
+    with_profiles(&mut shared, &mut answer.conversations).await?;
+    for conversation in &mut answer.conversations {
+        with_last_message(&mut shared, &user, conversation).await?;
+    }
+    Ok(Json(json!({
+        "conversations": answer.conversations, "removed": [], "badge": answer.badge.to_string(), "sync": "",
+        "nextPageToken": answer.next_page_token,
+    })))
+}
+
+pub(crate) async fn one(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    asked: Asked,
+) -> Result<Json<Conversation>, Problem> {
+    let (user, at_least) = (me.user.to_string(), page(asked)?.at_least);
+    let request = GetConversationRequest { user: user.clone(), conversation: id(&c)?, at_least };
+    let mut conversation = shared.group.get_conversation(request).await?.into_inner().conversation.unwrap_or_default();
+    with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
+    with_last_message(&mut shared, &user, &mut conversation).await?;
+    Ok(Json(conversation))
+}
+
+pub(crate) async fn members(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let request = ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: page(asked)?.at_least };
+    let mut answer = shared.group.list_members(request).await?.into_inner();
+    let ids = answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
+    let profiles = profiles(&mut shared, ids).await?;
+    for user in answer.members.iter_mut().filter_map(|member| member.profile.as_mut()) {
+        if let Some(profile) = profiles.get(&user.user) {
+            user.clone_from(profile);
+        }
+    }
+    Ok(Json(json!({ "members": answer.members, "revision": answer.revision.to_string() })))
+}
+
+pub(crate) async fn messages(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let Page { before, after, around, limit, at_least, .. } = page(asked)?;
+    let (user, conversation) = (me.user.to_string(), id(&c)?);
+    let request = ListMessagesRequest { conversation, user, before, after, around, limit, at_least };
+    let answer = shared.store.list_messages(request).await?.into_inner();
+    Ok(Json(json!({
+        "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
+        "hasBefore": answer.has_before, "hasAfter": answer.has_after,
+    })))
+}
+
+fn for_user<T>(user: UserId, message: T) -> Result<tonic::Request<T>, Problem> {
+    let mut request = tonic::Request::new(message);
+    let value = user.to_string().parse().map_err(|_| invalid("the user can't be named"))?;
+    request.metadata_mut().insert("madang-user", value);
+    Ok(request)
+}
+
+pub(crate) async fn send(State(shared): State<Shared>, Caller(me): Caller, Body(send): Body<Send>) -> Result<Json<Ack>, Problem> {
+    let request = for_user(me.user, SendMessageRequest { send: Some(send) })?;
+    Ok(Json(shared.homes.of(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
+}
+
+pub(crate) async fn read(
+    State(shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    Body(read): Body<Read>,
+) -> Result<Json<Ack>, Problem> {
+    let read = Read { conversation: id(&c)?, ..read };
+    let request = for_user(me.user, MarkReadRequest { read: Some(read) })?;
+    Ok(Json(shared.homes.of(me.user)?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
+}
+
+/// A new group.
+#[derive(Deserialize)]
+pub struct NewGroup {
+    name: String,
+    #[serde(default)]
+    members: Vec<String>,
+    #[serde(default)]
+    history: madang_proto::client::v1::History,
+    #[serde(default)]
+    data: HashMap<String, String>,
+}
+
+fn refused(refused: Vec<madang_proto::group::v1::Refusal>) -> Value {
+    refused.into_iter().map(|each| json!({ "user": each.user, "reason": each.reason })).collect()
+}
+
+pub(crate) async fn create_group(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    headers: HeaderMap,
+    Body(group): Body<NewGroup>,
+) -> Result<Response, Problem> {
+    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if key.len() > 255 {
+        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
+    }
+    let NewGroup { name, members, history, data } = group;
+    let (user, idempotency_key) = (me.user.to_string(), key.to_owned());
+    let request = CreateGroupRequest { user, name, members, history: history.into(), data, idempotency_key };
+    let answer = shared.group.create_group(request).await?.into_inner();
+    let mut conversation = answer.conversation.unwrap_or_default();
+    with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
+    let mut body = serde_json::to_value(conversation).map_err(|error| invalid(error.to_string()))?;
+    body["refused"] = refused(answer.refused);
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// New members.
+#[derive(Deserialize)]
+pub struct NewMembers {
+    users: Vec<String>,
+}
+
+pub(crate) async fn add_members(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    Body(new): Body<NewMembers>,
+) -> Result<Json<Value>, Problem> {
+    let request = AddMembersRequest { user: me.user.to_string(), conversation: id(&c)?, users: new.users };
+    let answer = shared.group.add_members(request).await?.into_inner();
+    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": refused(answer.refused) })))
+}
+
+pub(crate) async fn remove_member(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path((c, member)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let request = RemoveMemberRequest { user: me.user.to_string(), conversation: id(&c)?, member };
+    let answer = shared.group.remove_member(request).await?.into_inner();
+    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": [] })))
+}

@@ -1,0 +1,212 @@
+//! Trunks: one stream to each chat-svc process that is home of somebody here. A reader never stops reading: what it
+//! reads goes into bounded outboxes.
+
+use crate::outbox::{Out, Outbox};
+use futures_util::StreamExt;
+use madang_mesh::{
+    channel::Channels,
+    shard::{Home, ShardMap, shard_of},
+};
+use madang_proto::{
+    chat::v1::{
+        ClosedReason, ConnectRequest, Upstream, WatchShardsRequest, chat_service_client::ChatServiceClient, downstream::Item,
+        home_service_client::HomeServiceClient, upstream,
+    },
+    id::UserId,
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// How many items wait for a trunk at most; then their sockets are not read.
+const QUEUE: usize = 8192;
+/// How many items one gRPC message carries at most.
+const BATCH: usize = 512;
+/// How long between tries to reach chat-svc.
+const AGAIN: Duration = Duration::from_millis(100);
+/// The largest gRPC message that is taken.
+const MAX_GRPC: usize = 16 << 20;
+
+type Outboxes = Arc<Mutex<HashMap<u64, Arc<Outbox>>>>;
+
+/// A trunk to one process.
+#[derive(Clone)]
+struct Trunk {
+    items: mpsc::Sender<Upstream>,
+    outboxes: Outboxes,
+}
+
+/// The trunks of this gateway.
+#[derive(Clone)]
+pub struct Trunks {
+    channels: Channels,
+    map: Arc<watch::Sender<ShardMap>>,
+    open: Arc<Mutex<HashMap<String, Trunk>>>,
+    bounds: (usize, usize),
+}
+
+/// A connection's way to its home: one generation of it.
+pub struct Link {
+    /// What comes from the home.
+    pub outbox: Arc<Outbox>,
+    number: u64,
+    trunk: Trunk,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Trunks {
+    /// Finds homes by way of any chat-svc; outboxes have these bounds (frames, bytes).
+    #[must_use]
+    pub fn spawn(channels: Channels, chat: String, frames: usize, bytes: usize) -> Self {
+        let map = Arc::new(watch::Sender::new(ShardMap::default()));
+        let trunks = Self { channels, map, open: Arc::default(), bounds: (frames, bytes) };
+        let follower = Arc::downgrade(&trunks.map);
+        let channels = trunks.channels.clone();
+        tokio::spawn(async move {
+            while let Some(map) = follower.upgrade() {
+                watch_map(&channels, &chat, &map).await;
+                drop(map);
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+        trunks
+    }
+
+    /// A link to the user's home, once there is one. The first item on it must be `open`.
+    pub async fn link(&self, user: UserId, open: upstream::Item) -> Link {
+        loop {
+            let home = {
+                let map = self.map.borrow();
+                map.homes.get(&shard_of(user.bytes(), map.count)).cloned()
+            };
+            if let Some(home) = home
+                && let Some(link) = self.try_link(&home, open.clone()).await
+            {
+                return link;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn try_link(&self, home: &Home, open: upstream::Item) -> Option<Link> {
+        let trunk = {
+            let mut all = lock(&self.open);
+            all.retain(|_, trunk| !trunk.items.is_closed());
+            match all.get(&home.address) {
+                Some(trunk) => trunk.clone(),
+                None => {
+                    let (items, receiver) = mpsc::channel(QUEUE);
+                    let trunk = Trunk { items, outboxes: Arc::default() };
+                    all.insert(home.address.clone(), trunk.clone());
+                    tokio::spawn(carry(self.channels.clone(), home.address.clone(), receiver, trunk.outboxes.clone()));
+                    trunk
+                }
+            }
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let outbox = Arc::new(Outbox::new(self.bounds.0, self.bounds.1));
+        lock(&trunk.outboxes).insert(number, outbox.clone());
+        let link = Link { outbox, number, trunk };
+        link.send(open).await.then_some(link)
+    }
+}
+
+impl Link {
+    /// Sends something to the home; false: the trunk is gone.
+    pub async fn send(&self, item: upstream::Item) -> bool {
+        self.trunk.items.send(Upstream { connection: self.number, item: Some(item) }).await.is_ok()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        lock(&self.trunk.outboxes).remove(&self.number);
+        let close = upstream::Item::Close(madang_proto::chat::v1::CloseConnection {});
+        let item = Upstream { connection: self.number, item: Some(close) };
+        // Full is rare and matters: the home would keep a connection that is not there.
+        if let Err(mpsc::error::TrySendError::Full(item)) = self.trunk.items.try_send(item) {
+            let items = self.trunk.items.clone();
+            tokio::spawn(async move { drop(items.send(item).await) });
+        }
+    }
+}
+
+async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {
+    let Ok(channel) = channels.get(chat) else { return };
+    let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
+    let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
+    while let Some(Ok(map)) = maps.next().await {
+        let homes = map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
+        to.send_replace(ShardMap { count: map.count, homes: homes.collect() });
+    }
+}
+
+/// Carries a trunk until its stream ends; then tells all its connections.
+async fn carry(channels: Channels, address: String, items: mpsc::Receiver<Upstream>, outboxes: Outboxes) {
+    let (sender, receiver) = mpsc::channel(4);
+    let gather = tokio::spawn(gather(items, sender));
+    if let Ok(channel) = channels.get(&address) {
+        let mut client = ChatServiceClient::new(channel).max_decoding_message_size(MAX_GRPC);
+        match client.connect(ReceiverStream::new(receiver)).await {
+            Ok(responses) => {
+                let mut responses = responses.into_inner();
+                while let Some(Ok(response)) = responses.next().await {
+                    dispatch(response.items, &outboxes);
+                }
+            }
+            Err(status) => tracing::warn!(%address, %status, "a chat-svc can't be reached"),
+        }
+    }
+    gather.abort();
+    // The receiver is dropped with the task: nobody links to this trunk any more.
+    let _ = gather.await;
+    for (_, outbox) in lock(&outboxes).drain() {
+        outbox.push(Out::Closed(ClosedReason::Unavailable), "");
+    }
+}
+
+async fn gather(mut items: mpsc::Receiver<Upstream>, requests: mpsc::Sender<ConnectRequest>) {
+    loop {
+        let mut batch = Vec::new();
+        if items.recv_many(&mut batch, BATCH).await == 0 || requests.send(ConnectRequest { items: batch }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn dispatch(items: Vec<madang_proto::chat::v1::Downstream>, outboxes: &Outboxes) {
+    let outboxes = lock(outboxes);
+    for down in items {
+        let reach = |connection: &u64| outboxes.get(connection);
+        match down.item {
+            Some(Item::Frame(frame)) => {
+                for outbox in down.connections.iter().filter_map(reach) {
+                    outbox.push(Out::Frame(frame.clone()), &down.cursor);
+                }
+            }
+            Some(Item::Opened(opened)) => {
+                for outbox in down.connections.iter().filter_map(reach) {
+                    outbox.push(Out::Opened(opened.cursor.clone(), opened.resume()), "");
+                }
+            }
+            Some(Item::Closed(closed)) => {
+                for outbox in down.connections.iter().filter_map(reach) {
+                    outbox.push(Out::Closed(closed.reason()), "");
+                }
+            }
+            None => {}
+        }
+    }
+}
