@@ -47,7 +47,13 @@ fn hash(refresh: &str) -> [u8; 32] {
 
 impl Accounts {
     /// Makes an account and its first session.
-    pub async fn sign_up(&self, handle: &str, password: String, name: &str, device: Option<Device>) -> Result<TokenSet, Refusal> {
+    pub async fn sign_up(
+        &self,
+        handle: &str,
+        password: String,
+        name: &str,
+        device: Option<Device>,
+    ) -> Result<TokenSet, Refusal> {
         let handle = form::handle(handle)?;
         let name = form::name(if name.is_empty() { &handle } else { name })?;
         form::password(&password)?;
@@ -118,7 +124,8 @@ impl Accounts {
     #[must_use]
     pub fn keys(&self) -> String {
         let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key().as_bytes());
-        let key = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x});
+        let key =
+            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x});
         serde_json::json!({ "keys": [key] }).to_string()
     }
 }

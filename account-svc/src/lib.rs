@@ -20,6 +20,7 @@ use tonic::service::Routes;
 
 /// The settings of an account-svc.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]

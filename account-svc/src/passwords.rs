@@ -43,7 +43,9 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Argon2<'_>) -> T + Send + 'static) -> Result<T, Refusal> {
         let Ok(_place) = self.waiting.try_acquire() else {
-            return Err(Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000));
+            return Err(
+                Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000)
+            );
         };
         let _turn = self.turns.acquire().await.map_err(|_| internal())?;
         let argon = self.argon.clone();

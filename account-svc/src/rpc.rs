@@ -37,7 +37,8 @@ impl AccountService for Accounts {
     }
 
     async fn refresh(&self, request: Request<RefreshRequest>) -> Answer<RefreshResponse> {
-        let tokens = Self::refresh(self, &request.into_inner().refresh_token).await.map_err(|error| to_status(&error))?;
+        let tokens =
+            Self::refresh(self, &request.into_inner().refresh_token).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(RefreshResponse { tokens: Some(tokens) }))
     }
 

@@ -122,10 +122,20 @@ impl SqliteAccounts {
     }
 
     /// Makes an account; false: its handle is taken.
-    pub async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
+    pub async fn create(
+        &self,
+        id: UserId,
+        handle: String,
+        name: String,
+        password: String,
+        at: i64,
+    ) -> Result<bool, Error> {
         self.run(move |connection| {
             connection
-                .execute("INSERT OR IGNORE INTO account VALUES (?1, ?2, ?3, '', ?4, ?5)", params![id.bytes(), handle, name, password, at])
+                .execute(
+                    "INSERT OR IGNORE INTO account VALUES (?1, ?2, ?3, '', ?4, ?5)",
+                    params![id.bytes(), handle, name, password, at],
+                )
                 .map(|made| made == 1)
         })
         .await
@@ -135,7 +145,9 @@ impl SqliteAccounts {
     pub async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error> {
         self.run(move |connection| {
             connection
-                .query_row("SELECT * FROM account WHERE handle = ?1", [handle], |row| Ok((user(row)?, row.get("password")?)))
+                .query_row("SELECT * FROM account WHERE handle = ?1", [handle], |row| {
+                    Ok((user(row)?, row.get("password")?))
+                })
                 .optional()
         })
         .await
@@ -152,7 +164,13 @@ impl SqliteAccounts {
     }
 
     /// Changes a profile; none: the handle is taken, or there is no such account.
-    pub async fn update(&self, id: UserId, handle: Option<String>, name: Option<String>, status: Option<String>) -> Result<Option<User>, Error> {
+    pub async fn update(
+        &self,
+        id: UserId,
+        handle: Option<String>,
+        name: Option<String>,
+        status: Option<String>,
+    ) -> Result<Option<User>, Error> {
         self.run(move |connection| {
             let changed = connection.execute(
                 "UPDATE OR IGNORE account SET handle = coalesce(?2, handle), name = coalesce(?3, name),
@@ -175,7 +193,16 @@ impl SqliteAccounts {
             transaction.execute("DELETE FROM session WHERE user = ?1 AND device = ?2", params![user, device.id])?;
             transaction.execute(
                 "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![new.id.bytes(), user, device.id, device.kind, device.name, device.app, new.created_at, new.used_at],
+                params![
+                    new.id.bytes(),
+                    user,
+                    device.id,
+                    device.kind,
+                    device.name,
+                    device.app,
+                    new.created_at,
+                    new.used_at
+                ],
             )?;
             transaction.execute(
                 "DELETE FROM session WHERE session IN (SELECT session FROM session WHERE user = ?1
@@ -183,7 +210,10 @@ impl SqliteAccounts {
                 params![user, i64::try_from(most).unwrap_or(i64::MAX)],
             )?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
-            transaction.execute("DELETE FROM refresh WHERE session NOT IN (SELECT session FROM session) AND current = 1", [])?;
+            transaction.execute(
+                "DELETE FROM refresh WHERE session NOT IN (SELECT session FROM session) AND current = 1",
+                [],
+            )?;
             transaction.commit()
         })
         .await
@@ -192,9 +222,14 @@ impl SqliteAccounts {
     /// Where a refresh token stands; none: unknown, or its session has ended.
     pub async fn family(&self, refresh: [u8; 32]) -> Result<Option<Family>, Error> {
         self.run(move |connection| {
-            let select = "SELECT session.*, current, next_used_at FROM refresh JOIN session USING (session) WHERE hash = ?1";
+            let select =
+                "SELECT session.*, current, next_used_at FROM refresh JOIN session USING (session) WHERE hash = ?1";
             let family = |row: &Row<'_>| {
-                Ok(Family { session: session(row)?, current: row.get("current")?, next_used_at: row.get("next_used_at")? })
+                Ok(Family {
+                    session: session(row)?,
+                    current: row.get("current")?,
+                    next_used_at: row.get("next_used_at")?,
+                })
             };
             connection.query_row(select, [refresh], family).optional()
         })
@@ -234,7 +269,8 @@ impl SqliteAccounts {
     /// A user's sessions, the latest used first.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>, Error> {
         self.run(move |connection| {
-            let mut select = connection.prepare_cached("SELECT * FROM session WHERE user = ?1 ORDER BY used_at DESC")?;
+            let mut select =
+                connection.prepare_cached("SELECT * FROM session WHERE user = ?1 ORDER BY used_at DESC")?;
             select.query_map([user.bytes()], session)?.collect()
         })
         .await

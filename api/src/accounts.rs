@@ -38,14 +38,20 @@ fn tokens(tokens: Option<TokenSet>) -> Value {
     })
 }
 
-pub(crate) async fn sign_up(State(mut shared): State<Shared>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
+pub(crate) async fn sign_up(
+    State(mut shared): State<Shared>,
+    Body(body): Body<Credentials>,
+) -> Result<Response, Problem> {
     let Credentials { handle, password, name, device } = body;
     let request = SignUpRequest { handle, password, name, device: Some(device) };
     let answer = shared.account.sign_up(request).await?.into_inner();
     Ok((StatusCode::CREATED, Json(tokens(answer.tokens))).into_response())
 }
 
-pub(crate) async fn log_in(State(mut shared): State<Shared>, Body(body): Body<Credentials>) -> Result<Response, Problem> {
+pub(crate) async fn log_in(
+    State(mut shared): State<Shared>,
+    Body(body): Body<Credentials>,
+) -> Result<Response, Problem> {
     let Credentials { handle, password, device, .. } = body;
     let answer = shared.account.log_in(LogInRequest { handle, password, device: Some(device) }).await?.into_inner();
     Ok((StatusCode::CREATED, Json(tokens(answer.tokens))).into_response())
@@ -58,13 +64,17 @@ pub struct Refresh {
     refresh_token: String,
 }
 
-pub(crate) async fn refresh(State(mut shared): State<Shared>, Body(body): Body<Refresh>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn refresh(
+    State(mut shared): State<Shared>,
+    Body(body): Body<Refresh>,
+) -> Result<Json<Value>, Problem> {
     let answer = shared.account.refresh(RefreshRequest { refresh_token: body.refresh_token }).await?.into_inner();
     Ok(Json(tokens(answer.tokens)))
 }
 
 pub(crate) async fn sessions(State(mut shared): State<Shared>, Caller(caller): Caller) -> Result<Json<Value>, Problem> {
-    let answer = shared.account.list_sessions(ListSessionsRequest { user: caller.user.to_string() }).await?.into_inner();
+    let answer =
+        shared.account.list_sessions(ListSessionsRequest { user: caller.user.to_string() }).await?.into_inner();
     let current = caller.session.to_string();
     let sessions = answer.sessions.into_iter().map(|each| {
         json!({
@@ -145,7 +155,9 @@ pub(crate) async fn users(
             }
             GetUsersRequest { users, handle: String::new() }
         }
-        Wanted { ids: None, handle: Some(handle) } if !handle.is_empty() => GetUsersRequest { users: Vec::new(), handle },
+        Wanted { ids: None, handle: Some(handle) } if !handle.is_empty() => {
+            GetUsersRequest { users: Vec::new(), handle }
+        }
         _ => return Err(invalid("give either ids, separated by commas, or a handle")),
     };
     let users = shared.account.get_users(request).await?.into_inner().users;

@@ -92,7 +92,11 @@ async fn with_last_message(shared: &mut Shared, user: &str, conversation: &mut C
     Ok(())
 }
 
-pub(crate) async fn list(State(mut shared): State<Shared>, Caller(me): Caller, asked: Asked) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
     let page = page(asked)?;
     if page.since.is_some() {
         return Err(Refusal::new(Reason::Unimplemented, "since is not there yet: page the whole list").into());
@@ -130,9 +134,11 @@ pub(crate) async fn members(
     Path(c): Path<String>,
     asked: Asked,
 ) -> Result<Json<Value>, Problem> {
-    let request = ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: page(asked)?.at_least };
+    let request =
+        ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: page(asked)?.at_least };
     let mut answer = shared.group.list_members(request).await?.into_inner();
-    let ids = answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
+    let ids =
+        answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
     let profiles = profiles(&mut shared, ids).await?;
     for user in answer.members.iter_mut().filter_map(|member| member.profile.as_mut()) {
         if let Some(profile) = profiles.get(&user.user) {
@@ -165,7 +171,11 @@ fn for_user<T>(user: UserId, message: T) -> Result<tonic::Request<T>, Problem> {
     Ok(request)
 }
 
-pub(crate) async fn send(State(shared): State<Shared>, Caller(me): Caller, Body(send): Body<Send>) -> Result<Json<Ack>, Problem> {
+pub(crate) async fn send(
+    State(shared): State<Shared>,
+    Caller(me): Caller,
+    Body(send): Body<Send>,
+) -> Result<Json<Ack>, Problem> {
     let request = for_user(me.user, SendMessageRequest { send: Some(send) })?;
     Ok(Json(shared.homes.of(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
 }

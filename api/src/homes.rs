@@ -49,7 +49,8 @@ impl Homes {
         let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
         let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
         while let Some(Ok(map)) = maps.next().await {
-            let homes = map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
+            let homes =
+                map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
             self.map.send_replace(ShardMap { count: map.count, homes: homes.collect() });
         }
     }
@@ -61,7 +62,8 @@ impl Homes {
             map.homes.get(&shard_of(user.bytes(), map.count)).map(|home| home.address.clone())
         };
         let channel = address.and_then(|address| self.channels.get(&address).ok());
-        let none = || Refusal::new(Reason::Unavailable, "no home at the moment: send again with the same clientId").after(500);
+        let none =
+            || Refusal::new(Reason::Unavailable, "no home at the moment: send again with the same clientId").after(500);
         channel.map(ChatServiceClient::new).ok_or_else(none)
     }
 }

@@ -25,6 +25,7 @@ use tonic::transport::Channel;
 
 /// The settings of an api.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// The `iss` of access tokens.
     #[arg(id = "api_token_issuer", long = "api-token-issuer", env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
@@ -61,10 +62,24 @@ pub async fn build(config: Config, context: Context) -> Result<Service, InvalidA
 
 /// Endpoints of the contract that are not there yet.
 const LATER: &[&str] = &[
-    "/v1/openapi.json", "/v1/me/password", "/v1/me/deletion", "/v1/me/export", "/v1/me/picture", "/v1/groups/{c}",
-    "/v1/groups/{c}/picture", "/v1/groups/{c}/members/{user}/role", "/v1/groups/{c}/invites",
-    "/v1/groups/{c}/invites/{code}", "/v1/invites/{code}", "/v1/pictures/{picture}", "/v1/blocks", "/v1/blocks/{user}",
-    "/v1/conversations/{c}/settings", "/v1/conversations/{c}/changes", "/v1/changes", "/v1/push/key",
+    "/v1/openapi.json",
+    "/v1/me/password",
+    "/v1/me/deletion",
+    "/v1/me/export",
+    "/v1/me/picture",
+    "/v1/groups/{c}",
+    "/v1/groups/{c}/picture",
+    "/v1/groups/{c}/members/{user}/role",
+    "/v1/groups/{c}/invites",
+    "/v1/groups/{c}/invites/{code}",
+    "/v1/invites/{code}",
+    "/v1/pictures/{picture}",
+    "/v1/blocks",
+    "/v1/blocks/{user}",
+    "/v1/conversations/{c}/settings",
+    "/v1/conversations/{c}/changes",
+    "/v1/changes",
+    "/v1/push/key",
     "/v1/devices/{device}/push",
 ];
 

@@ -49,7 +49,8 @@ impl IntoResponse for Problem {
             "detail": refusal.message, "code": code_name(refusal.reason.code()), "reason": refusal.reason.word(),
             "retryable": refusal.reason.retryable(), "retryAfterMs": refusal.retry_after_ms.to_string(),
         });
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
         if matches!(status.as_u16(), 429 | 503) {
             let seconds = refusal.retry_after_ms.div_ceil(1000).max(1);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -72,7 +73,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a body takes at most 256 KiB"));
         let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(too_large)?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
         if !value.is_object() {
             return Err(invalid("the body must be a JSON object"));
         }

@@ -2,6 +2,7 @@
 
 /// The settings of a chat-svc.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Members of a group, at most.
     #[arg(id = "chat_max_members", long = "chat-max-members", env = "MADANG_MAX_MEMBERS", default_value_t = 200)]

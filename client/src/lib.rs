@@ -1,1 +1,1 @@
-//! To be told.
+//! client: a Rust client of the public contract. Not there yet: this crate holds only its place.

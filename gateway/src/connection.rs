@@ -162,7 +162,9 @@ fn cut(received: Option<Result<Message, axum::Error>>, encoding: Encoding) -> Re
             frame::cut_protobuf(bytes).map(Some).ok_or(Some((code::PROTOCOL, "not varint-delimited frames")))
         }
         (Some(Ok(Message::Text(text))), Encoding::Json) => Ok(Some(frame::cut_json(text.as_str()))),
-        (Some(Ok(Message::Binary(_) | Message::Text(_))), _) => Err(Some((code::PROTOCOL, "not the subprotocol's messages"))),
+        (Some(Ok(Message::Binary(_) | Message::Text(_))), _) => {
+            Err(Some((code::PROTOCOL, "not the subprotocol's messages")))
+        }
         (Some(Ok(Message::Ping(_) | Message::Pong(_))), _) => Ok(None),
         (Some(Ok(Message::Close(_))) | None, _) => Err(None),
         (Some(Err(error)), _) => {
@@ -179,7 +181,11 @@ fn cut(received: Option<Result<Message, axum::Error>>, encoding: Encoding) -> Re
 type Refused = (Option<Bytes>, End);
 
 /// Waits for the hello, and checks it.
-async fn first(socket: &mut WebSocket, encoding: Encoding, shared: &Shared) -> Result<(u32, Claims, Device, String), Refused> {
+async fn first(
+    socket: &mut WebSocket,
+    encoding: Encoding,
+    shared: &Shared,
+) -> Result<(u32, Claims, Device, String), Refused> {
     let frames = loop {
         match cut(socket.recv().await, encoding).map_err(|end| (None, end))? {
             Some(frames) if !frames.is_empty() => break frames,
@@ -203,7 +209,11 @@ async fn first(socket: &mut WebSocket, encoding: Encoding, shared: &Shared) -> R
         return Err((refuse(Reason::InvalidField, text), protocol));
     };
     let claims = shared.verifier.verify(&token).await.map_err(|refusal| {
-        let end = if refusal.reason == Reason::BadToken { (code::BAD_TOKEN, "bad token") } else { (code::GOING_AWAY, "try again") };
+        let end = if refusal.reason == Reason::BadToken {
+            (code::BAD_TOKEN, "bad token")
+        } else {
+            (code::GOING_AWAY, "try again")
+        };
         (Some(error(id, &refusal)), Some(end))
     })?;
     if shared.verifier.ended(claims.session).await {
@@ -287,7 +297,9 @@ impl Connection {
                     frames.push(bytes);
                 }
                 Out::Opened(cursor, resume) => frames.extend(self.opened(cursor, resume)),
-                Out::Closed(ClosedReason::Replaced) => return Err(Some((code::REPLACED, "replaced by the same device"))),
+                Out::Closed(ClosedReason::Replaced) => {
+                    return Err(Some((code::REPLACED, "replaced by the same device")));
+                }
                 Out::Closed(ClosedReason::TooMany) => return Err(Some((code::TOO_MANY, "too many devices"))),
                 Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
                 Out::Closed(_) => {
@@ -390,7 +402,11 @@ impl Connection {
         }
         self.invalid.1 += 1;
         self.send(&[error(id, refusal)]).await?;
-        if self.invalid.1 >= INVALID { Err(Some((code::PROTOCOL, "too many frames that can't be understood"))) } else { Ok(()) }
+        if self.invalid.1 >= INVALID {
+            Err(Some((code::PROTOCOL, "too many frames that can't be understood")))
+        } else {
+            Ok(())
+        }
     }
 
     /// A newer token of the same user and session.

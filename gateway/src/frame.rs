@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(cut_protobuf(message.into()).unwrap().len(), 2);
         assert!(cut_protobuf(Bytes::from_static(&[200, 1, 0])).is_none());
         // id 1, then an unknown body (field 50).
-        assert_eq!(reason(&cut_protobuf(Bytes::from_static(&[5, 8, 1, 0x92, 3, 0])).unwrap()[0]), (1, Reason::Unimplemented));
+        assert_eq!(
+            reason(&cut_protobuf(Bytes::from_static(&[5, 8, 1, 0x92, 3, 0])).unwrap()[0]),
+            (1, Reason::Unimplemented)
+        );
         // id 1, ping, typing.
         let two = Bytes::from_static(&[6, 8, 1, 0x52, 0, 0x42, 0]);
         assert_eq!(reason(&cut_protobuf(two).unwrap()[0]), (1, Reason::InvalidFrame));

@@ -18,17 +18,14 @@ use axum::{
 };
 use frame::Encoding;
 use limit::SendRate;
-use madang_mesh::{
-    channel::InvalidAddress,
-    serve::Context,
-    token::Verifier,
-};
+use madang_mesh::{channel::InvalidAddress, serve::Context, token::Verifier};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trunk::Trunks;
 
 /// The settings of a gateway.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// The longest WebSocket message that is taken, in bytes.
     #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
@@ -49,7 +46,12 @@ pub struct Config {
     #[arg(long, env = "MADANG_SEND_BURST", default_value_t = 40)]
     pub send_burst: u32,
     /// The `iss` of access tokens.
-    #[arg(id = "gateway_token_issuer", long = "gateway-token-issuer", env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
+    #[arg(
+        id = "gateway_token_issuer",
+        long = "gateway-token-issuer",
+        env = "MADANG_TOKEN_ISSUER",
+        default_value = "madang"
+    )]
     pub token_issuer: String,
 }
 

@@ -2,10 +2,7 @@
 //! last one that was kept. Answers are never dropped: there are at most `maxInFlight` of them.
 
 use bytes::Bytes;
-use madang_proto::{
-    chat::v1::ClosedReason,
-    client::v1::Resume,
-};
+use madang_proto::{chat::v1::ClosedReason, client::v1::Resume};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},

@@ -9,8 +9,8 @@ use madang_mesh::{
 };
 use madang_proto::{
     chat::v1::{
-        ClosedReason, ConnectRequest, Upstream, WatchShardsRequest, chat_service_client::ChatServiceClient, downstream::Item,
-        home_service_client::HomeServiceClient, upstream,
+        ClosedReason, ConnectRequest, Upstream, WatchShardsRequest, chat_service_client::ChatServiceClient,
+        downstream::Item, home_service_client::HomeServiceClient, upstream,
     },
     id::UserId,
 };
@@ -148,7 +148,8 @@ async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>
     let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
     let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
     while let Some(Ok(map)) = maps.next().await {
-        let homes = map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
+        let homes =
+            map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
         to.send_replace(ShardMap { count: map.count, homes: homes.collect() });
     }
 }
@@ -180,7 +181,9 @@ async fn carry(channels: Channels, address: String, items: mpsc::Receiver<Upstre
 async fn gather(mut items: mpsc::Receiver<Upstream>, requests: mpsc::Sender<ConnectRequest>) {
     loop {
         let mut batch = Vec::new();
-        if items.recv_many(&mut batch, BATCH).await == 0 || requests.send(ConnectRequest { items: batch }).await.is_err() {
+        if items.recv_many(&mut batch, BATCH).await == 0
+            || requests.send(ConnectRequest { items: batch }).await.is_err()
+        {
             return;
         }
     }

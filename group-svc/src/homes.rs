@@ -60,7 +60,8 @@ impl Homes {
         let mut maps = maps.map_err(|status| from_status(&status))?.into_inner();
         while let Some(map) = maps.next().await {
             let map = map.map_err(|status| from_status(&status))?;
-            let homes = map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
+            let homes =
+                map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
             self.map.send_replace(ShardMap { count: map.count, homes: homes.collect() });
         }
         Ok(())

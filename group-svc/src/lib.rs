@@ -22,6 +22,7 @@ use tonic::service::Routes;
 
 /// The settings of a group-svc.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]

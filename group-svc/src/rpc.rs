@@ -54,11 +54,14 @@ fn failed(error: &store::Error) -> Status {
 }
 
 fn user(text: &str) -> Result<UserId, Status> {
-    text.parse().map_err(|_| refuse(Reason::InvalidField, "a user must be a user's id: a UUID in lower-case canonical text"))
+    text.parse()
+        .map_err(|_| refuse(Reason::InvalidField, "a user must be a user's id: a UUID in lower-case canonical text"))
 }
 
 fn conversation(text: &str) -> Result<ConversationId, Status> {
-    text.parse().map_err(|_| refuse(Reason::InvalidField, "conversation must be a conversation's id: a UUID in lower-case canonical text"))
+    text.parse().map_err(|_| {
+        refuse(Reason::InvalidField, "conversation must be a conversation's id: a UUID in lower-case canonical text")
+    })
 }
 
 fn id_only(bytes: &[u8]) -> User {
@@ -118,8 +121,10 @@ impl Groups {
             return Err(self.full());
         }
         let request = GetUsersRequest { users: asked.clone(), handle: String::new() };
-        let answer = self.account.clone().get_users(request).await.map_err(|status| to_status(&from_status(&status)))?;
-        let known: HashSet<String> = answer.into_inner().users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
+        let answer =
+            self.account.clone().get_users(request).await.map_err(|status| to_status(&from_status(&status)))?;
+        let known: HashSet<String> =
+            answer.into_inner().users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
         let (known, unknown): (Vec<_>, Vec<_>) = asked.into_iter().partition(|user| known.contains(user));
         let refused = unknown.into_iter().map(|user| Refusal { user, reason: Reason::UserNotFound.word().into() });
         Ok((known, refused.collect()))
@@ -148,7 +153,10 @@ fn place(token: &str) -> Result<Option<Place>, Status> {
 
 #[tonic::async_trait]
 impl GroupService for Groups {
-    async fn list_conversations(&self, request: Request<ListConversationsRequest>) -> Answer<ListConversationsResponse> {
+    async fn list_conversations(
+        &self,
+        request: Request<ListConversationsRequest>,
+    ) -> Answer<ListConversationsResponse> {
         let ListConversationsRequest { user: whose, page_size, page_token } = request.into_inner();
         let whose = user(&whose)?;
         let size = if page_size == 0 { PAGE } else { MAX_PAGE.min(page_size as usize) };
@@ -217,7 +225,9 @@ impl GroupService for Groups {
         }
         let mut id = ConversationId::new();
         if !idempotency_key.is_empty() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
             id = self.store.made(whose, idempotency_key, id, now).await.map_err(|error| failed(&error))?;
         }
         let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });
@@ -251,7 +261,12 @@ impl GroupService for Groups {
         let me = present(&room, whose).ok_or_else(not_found)?;
         let first_seq = first_seq(&room, me);
         let first_revision = if room.history() == History::All { 1 } else { me.joined_revision };
-        Ok(Response::new(GetAccessResponse { first_seq, first_revision, revision: room.revision, last_seq: room.last_seq }))
+        Ok(Response::new(GetAccessResponse {
+            first_seq,
+            first_revision,
+            revision: room.revision,
+            last_seq: room.last_seq,
+        }))
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {

@@ -161,18 +161,28 @@ impl SqliteGroups {
         self.run(move |connection| {
             let select = "SELECT coalesce(sum(max(c.last_seq - m.read_seq, 0)), 0), count(*) FROM member m
                           JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
-            let (unread, count): (i64, i64) = connection.query_row(select, [user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (unread, count): (i64, i64) =
+                connection.query_row(select, [user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok((unread.unsigned_abs(), usize::try_from(count).unwrap_or(usize::MAX)))
         })
         .await
     }
 
     /// The group that an idempotency key stands for: `new`, if the key is new.
-    pub async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {
+    pub async fn made(
+        &self,
+        user: UserId,
+        key: String,
+        new: ConversationId,
+        now_ms: i64,
+    ) -> Result<ConversationId, Error> {
         self.run(move |connection| {
             let day = 24 * 3600 * 1000;
             connection.execute("DELETE FROM made WHERE at < ?1", [now_ms - day])?;
-            connection.execute("INSERT OR IGNORE INTO made VALUES (?1, ?2, ?3, ?4)", params![user.bytes(), key, new.bytes(), now_ms])?;
+            connection.execute(
+                "INSERT OR IGNORE INTO made VALUES (?1, ?2, ?3, ?4)",
+                params![user.bytes(), key, new.bytes(), now_ms],
+            )?;
             let select = "SELECT conversation FROM made WHERE user = ?1 AND key = ?2";
             let id: [u8; 16] = connection.query_row(select, params![user.bytes(), key], |row| row.get(0))?;
             Ok(uuid::Uuid::from_bytes(id).into())
@@ -203,7 +213,12 @@ fn head(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Head
     Ok(head.optional()?)
 }
 
-fn apply(transaction: &Transaction<'_>, event: &LoggedEvent, heads: &mut Heads, marks: &mut Marks) -> Result<(), Error> {
+fn apply(
+    transaction: &Transaction<'_>,
+    event: &LoggedEvent,
+    heads: &mut Heads,
+    marks: &mut Marks,
+) -> Result<(), Error> {
     let Ok(id) = ConversationId::from_slice(&event.conversation) else { return Err(Error::Ended) };
     let head = match heads.entry(id) {
         Occupied(known) => known.into_mut(),
@@ -270,7 +285,14 @@ fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUse
     )?;
     for member in members {
         let (revision, seq) = (number(event.revision), number(event.last_seq));
-        insert.execute(params![&event.conversation[..], &member.user[..], member.role, revision, seq, event.at_micros])?;
+        insert.execute(params![
+            &event.conversation[..],
+            &member.user[..],
+            member.role,
+            revision,
+            seq,
+            event.at_micros
+        ])?;
     }
     Ok(())
 }
@@ -280,14 +302,20 @@ fn write_heads(transaction: &Transaction<'_>, heads: Heads) -> Result<(), Error>
         "UPDATE conversation SET revision = ?2, last_seq = ?3, last_at = ?4, message_at = ?5 WHERE conversation = ?1",
     )?;
     for (id, head) in heads {
-        update.execute(params![id.bytes(), number(head.revision), number(head.last_seq), head.last_at, head.message_at])?;
+        update.execute(params![
+            id.bytes(),
+            number(head.revision),
+            number(head.last_seq),
+            head.last_at,
+            head.message_at
+        ])?;
     }
     Ok(())
 }
 
 fn write_marks(transaction: &Transaction<'_>, marks: Marks) -> Result<(), Error> {
-    let mut update =
-        transaction.prepare_cached("UPDATE member SET read_seq = max(read_seq, ?3) WHERE conversation = ?1 AND user = ?2")?;
+    let mut update = transaction
+        .prepare_cached("UPDATE member SET read_seq = max(read_seq, ?3) WHERE conversation = ?1 AND user = ?2")?;
     for ((id, user), seq) in marks {
         update.execute(params![id.bytes(), user, number(seq)])?;
     }
@@ -313,7 +341,8 @@ fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>
         })
     });
     let Some(mut room) = row.optional()? else { return Ok(None) };
-    let mut members = connection.prepare_cached("SELECT * FROM member WHERE conversation = ?1 ORDER BY joined_revision, user")?;
+    let mut members =
+        connection.prepare_cached("SELECT * FROM member WHERE conversation = ?1 ORDER BY joined_revision, user")?;
     let rows = members.query_map([id.bytes()], |row| {
         let of = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
         Ok(RoomMember {
@@ -341,4 +370,3 @@ pub fn first_seq(room: &RoomState, member: &RoomMember) -> u64 {
 pub fn present(room: &RoomState, user: UserId) -> Option<&RoomMember> {
     room.members.iter().find(|member| member.left_revision == 0 && member.user[..] == user.bytes()[..])
 }
-

@@ -169,7 +169,8 @@ impl<'a> Parts<'a> {
         key.verify_strict(self.signed.as_bytes(), &self.signature).ok()?;
         let claims = &self.claims;
         let audience = &claims["aud"];
-        let for_us = audience == AUDIENCE || audience.as_array().is_some_and(|all| all.iter().any(|one| one == AUDIENCE));
+        let for_us =
+            audience == AUDIENCE || audience.as_array().is_some_and(|all| all.iter().any(|one| one == AUDIENCE));
         // A number and nothing else: a text in `exp` must not skip the check.
         let expires_at = claims["exp"].as_i64()?;
         let begun = match &claims["nbf"] {
@@ -179,7 +180,11 @@ impl<'a> Parts<'a> {
         if !for_us || claims["iss"] != issuer || expires_at <= now || !begun {
             return None;
         }
-        Some(Claims { user: claims["sub"].as_str()?.parse().ok()?, session: claims["sid"].as_str()?.parse().ok()?, expires_at })
+        Some(Claims {
+            user: claims["sub"].as_str()?.parse().ok()?,
+            session: claims["sid"].as_str()?.parse().ok()?,
+            expires_at,
+        })
     }
 }
 

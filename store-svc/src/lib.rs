@@ -19,6 +19,7 @@ use tonic::service::Routes;
 
 /// The settings of a store-svc.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]

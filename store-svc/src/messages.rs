@@ -29,6 +29,7 @@ pub enum Error {
 }
 
 /// What the log says, as rows.
+#[allow(clippy::large_enum_variant)] // most are messages, and live for one batch
 pub enum Entry {
     /// A message.
     Message {
@@ -95,7 +96,10 @@ impl SqliteMessages {
         tokio::task::spawn_blocking(run).await.map_err(|_| Error::Ended)?
     }
 
-    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (readers, file) = (self.readers.clone(), self.file.clone());
         let run = move || {
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -137,7 +141,14 @@ impl SqliteMessages {
                         Entry::Message { conversation, message: row, used } => {
                             let (seq, revision) = (number(row.seq), number(row.revision));
                             let (body, used_row) = (row.encode_to_vec(), used.encode_to_vec());
-                            message.execute(params![conversation.bytes(), seq, revision, used.at_micros, used_row, body])?;
+                            message.execute(params![
+                                conversation.bytes(),
+                                seq,
+                                revision,
+                                used.at_micros,
+                                used_row,
+                                body
+                            ])?;
                             (conversation, row.revision)
                         }
                         Entry::Notice { conversation, event } => {
@@ -166,14 +177,22 @@ impl SqliteMessages {
     pub async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {
         self.read(move |connection| {
             let select = "SELECT revision FROM head WHERE conversation = ?1";
-            let revision: Option<i64> = connection.query_row(select, [conversation.bytes()], |row| row.get(0)).optional()?;
+            let revision: Option<i64> =
+                connection.query_row(select, [conversation.bytes()], |row| row.get(0)).optional()?;
             Ok(revision.unwrap_or(0).unsigned_abs())
         })
         .await
     }
 
     /// Up to `limit` messages with `low <= seq <= high`, from the upper end or from the lower; by seq upwards.
-    pub async fn page(&self, conversation: ConversationId, low: u64, high: u64, limit: usize, newest: bool) -> Result<Vec<Message>, Error> {
+    pub async fn page(
+        &self,
+        conversation: ConversationId,
+        low: u64,
+        high: u64,
+        limit: usize,
+        newest: bool,
+    ) -> Result<Vec<Message>, Error> {
         self.read(move |connection| {
             let order = if newest { "DESC" } else { "ASC" };
             let select = format!(
@@ -195,7 +214,12 @@ impl SqliteMessages {
 
     /// Notices that stand between messages `after` and `until` (a notice stands behind the message before it), of
     /// revisions from `first` to `last`; at most 1,000.
-    pub async fn notices(&self, conversation: ConversationId, seqs: (u64, u64), revisions: (u64, u64)) -> Result<Vec<Event>, Error> {
+    pub async fn notices(
+        &self,
+        conversation: ConversationId,
+        seqs: (u64, u64),
+        revisions: (u64, u64),
+    ) -> Result<Vec<Event>, Error> {
         self.read(move |connection| {
             let bodies: Vec<Vec<u8>> = connection
                 .prepare_cached(
@@ -203,7 +227,13 @@ impl SqliteMessages {
                      AND revision BETWEEN ?4 AND ?5 ORDER BY revision LIMIT 1000",
                 )?
                 .query_map(
-                    params![conversation.bytes(), number(seqs.0), number(seqs.1), number(revisions.0), number(revisions.1)],
+                    params![
+                        conversation.bytes(),
+                        number(seqs.0),
+                        number(seqs.1),
+                        number(revisions.0),
+                        number(revisions.1)
+                    ],
                     body,
                 )?
                 .collect::<Result<_, _>>()?;
@@ -213,10 +243,15 @@ impl SqliteMessages {
     }
 
     /// The client ids used since a time; at most `limit`.
-    pub async fn uses(&self, conversation: ConversationId, since_micros: i64, limit: usize) -> Result<Vec<ClientIdUse>, Error> {
+    pub async fn uses(
+        &self,
+        conversation: ConversationId,
+        since_micros: i64,
+        limit: usize,
+    ) -> Result<Vec<ClientIdUse>, Error> {
         self.read(move |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC")?;
+            let mut select = connection
+                .prepare_cached("SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC")?;
             let mut rows = select.query([conversation.bytes()])?;
             let mut uses = Vec::new();
             while let Some(row) = rows.next()?

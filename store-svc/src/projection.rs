@@ -105,9 +105,10 @@ fn row(event: LoggedEvent) -> Result<Row, HandleError> {
         },
         Some(Body::Created(created)) => notice(joined(&created.members, &event.actor)),
         Some(Body::Joined(more)) => notice(joined(&more.members, &event.actor)),
-        Some(Body::Left(left)) => {
-            notice(client::event::Body::Left(client::Left { users: left.users.iter().map(|id| user(id)).collect(), by }))
-        }
+        Some(Body::Left(left)) => notice(client::event::Body::Left(client::Left {
+            users: left.users.iter().map(|id| user(id)).collect(),
+            by,
+        })),
         Some(Body::Role(set)) => {
             notice(client::event::Body::Role(client::RoleChanged { user: user(&set.user), role: set.role, by }))
         }

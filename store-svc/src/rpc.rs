@@ -92,9 +92,17 @@ impl History {
             return Ok((Access { first_seq: 1, first_revision: 1, last_seq: u64::MAX >> 1 }, revision));
         }
         let request = GetAccessRequest { user: user.to_owned(), conversation: id.to_string(), at_least };
-        let access = self.group.clone().get_access(request).await.map_err(|status| to_status(&from_status(&status)))?.into_inner();
-        let revision = self.projection.wait_for(id, access.revision.max(at_least), PATIENCE).await.ok_or_else(behind)?;
-        let access = Access { first_seq: access.first_seq, first_revision: access.first_revision, last_seq: access.last_seq };
+        let access = self
+            .group
+            .clone()
+            .get_access(request)
+            .await
+            .map_err(|status| to_status(&from_status(&status)))?
+            .into_inner();
+        let revision =
+            self.projection.wait_for(id, access.revision.max(at_least), PATIENCE).await.ok_or_else(behind)?;
+        let access =
+            Access { first_seq: access.first_seq, first_revision: access.first_revision, last_seq: access.last_seq };
         Ok((access, revision))
     }
 }
@@ -103,8 +111,12 @@ impl History {
 impl StoreService for History {
     type StreamEventsStream = BoxStream<'static, Result<StreamEventsResponse, Status>>;
 
-    async fn list_messages(&self, request: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
-        let ListMessagesRequest { conversation: id, user, before, after, around, limit: asked, at_least } = request.into_inner();
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
+        let ListMessagesRequest { conversation: id, user, before, after, around, limit: asked, at_least } =
+            request.into_inner();
         let id = conversation(&id)?;
         if usize::from(before > 0) + usize::from(after.is_some()) + usize::from(around > 0) > 1 {
             let message = "before, after and around exclude each other: give one of them";
@@ -112,7 +124,8 @@ impl StoreService for History {
         }
         let (access, revision) = self.access(id, &user, at_least).await?;
         let (first, limit, end) = (access.first_seq, limit(asked), i64::MAX.unsigned_abs());
-        let page = |low: u64, high: u64, limit: usize, newest: bool| self.store.page(id, low.max(first), high, limit, newest);
+        let page =
+            |low: u64, high: u64, limit: usize, newest: bool| self.store.page(id, low.max(first), high, limit, newest);
         let mut messages;
         let keep_newest = after.is_none() && around == 0;
         if let Some(after) = after {
@@ -139,7 +152,10 @@ impl StoreService for History {
         Ok(Response::new(ListMessagesResponse { messages, notices, revision, has_before, has_after }))
     }
 
-    async fn get_messages(&self, request: Request<GetMessagesRequest>) -> Result<Response<GetMessagesResponse>, Status> {
+    async fn get_messages(
+        &self,
+        request: Request<GetMessagesRequest>,
+    ) -> Result<Response<GetMessagesResponse>, Status> {
         let GetMessagesRequest { conversation: id, user, mut seqs } = request.into_inner();
         let id = conversation(&id)?;
         if seqs.len() > MAX_PAGE {
@@ -155,7 +171,10 @@ impl StoreService for History {
         Ok(Response::new(GetMessagesResponse { messages }))
     }
 
-    async fn list_client_ids(&self, request: Request<ListClientIdsRequest>) -> Result<Response<ListClientIdsResponse>, Status> {
+    async fn list_client_ids(
+        &self,
+        request: Request<ListClientIdsRequest>,
+    ) -> Result<Response<ListClientIdsResponse>, Status> {
         let ListClientIdsRequest { conversation: id, since_micros, at_least } = request.into_inner();
         let id = conversation(&id)?;
         self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
@@ -171,7 +190,10 @@ impl StoreService for History {
         Err(unimplemented("ListChanges"))
     }
 
-    async fn stream_events(&self, _: Request<StreamEventsRequest>) -> Result<Response<Self::StreamEventsStream>, Status> {
+    async fn stream_events(
+        &self,
+        _: Request<StreamEventsRequest>,
+    ) -> Result<Response<Self::StreamEventsStream>, Status> {
         Err(unimplemented("StreamEvents"))
     }
 

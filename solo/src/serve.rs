@@ -1,0 +1,222 @@
+//! `madang serve`: every service in this process, on SQLite in one folder, on loopback.
+
+use crate::token::Tokens;
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use madang_mesh::{
+    channel::Channels,
+    log::sqlite::SqliteLog,
+    registry::memory::MemoryRegistry,
+    serve::{self, Context, Peers},
+    status::to_status,
+};
+use madang_proto::{
+    DESCRIPTORS,
+    reason::{Reason, Refusal},
+};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// How long a stop may take before what is left is cut off.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What `madang serve` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where everything is kept; made if it is not there.
+    #[arg(long, env = "MADANG_DATA", default_value = "./data")]
+    pub data: PathBuf,
+    /// Where client apps connect (HTTP and WebSocket).
+    #[arg(long, env = "MADANG_HTTP", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Where internal services connect (gRPC).
+    #[arg(long, env = "MADANG_GRPC", default_value = "127.0.0.1:8081")]
+    pub grpc: SocketAddr,
+    /// Metrics, health, readiness.
+    #[arg(long, env = "MADANG_ADMIN", default_value = "127.0.0.1:8082")]
+    pub admin: SocketAddr,
+    /// How many shards there are; part of the data's layout.
+    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8)]
+    pub shards: u32,
+    /// Settings of the homes.
+    #[command(flatten)]
+    pub chat: madang_chat::Config,
+    /// Settings of the groups.
+    #[command(flatten)]
+    pub group: madang_group::Config,
+    /// Settings of the message store.
+    #[command(flatten)]
+    pub store: madang_store::Config,
+    /// Settings of the accounts.
+    #[command(flatten)]
+    pub account: madang_account::Config,
+    /// Settings of the WebSocket door.
+    #[command(flatten)]
+    pub gateway: madang_gateway::Config,
+    /// Settings of the HTTP door.
+    #[command(flatten)]
+    pub api: madang_api::Config,
+}
+
+/// All of Madang, running.
+pub struct Running {
+    /// Where client apps connect.
+    pub http: SocketAddr,
+    /// Where internal services connect.
+    pub grpc: SocketAddr,
+    /// Metrics, health, readiness.
+    pub admin: SocketAddr,
+    doors: CancellationToken,
+    services: CancellationToken,
+    transports: CancellationToken,
+    tasks: [JoinSet<()>; 3],
+}
+
+fn folder(path: &Path) -> anyhow::Result<()> {
+    let said = |error: std::io::Error| {
+        anyhow::anyhow!("can't write to the folder {}: {error}; choose another with --data", path.display())
+    };
+    std::fs::create_dir_all(path).map_err(said)?;
+    let probe = path.join(".writable");
+    std::fs::write(&probe, b"").map_err(said)?;
+    std::fs::remove_file(&probe).map_err(said)
+}
+
+/// Starts everything; fails before anything is served.
+pub async fn start(mut args: Args) -> anyhow::Result<Running> {
+    let (http, grpc, admin) = (serve::bind(args.http)?, serve::bind(args.grpc)?, serve::bind(args.admin)?);
+    let addresses = (http.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
+    folder(&args.data)?;
+    let log = SqliteLog::open(&args.data)?;
+    let tokens = Tokens::open(&args.data)?;
+    for data in [&mut args.store.data, &mut args.group.data, &mut args.account.data] {
+        data.get_or_insert(args.data.clone());
+    }
+    let channels = Channels::new();
+    let inside = |name: &str| format!("inproc://{name}");
+    let context = Context {
+        process: format!("solo-{}", uuid::Uuid::new_v4().simple()),
+        address: inside("chat"),
+        shards: args.shards,
+        log: Arc::new(log),
+        registry: Arc::new(MemoryRegistry::new()),
+        channels: channels.clone(),
+        peers: Peers {
+            chat: inside("chat"),
+            store: inside("store"),
+            group: inside("group"),
+            account: inside("account"),
+        },
+    };
+    let of = |name: &str| Context { address: inside(name), ..context.clone() };
+    let inbox = Arc::new(madang_chat::inbox::memory::MemoryInbox::new());
+    let account = madang_account::build(args.account, of("account")).await?;
+    let store = madang_store::build(args.store, of("store")).await?;
+    let group = madang_group::build(args.group, of("group")).await?;
+    let chat = madang_chat::build(args.chat, of("chat"), inbox).await?;
+    let gateway = madang_gateway::build(args.gateway, of("gateway")).await?;
+    let api = madang_api::build(args.api, of("api")).await?;
+
+    let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let [mut at_door, mut serving, mut carrying] = [JoinSet::new(), JoinSet::new(), JoinSet::new()];
+    let all =
+        [("account", account.routes()), ("store", store.routes()), ("group", group.routes()), ("chat", chat.routes())];
+    let mut public = axum::Router::new();
+    for (name, routes) in all {
+        public = public.merge(routes.clone().into_axum_router().reset_fallback());
+        carrying.spawn(report(name, serve::grpc(routes, None, Some(channels.listen(name)), transports.clone())));
+    }
+    let public = public.layer(middleware::from_fn_with_state(tokens, authenticate)).merge(described().await?);
+    carrying.spawn(report("grpc", serve::grpc(Routes::from(public), Some(grpc), None, transports.clone())));
+    serving.spawn(account.run(services.clone()));
+    serving.spawn(store.run(services.clone()));
+    serving.spawn(group.run(services.clone()));
+    serving.spawn(chat.run(services.clone()));
+    let router = gateway.router().merge(api.router());
+    at_door.spawn(web("http", http, router, doors.clone()));
+    at_door.spawn(gateway.run(doors.clone()));
+    at_door.spawn(api.run(doors.clone()));
+    carrying.spawn(web("admin", admin, admin_router(services.clone()), transports.clone()));
+    let (http, grpc, admin) = addresses;
+    Ok(Running { http, grpc, admin, doors, services, transports, tasks: [at_door, serving, carrying] })
+}
+
+impl Running {
+    /// Stops: first the doors, then the services, then what carries their calls.
+    pub async fn stop(self) {
+        let Self { doors, services, transports, tasks: [at_door, serving, carrying], .. } = self;
+        for (token, mut tasks) in [(doors, at_door), (services, serving), (transports, carrying)] {
+            token.cancel();
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(GRACE, ended).await.is_err() {
+                tracing::warn!("some tasks did not end in time and are cut off");
+            }
+        }
+    }
+}
+
+async fn report(name: &'static str, serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(name, %error, "serving ended");
+    }
+}
+
+async fn web(name: &'static str, listener: TcpListener, router: Router, drain: CancellationToken) {
+    use axum::serve::ListenerExt as _;
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drain.cancelled_owned()).await {
+        tracing::error!(name, %error, "serving ended");
+    }
+}
+
+/// Health and reflection: open to all, as probes and tools have no token.
+async fn described() -> anyhow::Result<Router> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(health).add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
+    Ok(routes.into_axum_router().reset_fallback())
+}
+
+/// Lets in who shows a service token.
+async fn authenticate(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
+    let token = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    match token.and_then(|token| tokens.check(token)) {
+        Some(_) => next.run(request).await,
+        None => {
+            let message =
+                "no service token: make one with `madang token create --service NAME`, send it as a bearer token";
+            to_status(&Refusal::new(Reason::BadToken, message)).into_http::<axum::body::Body>()
+        }
+    }
+}
+
+fn admin_router(services: CancellationToken) -> Router {
+    let ready = move || {
+        let draining = services.is_cancelled();
+        async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") } }
+    };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+}

@@ -1,0 +1,224 @@
+//! The main job, as a client meets it: sign up, connect, send, receive, read back, start again.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
+
+use clap::Parser;
+use futures_util::{SinkExt, StreamExt};
+use madang_proto::id::ClientId;
+use madang_solo::serve::{self, Running};
+use serde_json::{Value, json};
+use std::{collections::VecDeque, path::Path};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+async fn start(data: &Path) -> Running {
+    let data = data.to_str().unwrap();
+    let any = "127.0.0.1:0";
+    let args =
+        ["", "--data", data, "--http", any, "--grpc", any, "--admin", any, "--argon2-kib", "8", "--send-rate", "0"];
+    serve::start(Cli::parse_from(args).serve).await.unwrap()
+}
+
+async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+struct Person {
+    id: String,
+    token: String,
+    device: String,
+}
+
+async fn sign_up(server: &Running, handle: &str) -> Person {
+    let device = uuid::Uuid::new_v4().to_string();
+    let body =
+        json!({"handle": handle, "password": "correct horse", "device": {"id": device, "kind": "DEVICE_KIND_SERVICE"}});
+    let (status, answer) = call(server, "POST", "/v1/accounts", "", body).await;
+    assert_eq!(status, 201, "{answer}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Person { id: text(&answer["user"]["user"]), token: text(&answer["accessToken"]), device }
+}
+
+struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    frames: VecDeque<Value>,
+}
+
+impl Socket {
+    async fn raw(server: &Running) -> Self {
+        let mut request = format!("ws://{}/v1/connect", server.http).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "madang.v1.json".parse().unwrap());
+        let (stream, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        Self { stream, frames: VecDeque::new() }
+    }
+
+    async fn connect(server: &Running, person: &Person, resume: &str) -> (Self, Value) {
+        let mut socket = Self::raw(server).await;
+        let device = json!({"id": person.device, "kind": "DEVICE_KIND_SERVICE"});
+        socket.send(json!({"id": 1, "hello": {"token": person.token, "device": device, "resume": resume}})).await;
+        let ready = socket.next().await["ready"].clone();
+        (socket, ready)
+    }
+
+    async fn send(&mut self, frame: Value) {
+        self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+
+    /// The next frame; a close is `{"close": code}`.
+    async fn next(&mut self) -> Value {
+        while self.frames.is_empty() {
+            match self.stream.next().await.unwrap().unwrap() {
+                Message::Text(text) => {
+                    self.frames.extend(text.split('\n').map(|line| serde_json::from_str::<Value>(line).unwrap()))
+                }
+                Message::Close(frame) => return json!({"close": u16::from(frame.unwrap().code)}),
+                _ => {}
+            }
+        }
+        self.frames.pop_front().unwrap()
+    }
+
+    /// The answer to a request, and the events before it.
+    async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["id"] == id {
+                return frame;
+            }
+        }
+    }
+
+    /// The next event with a message.
+    async fn message(&mut self) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["event"]["message"].is_object() {
+                return frame["event"].clone();
+            }
+        }
+    }
+}
+
+fn send(id: u64, to: &Person, text: &str, client_id: ClientId) -> Value {
+    json!({"id": id, "send": {"user": to.id, "clientId": client_id.to_string(), "text": text}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_saved_once_in_order_and_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (alice, bob) = (sign_up(&server, "alice").await, sign_up(&server, "bob").await);
+    let (mut at_alice, ready) = Socket::connect(&server, &alice, "").await;
+    assert_eq!(ready["resume"], "RESUME_NEW");
+    let (mut at_bob, _) = Socket::connect(&server, &bob, "").await;
+    let texts: Vec<String> = (0..50).map(|n| format!("안녕 👋 {n} \u{2028}")).collect();
+    let ids: Vec<ClientId> = texts.iter().map(|_| ClientId::now()).collect();
+    for (n, text) in texts.iter().enumerate() {
+        at_alice.send(send(n as u64 + 2, &bob, text, ids[n])).await;
+    }
+    for n in 0..50_u64 {
+        assert_eq!(at_alice.answer(n + 2).await["ack"]["seq"], (n + 1).to_string());
+    }
+    let mut conversation = String::new();
+    for (n, text) in texts.iter().enumerate() {
+        let event = at_bob.message().await;
+        assert_eq!(event["message"]["seq"], (n + 1).to_string());
+        assert_eq!(event["message"]["text"], **text);
+        assert_eq!(event["revision"], (n + 2).to_string());
+        conversation = event["conversation"].as_str().unwrap().to_owned();
+    }
+    server.stop().await;
+
+    let server = start(folder.path()).await;
+    let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    at_alice.send(send(2, &bob, &texts[7], ids[7])).await;
+    let again = at_alice.answer(2).await;
+    assert_eq!((&again["ack"]["seq"], &again["ack"]["duplicate"]), (&json!("8"), &json!(true)), "{again}");
+    at_alice.send(send(3, &bob, "after", ClientId::now())).await;
+    assert_eq!(at_alice.answer(3).await["ack"]["seq"], "51");
+    let path = format!("/v1/conversations/{conversation}/messages?limit=200&atLeast=52");
+    let (status, page) = call(&server, "GET", &path, &bob.token, Value::Null).await;
+    assert_eq!(status, 200, "{page}");
+    let read: Vec<&str> =
+        page["messages"].as_array().unwrap().iter().map(|each| each["text"].as_str().unwrap()).collect();
+    let expected: Vec<&str> = texts.iter().map(String::as_str).chain(["after"]).collect();
+    assert_eq!(read, expected);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_nothing_and_bad_input_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (alice, bob, eve) =
+        (sign_up(&server, "alice").await, sign_up(&server, "bob").await, sign_up(&server, "eve").await);
+    let group = json!({"name": "방", "members": [bob.id]});
+    let (status, group) = call(&server, "POST", "/v1/groups", &alice.token, group).await;
+    assert_eq!((status, &group["memberCount"]), (201, &json!(2)), "{group}");
+    let id = group["conversation"].as_str().unwrap();
+    let path = format!("/v1/conversations/{id}/messages");
+    let (foreign, missing) = (call(&server, "GET", &path, &eve.token, Value::Null).await, uuid::Uuid::new_v4());
+    let nowhere = call(&server, "GET", &format!("/v1/conversations/{missing}/messages"), &eve.token, Value::Null).await;
+    assert_eq!((foreign.0, &foreign), (404, &nowhere), "a foreign conversation answers like one that does not exist");
+
+    let (mut at_eve, _) = Socket::connect(&server, &eve, "").await;
+    let to_group = |text: &str| json!({"conversation": id, "clientId": ClientId::now().to_string(), "text": text});
+    at_eve.send(json!({"id": 2, "send": to_group("let me in")})).await;
+    assert_eq!(at_eve.answer(2).await["error"]["reason"], "CONVERSATION_NOT_FOUND");
+    let (mut at_bob, _) = Socket::connect(&server, &bob, "").await;
+    for (id, frame, reason) in [
+        (3, json!({"send": to_group("")}), "INVALID_FIELD"),
+        (4, json!({"send": to_group(&"a".repeat(65_537))}), "TOO_LARGE"),
+        (5, json!({"send": to_group("a\0b")}), "INVALID_FIELD"),
+        (6, json!({"teleport": {}}), "UNIMPLEMENTED"),
+        (7, json!({"edit": {}}), "UNIMPLEMENTED"),
+        (8, json!({"read": {"seq": "x"}}), "INVALID_FRAME"),
+    ] {
+        let mut frame = frame;
+        frame["id"] = id.into();
+        at_bob.send(frame).await;
+        assert_eq!(at_bob.answer(id).await["error"]["reason"], reason);
+    }
+    let removed = format!("/v1/groups/{id}/members/{}", bob.id);
+    assert_eq!(call(&server, "DELETE", &removed, &alice.token, Value::Null).await.0, 200);
+    at_bob.send(json!({"id": 9, "send": to_group("still here")})).await;
+    assert_eq!(at_bob.answer(9).await["error"]["reason"], "CONVERSATION_NOT_FOUND");
+    assert_eq!(call(&server, "GET", &path, &bob.token, Value::Null).await.0, 404);
+
+    let mut forged = Socket::raw(&server).await;
+    let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_WEB"});
+    forged.send(json!({"id": 1, "hello": {"token": format!("{}x", bob.token), "device": device}})).await;
+    assert_eq!(forged.next().await["error"]["reason"], "BAD_TOKEN");
+    assert_eq!(forged.next().await["close"], 4500);
+    assert_eq!(call(&server, "DELETE", "/v1/sessions/current", &eve.token, Value::Null).await.0, 204);
+    loop {
+        let frame = at_eve.next().await;
+        if let Some(code) = frame.get("close") {
+            assert_eq!(code, 4503);
+            break;
+        }
+    }
+    assert_eq!(call(&server, "GET", "/v1/me", &eve.token, Value::Null).await.0, 401);
+    server.stop().await;
+}
