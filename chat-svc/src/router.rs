@@ -27,6 +27,9 @@ use tokio_stream::wrappers::ReceiverStream;
 /// How many operations are on their way to one other process at most.
 const IN_FLIGHT: usize = 8192;
 
+/// The way to one other process.
+type Remote = mpsc::Sender<(Operation, Answer)>;
+
 /// The way to every room's home.
 #[derive(Clone)]
 pub struct Router {
@@ -34,7 +37,7 @@ pub struct Router {
     map: watch::Receiver<ShardMap>,
     process: String,
     channels: Channels,
-    remotes: Arc<Mutex<HashMap<String, mpsc::Sender<(Operation, Answer)>>>>,
+    remotes: Arc<Mutex<HashMap<String, Remote>>>,
     max_text: usize,
 }
 

@@ -81,6 +81,7 @@ impl Batch {
 
     /// Numbers a request, or answers it. It comes back with a time (microseconds since 1970) if the store must first
     /// be asked for the client ids since then.
+    #[allow(clippy::result_large_err)] // the ask goes back whole, to wait
     pub fn add(&mut self, ask: Ask, room: Option<&Room>, peer_known: bool, limits: Limits) -> Result<(), (Ask, i64)> {
         let Ask { conversation, actor, what, bytes, answer } = ask;
         let What::Request(request, dated) = what else { return Ok(()) };

@@ -34,7 +34,7 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
     let passed = if epoch == bounds.first { epoch - 1 } else { passed(&world, shard).await };
     let from = (passed + 1).max(bounds.first).min(epoch);
     let entries = read(&world, shard, from, epoch).await?;
-    let horizon_ms = entries.first().map_or_else(|| now_micros(), |entry| entry.at_micros) / 1000;
+    let horizon_ms = entries.first().map_or_else(now_micros, |entry| entry.at_micros) / 1000;
     let rooms = replay(&mut world, &entries, horizon_ms).await?;
     tracing::info!(shard, epoch, from, rooms = rooms.len(), "home");
     Ok(Home {
