@@ -92,7 +92,7 @@ fn view(room: &RoomState, me: &RoomMember) -> Conversation {
         read_seq: me.read_seq,
         first_seq: first_seq(room, me),
         unread: room.last_seq.saturating_sub(me.read_seq),
-        activity_at: room.last_at_micros / 1000,
+        activity_at: room.message_at_micros.max(me.joined_at_micros) / 1000,
     }
 }
 
@@ -274,7 +274,7 @@ impl GroupService for Groups {
         if asked.len() > 1000 {
             return Err(refuse(Reason::TooLarge, "at most 1000 rooms are loaded at once"));
         }
-        let ids = asked.iter().filter_map(|id| id.parse().ok()).collect();
+        let ids = asked.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
         let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
         Ok(Response::new(LoadRoomsResponse { rooms }))
     }

@@ -337,6 +337,7 @@ fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>
             revision: revision.unsigned_abs(),
             last_seq: last_seq.unsigned_abs(),
             last_at_micros: row.get("last_at")?,
+            message_at_micros: row.get("message_at")?,
             members: Vec::new(),
         })
     });

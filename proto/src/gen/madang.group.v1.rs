@@ -235,6 +235,9 @@ pub struct RoomState {
     /// Present members, and those who left.
     #[prost(message, repeated, tag = "10")]
     pub members: ::prost::alloc::vec::Vec<RoomMember>,
+    /// When the newest message was, microseconds since 1970; 0: there is none.
+    #[prost(int64, tag = "11")]
+    pub message_at_micros: i64,
 }
 /// Somebody who is or was in a room.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
