@@ -1,1 +1,138 @@
-//! In this change.
+//! The log in NATS JetStream: one file stream per shard, `sync_interval: always` on the servers, `discard: new`, no age
+//! limit. The server itself refuses a writer whose idea of the last position is wrong.
+
+use super::{Bounds, Entries, Entry, Error, Log, Position};
+use crate::shard::{LAYOUT, Shard};
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self, Context,
+        consumer::{DeliverPolicy, pull::OrderedConfig},
+        context::{PublishError, PublishErrorKind},
+        stream::{Config, DiscardPolicy, StorageType, Stream},
+    },
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use std::time::Duration;
+
+/// How long an append is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What the server answers where the last sequence is another.
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+
+/// The log of all shards, in JetStream.
+#[derive(Clone)]
+pub struct JetStreamLog {
+    context: Context,
+    replicas: usize,
+    max_bytes: i64,
+}
+
+fn name(shard: Shard) -> String {
+    format!("LOG_{LAYOUT}_{shard:02}")
+}
+
+fn subject(shard: Shard) -> String {
+    format!("log.{LAYOUT}.{shard}")
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+impl JetStreamLog {
+    /// On a connection; new streams have so many replicas and take so many bytes each.
+    #[must_use]
+    pub fn new(client: async_nats::Client, replicas: usize, max_bytes: i64) -> Self {
+        Self { context: jetstream::new(client), replicas, max_bytes }
+    }
+
+    async fn stream(&self, shard: Shard) -> Result<Stream, Error> {
+        self.context.get_stream(name(shard)).await.map_err(unavailable)
+    }
+}
+
+fn refused(error: &PublishError, expected: Option<Position>) -> Error {
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => Error::Conflict { expected: expected.unwrap_or(0) },
+        PublishErrorKind::StreamNotFound => unavailable("the stream is not there"),
+        PublishErrorKind::Other => {
+            // The server answered with an error of its own.
+            let text = error.to_string();
+            match () {
+                () if text.contains(&WRONG_LAST_SEQUENCE.to_string()) => {
+                    Error::Conflict { expected: expected.unwrap_or(0) }
+                }
+                () if text.contains("maximum") => Error::Full,
+                () => Error::Unknown(text),
+            }
+        }
+        _ => Error::Unknown(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Log for JetStreamLog {
+    async fn create(&self, shard: Shard) -> Result<(), Error> {
+        let config = Config {
+            name: name(shard),
+            subjects: vec![subject(shard)],
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            num_replicas: self.replicas,
+            max_bytes: self.max_bytes,
+            ..Config::default()
+        };
+        // Never an update: a changed stream may lose what it holds.
+        self.context.get_or_create_stream(config).await.map(drop).map_err(unavailable)
+    }
+
+    async fn append(&self, shard: Shard, payload: Bytes, expected: Option<Position>) -> Result<Position, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(expected) = expected {
+            headers.insert("Nats-Expected-Last-Sequence", expected.to_string().as_str());
+        }
+        let publish = async {
+            let ack = self.context.publish_with_headers(subject(shard), headers, payload).await;
+            ack.map_err(|error| refused(&error, expected))?.await.map_err(|error| refused(&error, expected))
+        };
+        let late = |_| Error::Unknown("no acknowledgement in time".into());
+        Ok(tokio::time::timeout(PATIENCE, publish).await.map_err(late)??.sequence)
+    }
+
+    async fn bounds(&self, shard: Shard) -> Result<Bounds, Error> {
+        let state = self.stream(shard).await?.get_info().await.map_err(unavailable)?.state;
+        let first = if state.messages == 0 { state.last_sequence + 1 } else { state.first_sequence };
+        Ok(Bounds { first, last: state.last_sequence, bytes: state.bytes })
+    }
+
+    async fn read(&self, shard: Shard, from: Position) -> Result<Entries, Error> {
+        // The server would give what it has, or wait for ever: it is asked first.
+        let Bounds { first, last, .. } = self.bounds(shard).await?;
+        if from < first || from > last + 1 {
+            let missing = Error::Missing { wanted: from, first, last };
+            return Ok(stream::once(async { Err(missing) }).boxed());
+        }
+        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
+        let config = OrderedConfig { deliver_policy, ..OrderedConfig::default() };
+        let consumer = self.stream(shard).await?.create_consumer(config).await.map_err(unavailable)?;
+        let messages = consumer.messages().await.map_err(unavailable)?;
+        let entries = messages.map(|message| {
+            let message = message.map_err(unavailable)?;
+            let (position, at) = {
+                let info = message.info().map_err(unavailable)?;
+                (info.stream_sequence, info.published.unix_timestamp_nanos() / 1000)
+            };
+            let at_micros = i64::try_from(at).unwrap_or(i64::MAX);
+            Ok(Entry { position, at_micros, payload: message.message.payload })
+        });
+        Ok(entries.boxed())
+    }
+
+    async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
+        let purge = self.stream(shard).await?;
+        purge.purge().sequence(before).await.map(drop).map_err(unavailable)
+    }
+}
