@@ -1,7 +1,10 @@
-//! Both adapters of the log do what the port promises.
+//! Both adapters of each port do what it promises.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
-use madang_mesh::log::{Log, conformance, jetstream::JetStreamLog, sqlite::SqliteLog};
+use madang_mesh::{
+    log::{Log, conformance, jetstream::JetStreamLog, sqlite::SqliteLog},
+    registry::{self, jetstream::JetStreamRegistry, memory::MemoryRegistry},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_log_conforms_and_is_there_again() {
@@ -23,7 +26,21 @@ async fn sqlite_log_conforms_and_is_there_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jetstream_log_conforms() {
+    conformance::check(&JetStreamLog::new(nats().await, 1, 1 << 26)).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_registry_conforms() {
+    registry::conformance::check(&MemoryRegistry::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn jetstream_registry_conforms() {
+    let registry = JetStreamRegistry::open(nats().await, 1).await.unwrap();
+    registry::conformance::check(&registry).await.unwrap();
+}
+
+async fn nats() -> async_nats::Client {
     let url = std::env::var("MADANG_TEST_NATS").expect("no nats-server: run make test");
-    let client = async_nats::connect(url).await.unwrap();
-    conformance::check(&JetStreamLog::new(client, 1, 1 << 26)).await.unwrap();
+    async_nats::connect(url).await.unwrap()
 }
