@@ -1,6 +1,7 @@
 //! The port to the inboxes: for each shard, what the homes of rooms have for the users there. An inbox may be lost at
 //! any time and begins again at 1; the time of its entries tells the two apart.
 
+pub mod jetstream;
 pub mod memory;
 
 use async_trait::async_trait;
