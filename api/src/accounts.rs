@@ -33,7 +33,7 @@ pub struct Credentials {
 fn tokens(tokens: Option<TokenSet>) -> Value {
     let tokens = tokens.unwrap_or_default();
     json!({
-        "user": tokens.user, "session": tokens.session, "accessToken": tokens.access_token,
+        "user": tokens.user.unwrap_or_default().user, "session": tokens.session, "accessToken": tokens.access_token,
         "refreshToken": tokens.refresh_token, "expiresIn": tokens.expires_in,
     })
 }

@@ -1,1 +1,36 @@
-//! loadgen: replay, bench and chat. Not there yet: this crate holds only its place.
+//! Programs that use a server as its clients do: a replay of real conversations that checks every delivery, and a load
+//! generator. They know the public contract and nothing else.
+
+pub mod bench;
+pub mod history;
+pub mod people;
+pub mod replay;
+
+use madang_client::{http, socket};
+use madang_proto::reason::Refusal;
+
+/// Why a command could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call failed.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// A connection failed.
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    /// The server refused a frame.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A file could not be read or written.
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    /// A file does not hold what it should.
+    #[error("{0}")]
+    Format(String),
+    /// The command line asks for what can't be.
+    #[error("{0}")]
+    Usage(String),
+    /// A task of this program died.
+    #[error("a task of this program died: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}

@@ -42,7 +42,6 @@ pub struct Claims {
 #[derive(Default)]
 struct Known {
     keys: HashMap<String, VerifyingKey>,
-    fetched: Option<Instant>,
     /// Sessions, whether they have ended, and when that was asked.
     sessions: HashMap<SessionId, (bool, Instant)>,
 }
@@ -53,6 +52,8 @@ pub struct Verifier {
     account: AccountServiceClient<Channel>,
     issuer: String,
     known: Arc<Mutex<Known>>,
+    /// When keys were last fetched.
+    fetched: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 /// What everybody is told whose token is no good.
@@ -65,7 +66,7 @@ impl Verifier {
     /// With the keys of account-svc at an address, for tokens of this issuer.
     pub fn new(channels: &Channels, account_address: &str, issuer: String) -> Result<Self, InvalidAddress> {
         let account = AccountServiceClient::new(channels.get(account_address)?);
-        Ok(Self { account, issuer, known: Arc::default() })
+        Ok(Self { account, issuer, known: Arc::default(), fetched: Arc::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -81,23 +82,23 @@ impl Verifier {
     }
 
     async fn key(&self, kid: &str) -> Result<VerifyingKey, Refusal> {
-        {
-            let mut known = self.lock();
-            if let Some(key) = known.keys.get(kid) {
-                return Ok(*key);
-            }
-            if known.fetched.is_some_and(|at| at.elapsed() < REFETCH) {
-                return Err(bad_token());
-            }
-            known.fetched = Some(Instant::now());
+        if let Some(key) = self.lock().keys.get(kid) {
+            return Ok(*key);
         }
-        let answer = self.account.clone().get_keys(GetKeysRequest {}).await;
-        let mut known = self.lock();
-        let Ok(answer) = answer else {
-            known.fetched = None;
+        // One fetches; who comes meanwhile waits for what it brings.
+        let mut fetched = self.fetched.lock().await;
+        if let Some(key) = self.lock().keys.get(kid) {
+            return Ok(*key);
+        }
+        if fetched.is_some_and(|at| at.elapsed() < REFETCH) {
+            return Err(bad_token());
+        }
+        let Ok(answer) = self.account.clone().get_keys(GetKeysRequest {}).await else {
             let message = "tokens can't be checked at the moment: try again a little later";
             return Err(Refusal::new(Reason::Unavailable, message).after(500));
         };
+        *fetched = Some(Instant::now());
+        let mut known = self.lock();
         known.keys = parse_keys(&answer.into_inner().jwks);
         known.keys.get(kid).copied().ok_or_else(bad_token)
     }

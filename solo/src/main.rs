@@ -1,9 +1,14 @@
 //! The command `madang`.
 
 use clap::{Parser, Subcommand};
+use madang_loadgen::{bench, replay};
 use madang_mesh::telemetry;
-use madang_solo::{serve, token::Tokens};
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use madang_solo::{chat, serve, token::Tokens};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// A chat backend: streaming chat over WebSocket, HTTP and gRPC.
 #[derive(Parser)]
@@ -17,6 +22,12 @@ struct Cli {
 enum Command {
     /// Run everything in this process, on SQLite in one folder.
     Serve(Box<serve::Args>),
+    /// Talk in this terminal.
+    Chat(chat::Args),
+    /// Replay conversations through the public doors, and check every delivery and every history.
+    Replay(replay::Args),
+    /// Load a server, and measure it.
+    Bench(bench::Args),
     /// Tokens of internal services, for the gRPC port.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -39,7 +50,8 @@ enum TokenCommand {
 async fn main() -> ExitCode {
     telemetry::init();
     match run(Cli::parse().command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "madang: {error:#}");
             ExitCode::FAILURE
@@ -47,13 +59,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+/// False: what was measured is not as it should be, which has been said.
+async fn run(command: Command) -> anyhow::Result<bool> {
     let mut out = std::io::stdout();
     match command {
         Command::Serve(args) => {
             let running = serve::start(*args).await?;
             writeln!(out, "http {}\ngrpc {}\nadmin {}", running.http, running.grpc, running.admin)?;
             out.flush()?;
+            if std::io::stderr().is_terminal() {
+                let hint = "two people talk in two more terminals: madang chat --as ann --to bob, madang chat --as bob --to ann";
+                writeln!(
+                    std::io::stderr(),
+                    "{hint} (each --as signs up on first use; --server http://{})",
+                    running.http
+                )?;
+            }
             telemetry::shutdown_signal().await;
             running.stop().await;
         }
@@ -61,6 +82,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
             std::fs::create_dir_all(&data)?;
             writeln!(out, "{}", Tokens::open(&data)?.make(&service))?;
         }
+        Command::Chat(args) => chat::run(args).await?,
+        Command::Replay(args) => return Ok(replay::run(args).await?),
+        Command::Bench(args) => return Ok(bench::run(args).await?),
     }
-    Ok(())
+    Ok(true)
 }

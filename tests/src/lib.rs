@@ -1,1 +1,27 @@
-//! End-to-end tests: see `tests/`. Each runs all of Madang on free ports in its own folder.
+//! The harness of the end-to-end tests: all of Madang in this process, on free ports and in a folder of the test's own.
+#![allow(clippy::unwrap_used)] // for tests alone: a panic is their failure
+
+use clap::Parser;
+use madang_solo::serve::{self, Running};
+use std::path::Path;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+/// Starts `madang serve` on a folder, with cheap log-ins, no send rate, and further flags.
+pub async fn start_with(data: &Path, flags: &[&str]) -> Running {
+    let data = data.to_str().unwrap();
+    let any = "127.0.0.1:0";
+    let usual =
+        ["", "--data", data, "--http", any, "--grpc", any, "--admin", any, "--argon2-kib", "8", "--send-rate", "0"];
+    let all = usual.iter().chain(flags);
+    serve::start(Cli::parse_from(all).serve).await.unwrap()
+}
+
+/// Starts `madang serve` on a folder.
+pub async fn start(data: &Path) -> Running {
+    start_with(data, &[]).await
+}

@@ -1,12 +1,12 @@
 //! The main job, as a client meets it: sign up, connect, send, receive, read back, start again.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use madang_proto::id::ClientId;
-use madang_solo::serve::{self, Running};
+use madang_solo::serve::Running;
+use madang_tests::start;
 use serde_json::{Value, json};
-use std::{collections::VecDeque, path::Path};
+use std::collections::VecDeque;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -15,20 +15,6 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{Message, client::IntoClientRequest},
 };
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    serve: serve::Args,
-}
-
-async fn start(data: &Path) -> Running {
-    let data = data.to_str().unwrap();
-    let any = "127.0.0.1:0";
-    let args =
-        ["", "--data", data, "--http", any, "--grpc", any, "--admin", any, "--argon2-kib", "8", "--send-rate", "0"];
-    serve::start(Cli::parse_from(args).serve).await.unwrap()
-}
 
 async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
     let mut stream = TcpStream::connect(server.http).await.unwrap();
@@ -57,7 +43,7 @@ async fn sign_up(server: &Running, handle: &str) -> Person {
     let (status, answer) = call(server, "POST", "/v1/accounts", "", body).await;
     assert_eq!(status, 201, "{answer}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    Person { id: text(&answer["user"]["user"]), token: text(&answer["accessToken"]), device }
+    Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
 }
 
 struct Socket {

@@ -1,0 +1,473 @@
+//! The HTTP door: JSON calls over a few kept connections, with the server's problems as typed errors. Small on purpose:
+//! a load generator shares its cores with the server, so a call costs little more than its bytes.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use madang_proto::client::v1 as client;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// How long an answer may take; the server gives up sooner.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections kept between calls.
+const KEPT: usize = 64;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The base URL is not one.
+    #[error("not a server address, such as http://127.0.0.1:8080: {0}")]
+    Url(String),
+    /// The server can't be reached.
+    #[error("no connection to the server: {0}")]
+    Connect(#[from] std::io::Error),
+    /// The connection broke.
+    #[error("the connection to the server broke: {0}")]
+    Broken(#[from] hyper::Error),
+    /// No answer came in time.
+    #[error("the server did not answer within {} s", PATIENCE.as_secs())]
+    Timeout,
+    /// The request can't be written.
+    #[error("not a request: {0}")]
+    Request(#[from] hyper::http::Error),
+    /// The answer is not what the contract says.
+    #[error("an answer that the contract does not know: {0}")]
+    Answer(#[from] serde_json::Error),
+    /// The server refused.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+}
+
+impl Error {
+    /// Whether the same call may be made again.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Error::Refused(problem) => problem.retryable,
+            Error::Connect(_) | Error::Broken(_) | Error::Timeout => true,
+            Error::Url(_) | Error::Request(_) | Error::Answer(_) => false,
+        }
+    }
+
+    /// The fixed word of a refusal, or nothing.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Error::Refused(problem) => &problem.reason,
+            _ => "",
+        }
+    }
+}
+
+/// An RFC 9457 problem.
+#[derive(Debug, Clone, Default, Deserialize, thiserror::Error)]
+#[error("{status} {reason}: {detail}")]
+#[serde(rename_all = "camelCase", default)]
+pub struct Problem {
+    /// The HTTP status.
+    #[serde(skip)]
+    pub status: u16,
+    /// The gRPC code's name.
+    pub code: String,
+    /// The fixed word.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub detail: String,
+    /// Whether to try again.
+    pub retryable: bool,
+    /// When, in ms, by `Retry-After`; 0: as one likes.
+    #[serde(skip)]
+    pub retry_after_ms: u64,
+}
+
+/// What a sign-up, a log-in and a refresh give.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// Who one is.
+    pub user: String,
+    /// One's session.
+    pub session: String,
+    /// For every call and for `hello`.
+    pub access_token: String,
+    /// For the next pair.
+    pub refresh_token: String,
+    /// How long the access token is good for, in seconds.
+    #[serde(deserialize_with = "number")]
+    pub expires_in: u64,
+    /// When this machine got them, ms since 1970; not part of the contract.
+    #[serde(default)]
+    pub obtained_at: u64,
+}
+
+impl Tokens {
+    /// Whether two thirds of the access token's life are over.
+    #[must_use]
+    pub fn ageing(&self) -> bool {
+        crate::now_ms() >= self.obtained_at + self.expires_in * 1000 * 2 / 3
+    }
+}
+
+/// A page of messages.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// By seq upwards.
+    #[serde(default)]
+    pub messages: Vec<client::Message>,
+    /// As of which event.
+    #[serde(default, deserialize_with = "number")]
+    pub revision: u64,
+    /// Whether there are older ones.
+    #[serde(default)]
+    pub has_before: bool,
+    /// Whether there are newer ones.
+    #[serde(default)]
+    pub has_after: bool,
+}
+
+/// A page of conversations.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Conversations {
+    #[serde(default)]
+    conversations: Vec<client::Conversation>,
+    #[serde(default)]
+    next_page_token: String,
+}
+
+/// A member of a group who was not taken in.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NotTaken {
+    /// Who.
+    pub user: String,
+    /// A fixed word.
+    pub reason: String,
+}
+
+/// A new group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// As its owner sees it.
+    pub conversation: client::Conversation,
+    /// Who was not taken in.
+    pub refused: Vec<NotTaken>,
+}
+
+/// A 64-bit number in either of its JSON forms.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Number(u64),
+        Text(String),
+    }
+    match Form::deserialize(from)? {
+        Form::Number(number) => Ok(number),
+        Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+/// A server's HTTP door. Cheap to clone; the clones share connections.
+#[derive(Clone)]
+pub struct Http {
+    base: Arc<str>,
+    source: Option<IpAddr>,
+    idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
+}
+
+impl Http {
+    /// Of a server, `http://HOST:PORT`. Connects at the first call.
+    pub fn new(base: &str) -> Result<Self, Error> {
+        crate::authority(base).ok_or_else(|| Error::Url(base.into()))?;
+        Ok(Self { base: base.into(), source: None, idle: Arc::default() })
+    }
+
+    /// The server's address, as given.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The same server from another local address, with connections of its own.
+    #[must_use]
+    pub fn from_source(&self, source: IpAddr) -> Self {
+        Self { base: self.base.clone(), source: Some(source), idle: Arc::default() }
+    }
+
+    /// Makes an account and its first session.
+    pub async fn sign_up(
+        &self,
+        handle: &str,
+        password: &str,
+        name: &str,
+        device: &client::Device,
+    ) -> Result<Tokens, Error> {
+        let body = json!({"handle": handle, "password": password, "name": name, "device": device});
+        self.tokens("/v1/accounts", body).await
+    }
+
+    /// Makes a session.
+    pub async fn log_in(&self, handle: &str, password: &str, device: &client::Device) -> Result<Tokens, Error> {
+        self.tokens("/v1/sessions", json!({"handle": handle, "password": password, "device": device})).await
+    }
+
+    /// The next pair of tokens.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Error> {
+        self.tokens("/v1/sessions/refresh", json!({"refreshToken": refresh_token})).await
+    }
+
+    async fn tokens(&self, path: &str, body: Value) -> Result<Tokens, Error> {
+        let mut tokens: Tokens = self.call("POST", path, None, Some(body), None).await?;
+        tokens.obtained_at = crate::now_ms();
+        Ok(tokens)
+    }
+
+    /// Makes a group of oneself and others; the same key makes it once.
+    pub async fn create_group(
+        &self,
+        token: &str,
+        name: &str,
+        members: &[String],
+        history: client::History,
+        key: &str,
+    ) -> Result<Group, Error> {
+        let body = json!({"name": name, "members": members, "history": history.as_str_name()});
+        let answer: Value = self.call("POST", "/v1/groups", Some(token), Some(body), Some(key)).await?;
+        #[derive(Deserialize)]
+        struct Refused {
+            #[serde(default)]
+            refused: Vec<NotTaken>,
+        }
+        let refused = Refused::deserialize(&answer)?.refused;
+        let mut answer = answer;
+        if let Some(fields) = answer.as_object_mut() {
+            fields.remove("refused");
+        }
+        Ok(Group { conversation: serde_json::from_value(answer)?, refused })
+    }
+
+    /// Adds people to a group.
+    pub async fn add_members(&self, token: &str, group: &str, users: &[String]) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            refused: Vec<NotTaken>,
+        }
+        let path = format!("/v1/groups/{group}/members");
+        let answer: Answer = self.call("POST", &path, Some(token), Some(json!({"users": users})), None).await?;
+        match answer.refused.into_iter().next() {
+            None => Ok(()),
+            Some(refused) => {
+                let detail = "somebody could not be added to the group".into();
+                Err(Problem { status: 409, reason: refused.reason, detail, ..Problem::default() }.into())
+            }
+        }
+    }
+
+    /// All of one's conversations, the most active first.
+    pub async fn conversations(&self, token: &str) -> Result<Vec<client::Conversation>, Error> {
+        let mut all = Vec::new();
+        let mut path = String::from("/v1/conversations?limit=200");
+        loop {
+            let page: Conversations = self.get(token, &path).await?;
+            all.extend(page.conversations);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            path = format!("/v1/conversations?limit=200&pageToken={}", escape(&page.next_page_token));
+        }
+    }
+
+    /// One conversation.
+    pub async fn conversation(&self, token: &str, conversation: &str) -> Result<client::Conversation, Error> {
+        self.get(token, &format!("/v1/conversations/{conversation}")).await
+    }
+
+    /// The newest messages.
+    pub async fn newest(&self, token: &str, conversation: &str, limit: u32) -> Result<Page, Error> {
+        self.get(token, &format!("/v1/conversations/{conversation}/messages?limit={limit}")).await
+    }
+
+    /// The messages above a seq.
+    pub async fn after(&self, token: &str, conversation: &str, seq: u64, limit: u32) -> Result<Page, Error> {
+        self.get(token, &format!("/v1/conversations/{conversation}/messages?after={seq}&limit={limit}")).await
+    }
+
+    /// Who has a handle, if anybody.
+    pub async fn by_handle(&self, token: &str, handle: &str) -> Result<Option<client::User>, Error> {
+        #[derive(Deserialize)]
+        struct Users {
+            #[serde(default)]
+            users: Vec<client::User>,
+        }
+        let found: Users = self.get(token, &format!("/v1/users?handle={}", escape(handle))).await?;
+        Ok(found.users.into_iter().next())
+    }
+
+    /// People by their ids.
+    pub async fn users(&self, token: &str, ids: &[String]) -> Result<Vec<client::User>, Error> {
+        #[derive(Deserialize)]
+        struct Users {
+            #[serde(default)]
+            users: Vec<client::User>,
+        }
+        let mut all = Vec::new();
+        for some in ids.chunks(100) {
+            let found: Users = self.get(token, &format!("/v1/users?ids={}", some.join(","))).await?;
+            all.extend(found.users);
+        }
+        Ok(all)
+    }
+
+    /// A GET with a token.
+    pub async fn get<T: DeserializeOwned>(&self, token: &str, path: &str) -> Result<T, Error> {
+        self.call("GET", path, Some(token), None, None).await
+    }
+
+    /// Any call of the contract.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+        key: Option<&str>,
+    ) -> Result<T, Error> {
+        let bytes = tokio::time::timeout(PATIENCE, self.exchange(method, path, token, body, key))
+            .await
+            .map_err(|_| Error::Timeout)??;
+        Ok(serde_json::from_slice(if bytes.is_empty() { b"{}" } else { &bytes })?)
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+        key: Option<&str>,
+    ) -> Result<Bytes, Error> {
+        let host = crate::authority(&self.base).unwrap_or_default();
+        let mut request = hyper::Request::builder().method(method).uri(path).header("host", host);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let content = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                serde_json::to_vec(&body)?
+            }
+            None => Vec::new(),
+        };
+        let mut request = request.body(Full::new(Bytes::from(content)))?;
+        let (sender, response) = loop {
+            let mut sender = self.sender().await?;
+            match sender.try_send_request(request).await {
+                Ok(response) => break (sender, response),
+                // A kept connection may have been closed meanwhile; what was never written is safe to write again.
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(failed.into_error().into()),
+                },
+            }
+        };
+        let status = response.status();
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let bytes = response.into_body().collect().await?.to_bytes();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(sender);
+        }
+        drop(idle);
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let mut problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
+        problem.status = status.as_u16();
+        problem.retry_after_ms = retry_after.unwrap_or(0u64).saturating_mul(1000);
+        if problem.reason.is_empty() {
+            problem.detail = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+            problem.retryable = matches!(problem.status, 429 | 502..=504);
+        }
+        Err(problem.into())
+    }
+
+    /// A kept connection that still stands, or a new one.
+    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, Error> {
+        loop {
+            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut sender) = kept else { break };
+            if sender.ready().await.is_ok() {
+                return Ok(sender);
+            }
+        }
+        let stream = connect(&self.base, self.source).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // How it ends shows at the next call.
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+}
+
+/// A TCP connection to a server, from a given local address if one is given: one address has only so many ports.
+pub(crate) async fn connect(base: &str, source: Option<IpAddr>) -> Result<TcpStream, Error> {
+    let authority = crate::authority(base).ok_or_else(|| Error::Url(base.into()))?;
+    let stream = match source {
+        None => TcpStream::connect(authority).await?,
+        Some(source) => {
+            let wanted = |address: &std::net::SocketAddr| address.is_ipv4() == source.is_ipv4();
+            let found = tokio::net::lookup_host(authority).await?.find(wanted);
+            let address = found.ok_or_else(|| Error::Url(base.into()))?;
+            let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.bind((source, 0).into())?;
+            socket.connect(address).await?
+        }
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Percent-encodes a query value.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_a_number_are_read() {
+        let page: Page = serde_json::from_str(r#"{"messages":[],"revision":"12","hasAfter":true}"#).unwrap();
+        assert_eq!((page.revision, page.has_after, page.has_before), (12, true, false));
+        let page: Page = serde_json::from_str(r#"{"revision":7,"notices":[{}]}"#).unwrap();
+        assert_eq!(page.revision, 7);
+    }
+
+    #[test]
+    fn query_values_are_escaped() {
+        assert_eq!(escape("a+b/=한"), "a%2Bb%2F%3D%ED%95%9C");
+    }
+}
