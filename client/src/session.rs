@@ -243,7 +243,7 @@ impl Running {
                     let mut out = Vec::new();
                     if pinged.is_none() && heard.elapsed() > silence {
                         pinged = Some(Instant::now());
-                        out.push(client::ClientFrame { id: 0, body: Some(Body::Ping(client::Ping {})) });
+                        out.push(client::ClientFrame { id: 1, body: Some(Body::Ping(client::Ping {})) });
                     }
                     // Failures to refresh show when the server closes with 4500.
                     if self.options.tokens.ageing() && self.refresh().await.is_ok() {
@@ -265,7 +265,7 @@ impl Running {
         let mut next = Some(first);
         while let Some(command) = next {
             let id = self.next_id;
-            // 0 wants no answer, and 1 is `hello`'s.
+                // 0 wants no answer, and 1 is for `hello` and `ping`.
             self.next_id = self.next_id.checked_add(1).unwrap_or(2);
             out.push(client::ClientFrame { id, body: Some(command.body.clone()) });
             self.unanswered.insert(id, command);
