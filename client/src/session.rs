@@ -265,7 +265,7 @@ impl Running {
         let mut next = Some(first);
         while let Some(command) = next {
             let id = self.next_id;
-                // 0 wants no answer, and 1 is for `hello` and `ping`.
+            // 0 wants no answer, and 1 is for `hello` and `ping`.
             self.next_id = self.next_id.checked_add(1).unwrap_or(2);
             out.push(client::ClientFrame { id, body: Some(command.body.clone()) });
             self.unanswered.insert(id, command);

@@ -34,6 +34,12 @@ pub trait Handler: Send + Sync + 'static {
     /// The position up to which (included) it has handled this shard; 0: nothing. Asked when a shard is gained.
     async fn cursor(&self, shard: Shard) -> Result<Position, HandleError>;
 
+    /// From which position on to read again when a shard is gained: the cursor, or an earlier position where the
+    /// database's acknowledgement is not an fsync. What the log does not hold any more is not read again.
+    async fn again_from(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.cursor(shard).await
+    }
+
     /// Handles entries, in order, and saves the cursor of the last of them: together with its effects where the
     /// database can, else after them. May see entries again that it has handled.
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError>;
@@ -151,9 +157,12 @@ impl Reader {
             other => End::Again(other.to_string()),
         };
         self.log.create(shard).await.map_err(failed)?;
-        let mut cursor = self.handler.cursor(shard).await.map_err(End::from)?;
+        let handled = self.handler.cursor(shard).await.map_err(End::from)?;
         let mut published = None;
-        self.publish(shard, cursor, &mut published).await;
+        self.publish(shard, handled, &mut published).await;
+        let again_from = self.handler.again_from(shard).await.map_err(End::from)?;
+        let first = self.log.bounds(shard).await.map_err(failed)?.first;
+        let mut cursor = again_from.max(first.saturating_sub(1)).min(handled);
         let mut entries = self.log.read(shard, cursor + 1).await.map_err(failed)?;
         let mut progress = tokio::time::interval(PROGRESS);
         let mut batch = Vec::new();

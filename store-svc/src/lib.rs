@@ -1,6 +1,4 @@
 //! store-svc: messages at rest. It reads every shard of the log, keeps each message as a row, and serves history.
-//!
-//! So far it has its embedded store (SQLite) only.
 
 pub mod messages;
 pub mod projection;
@@ -10,7 +8,11 @@ use madang_mesh::{lease, serve::Context, subscription};
 use madang_proto::{
     group::v1::group_service_client::GroupServiceClient, store::v1::store_service_server::StoreServiceServer,
 };
-use messages::SqliteMessages;
+use messages::{
+    Messages,
+    cassandra::{self, CassandraMessages},
+    sqlite::SqliteMessages,
+};
 use projection::Projection;
 use rpc::History;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -18,19 +20,54 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// The settings of a store-svc.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]
     pub data: Option<PathBuf>,
+    /// Nodes of the Cassandra cluster that keeps messages, HOST:PORT; without any, SQLite keeps them.
+    #[arg(long, env = "MADANG_CASSANDRA", value_delimiter = ',')]
+    pub cassandra: Vec<String>,
+    /// The data centre of Cassandra whose nodes are asked.
+    #[arg(long, env = "MADANG_CASSANDRA_DATACENTER", default_value = "datacenter1")]
+    pub cassandra_datacenter: String,
+    /// The keyspace in Cassandra; made if it is not there.
+    #[arg(long, env = "MADANG_CASSANDRA_KEYSPACE", default_value = "madang")]
+    pub cassandra_keyspace: String,
+    /// How many replicas the keyspace has when it is made.
+    #[arg(long, env = "MADANG_CASSANDRA_REPLICAS", default_value_t = 1)]
+    pub cassandra_replicas: u32,
+    /// The user in Cassandra, where it wants one.
+    #[arg(long, env = "MADANG_CASSANDRA_USER", requires = "cassandra_password")]
+    pub cassandra_user: Option<String>,
+    /// The user's password.
+    #[arg(long, env = "MADANG_CASSANDRA_PASSWORD", hide_env_values = true)]
+    pub cassandra_password: Option<String>,
+}
+
+impl Config {
+    async fn store(self) -> Result<Arc<dyn Messages>, Error> {
+        if !self.cassandra.is_empty() {
+            let options = cassandra::Options {
+                nodes: self.cassandra,
+                datacenter: self.cassandra_datacenter,
+                keyspace: self.cassandra_keyspace,
+                replicas: self.cassandra_replicas,
+                credentials: self.cassandra_user.zip(self.cassandra_password),
+            };
+            return Ok(Arc::new(CassandraMessages::open(&options).await?));
+        }
+        let folder = self.data.ok_or(Error::NoStore)?;
+        Ok(Arc::new(SqliteMessages::open(&folder)?))
+    }
 }
 
 /// A store-svc could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing says where messages are kept.
-    #[error("store-svc needs a data folder")]
+    #[error("store-svc needs a data folder or --cassandra")]
     NoStore,
     /// The store can't be opened.
     #[error("can't open the messages: {0}")]
@@ -49,7 +86,7 @@ pub struct Service {
 
 /// Builds a store-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
-    let store = SqliteMessages::open(&config.data.ok_or(Error::NoStore)?)?;
+    let store = config.store().await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
     let history = Arc::new(History { store, projection: projection.clone(), group, shards: context.shards });

@@ -1,35 +1,35 @@
-//! Messages in one SQLite file: a row for each message, one for each notice, and the cursors that say how much of the
-//! log they hold. It may fall back after a power cut: the log replays what is missing, and every write is idempotent.
+//! The port to messages at rest: a row for each message and each notice, each conversation's head, and for each shard
+//! how much of the log the rows hold. Every write is idempotent, so that the log may be replayed over it.
 
+pub mod cassandra;
+pub mod conformance;
+pub mod sqlite;
+
+use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
     store::v1::ClientIdUse,
 };
-use prost::Message as _;
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+
+/// How many notices are given at once, at most.
+pub const NOTICES: usize = 1000;
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SQLite says no.
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    /// The database can't be reached, or does not do what it should.
+    #[error("the database failed: {0}")]
+    Unavailable(String),
     /// A row can't be read.
     #[error("a row can't be read: {0}")]
     Row(#[from] prost::DecodeError),
-    /// The task that asked it was ended.
-    #[error("the store's task ended")]
-    Ended,
 }
 
 /// What the log says, as rows.
 #[allow(clippy::large_enum_variant)] // most are messages, and live for one batch
+#[derive(Debug, Clone)]
 pub enum Entry {
     /// A message.
     Message {
@@ -53,219 +53,56 @@ pub enum Entry {
         conversation: ConversationId,
         /// Its number.
         revision: u64,
+        /// The last message before it.
+        last_seq: u64,
     },
 }
 
-/// The messages, in SQLite: one writer, and readers of their own.
-#[derive(Clone)]
-pub struct SqliteMessages {
-    writer: Arc<Mutex<Connection>>,
-    readers: Arc<Mutex<Vec<Connection>>>,
-    file: PathBuf,
-}
-
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-impl SqliteMessages {
-    /// Opens the file in a folder.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let file = folder.join("messages.db");
-        let connection = Connection::open(&file)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-             CREATE TABLE IF NOT EXISTS message (
-                 conversation BLOB, seq INTEGER, revision INTEGER NOT NULL, at_micros INTEGER NOT NULL,
-                 used BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS notice (
-                 conversation BLOB, revision INTEGER, last_seq INTEGER NOT NULL, body BLOB NOT NULL,
-                 PRIMARY KEY (conversation, revision)) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS head (conversation BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);",
-        )?;
-        Ok(Self { writer: Arc::new(Mutex::new(connection)), readers: Arc::default(), file })
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let writer = self.writer.clone();
-        let run = move || work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(run).await.map_err(|_| Error::Ended)?
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (readers, file) = (self.readers.clone(), self.file.clone());
-        let run = move || {
-            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => Connection::open(file)?,
-            };
-            let result = work(&connection);
-            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            result
-        };
-        tokio::task::spawn_blocking(run).await.map_err(|_| Error::Ended)?
-    }
-
+/// The messages.
+#[async_trait]
+pub trait Messages: Send + Sync + 'static {
     /// How much of a shard's log the rows hold.
-    pub async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
-        self.read(move |connection| {
-            let select = "SELECT position FROM cursor WHERE shard = ?1";
-            let position: Option<i64> = connection.query_row(select, [shard], |row| row.get(0)).optional()?;
-            Ok(position.unwrap_or(0).unsigned_abs())
-        })
-        .await
-    }
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
 
-    /// Writes what entries of the log say, and the cursor, in one transaction.
-    pub async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
-        self.write(move |connection| {
-            let transaction = connection.transaction()?;
-            {
-                let mut message =
-                    transaction.prepare_cached("INSERT OR REPLACE INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-                let mut notice = transaction.prepare_cached("INSERT OR REPLACE INTO notice VALUES (?1, ?2, ?3, ?4)")?;
-                let mut head = transaction.prepare_cached(
-                    "INSERT INTO head VALUES (?1, ?2) ON CONFLICT DO UPDATE SET revision = max(revision, ?2)",
-                )?;
-                let mut heads = std::collections::HashMap::new();
-                for entry in entries {
-                    let (conversation, revision) = match entry {
-                        Entry::Message { conversation, message: row, used } => {
-                            let (seq, revision) = (number(row.seq), number(row.revision));
-                            let (body, used_row) = (row.encode_to_vec(), used.encode_to_vec());
-                            message.execute(params![
-                                conversation.bytes(),
-                                seq,
-                                revision,
-                                used.at_micros,
-                                used_row,
-                                body
-                            ])?;
-                            (conversation, row.revision)
-                        }
-                        Entry::Notice { conversation, event } => {
-                            let (revision, last_seq) = (number(event.revision), number(event.last_seq));
-                            notice.execute(params![conversation.bytes(), revision, last_seq, event.encode_to_vec()])?;
-                            (conversation, event.revision)
-                        }
-                        Entry::Other { conversation, revision } => (conversation, revision),
-                    };
-                    heads.insert(conversation, revision);
-                }
-                for (conversation, revision) in heads {
-                    head.execute(params![conversation.bytes(), number(revision)])?;
-                }
-            }
-            transaction.execute(
-                "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = max(position, ?2)",
-                params![shard, number(position)],
-            )?;
-            Ok(transaction.commit()?)
-        })
-        .await
-    }
+    /// From which position on the log should be read again when a shard is gained: that of the cursor, or an earlier
+    /// one where the database's acknowledgement is not an fsync.
+    async fn again_from(&self, shard: Shard) -> Result<Position, Error>;
+
+    /// Writes what entries of the log say, and then the cursor, which can only grow.
+    async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error>;
 
     /// A conversation's newest event that the rows hold; 0: none.
-    pub async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {
-        self.read(move |connection| {
-            let select = "SELECT revision FROM head WHERE conversation = ?1";
-            let revision: Option<i64> =
-                connection.query_row(select, [conversation.bytes()], |row| row.get(0)).optional()?;
-            Ok(revision.unwrap_or(0).unsigned_abs())
-        })
-        .await
-    }
+    async fn revision(&self, conversation: ConversationId) -> Result<u64, Error>;
 
     /// Up to `limit` messages with `low <= seq <= high`, from the upper end or from the lower; by seq upwards.
-    pub async fn page(
+    async fn page(
         &self,
         conversation: ConversationId,
         low: u64,
         high: u64,
         limit: usize,
         newest: bool,
-    ) -> Result<Vec<Message>, Error> {
-        self.read(move |connection| {
-            let order = if newest { "DESC" } else { "ASC" };
-            let select = format!(
-                "SELECT body FROM message WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
-            );
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let bodies: Vec<Vec<u8>> = connection
-                .prepare_cached(&select)?
-                .query_map(params![conversation.bytes(), number(low), number(high), limit], body)?
-                .collect::<Result<_, _>>()?;
-            let mut messages = bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<Vec<_>, _>>()?;
-            if newest {
-                messages.reverse();
-            }
-            Ok(messages)
-        })
-        .await
-    }
+    ) -> Result<Vec<Message>, Error>;
 
-    /// Notices that stand between messages `after` and `until` (a notice stands behind the message before it), of
-    /// revisions from `first` to `last`; at most 1,000.
-    pub async fn notices(
+    /// Notices that stand behind messages `seqs.0` to `seqs.1` (a notice stands behind the message before it), of
+    /// revisions from the first to the last; at most [`NOTICES`].
+    async fn notices(
         &self,
         conversation: ConversationId,
         seqs: (u64, u64),
         revisions: (u64, u64),
-    ) -> Result<Vec<Event>, Error> {
-        self.read(move |connection| {
-            let bodies: Vec<Vec<u8>> = connection
-                .prepare_cached(
-                    "SELECT body FROM notice WHERE conversation = ?1 AND last_seq BETWEEN ?2 AND ?3
-                     AND revision BETWEEN ?4 AND ?5 ORDER BY revision LIMIT 1000",
-                )?
-                .query_map(
-                    params![
-                        conversation.bytes(),
-                        number(seqs.0),
-                        number(seqs.1),
-                        number(revisions.0),
-                        number(revisions.1)
-                    ],
-                    body,
-                )?
-                .collect::<Result<_, _>>()?;
-            Ok(bodies.iter().map(|body| Event::decode(&body[..])).collect::<Result<_, _>>()?)
-        })
-        .await
-    }
+    ) -> Result<Vec<Event>, Error>;
 
     /// The client ids used since a time; at most `limit`.
-    pub async fn uses(
+    async fn uses(
         &self,
         conversation: ConversationId,
         since_micros: i64,
         limit: usize,
-    ) -> Result<Vec<ClientIdUse>, Error> {
-        self.read(move |connection| {
-            let mut select = connection
-                .prepare_cached("SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC")?;
-            let mut rows = select.query([conversation.bytes()])?;
-            let mut uses = Vec::new();
-            while let Some(row) = rows.next()?
-                && row.get::<_, i64>(0)? >= since_micros
-                && uses.len() < limit
-            {
-                uses.push(ClientIdUse::decode(&row.get::<_, Vec<u8>>(1)?[..])?);
-            }
-            Ok(uses)
-        })
-        .await
-    }
+    ) -> Result<Vec<ClientIdUse>, Error>;
 }
 
-fn body(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
-    row.get(0)
+/// A number as databases keep it.
+pub(crate) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! From the log to rows: what each event leaves in history.
 
-use crate::messages::{Entry as Row, SqliteMessages};
+use crate::messages::{Entry as Row, Messages};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -14,7 +14,7 @@ use madang_proto::{
     store::v1::ClientIdUse,
 };
 use prost::Message as _;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The newest format of records that this version reads.
@@ -22,7 +22,7 @@ const FORMAT: u32 = 1;
 
 /// Writes what the log says.
 pub struct Projection {
-    store: SqliteMessages,
+    store: Arc<dyn Messages>,
     /// Changes with every batch that was written.
     written: watch::Sender<u64>,
 }
@@ -30,7 +30,7 @@ pub struct Projection {
 impl Projection {
     /// Into a store.
     #[must_use]
-    pub fn new(store: SqliteMessages) -> Self {
+    pub fn new(store: Arc<dyn Messages>) -> Self {
         Self { store, written: watch::Sender::new(0) }
     }
 
@@ -118,7 +118,7 @@ fn row(event: LoggedEvent) -> Result<Row, HandleError> {
             picture: changed.picture,
             data: changed.data,
         })),
-        Some(Body::Read(_)) => Row::Other { conversation, revision: event.revision },
+        Some(Body::Read(_)) => Row::Other { conversation, revision: event.revision, last_seq: event.last_seq },
         Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {
             return Err(HandleError::Stop("an event of a kind that this version does not store".into()));
         }
@@ -129,6 +129,10 @@ fn row(event: LoggedEvent) -> Result<Row, HandleError> {
 impl Handler for Projection {
     async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
         self.store.cursor(shard).await.map_err(|error| HandleError::Retry(error.to_string()))
+    }
+
+    async fn again_from(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.store.again_from(shard).await.map_err(|error| HandleError::Retry(error.to_string()))
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {

@@ -1,7 +1,7 @@
 //! gRPC: who may see what of a conversation is asked of group-svc for every read on behalf of a user.
 
 use crate::{
-    messages::{self, SqliteMessages},
+    messages::{self, Messages},
     projection::Projection,
 };
 use futures_util::stream::BoxStream;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// History, for those who may see it.
 pub struct History {
-    pub(crate) store: SqliteMessages,
+    pub(crate) store: Arc<dyn Messages>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) group: GroupServiceClient<Channel>,
     #[allow(dead_code)] // which replica reads a conversation's shard: for several replicas
@@ -147,7 +147,11 @@ impl StoreService for History {
         };
         let has_before = low > first && !page(0, low - 1, 1, true).await.map_err(failed)?.is_empty();
         let has_after = !page(high.saturating_add(1).min(end), end, 1, false).await.map_err(failed)?.is_empty();
-        let seqs = (if has_before { low } else { 0 }, if has_after { high } else { access.last_seq.max(high) });
+        // Before the first message that one sees stands one's own joining.
+        let seqs = (
+            if has_before { low } else { first.saturating_sub(1) },
+            if has_after { high } else { access.last_seq.max(high) },
+        );
         let notices = self.store.notices(id, seqs, (access.first_revision, revision)).await.map_err(failed)?;
         Ok(Response::new(ListMessagesResponse { messages, notices, revision, has_before, has_after }))
     }

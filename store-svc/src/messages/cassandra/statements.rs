@@ -1,0 +1,110 @@
+//! The tables, and what is asked of them.
+
+use super::{CassandraSession, Error, Options, PATIENCE, late};
+use cdrs_tokio::query::PreparedQuery;
+use tokio::time::timeout;
+
+/// The tables; `IF NOT EXISTS`, so that several processes may begin at once.
+const TABLES: [&str; 4] = [
+    "CREATE TABLE IF NOT EXISTS message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob,
+     PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
+     AND compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}",
+    "CREATE TABLE IF NOT EXISTS notice (conversation blob, bucket int, last_seq bigint, revision bigint, body blob,
+     PRIMARY KEY ((conversation, bucket), last_seq, revision))",
+    "CREATE TABLE IF NOT EXISTS head (conversation blob PRIMARY KEY, revision bigint, last_seq bigint)",
+    "CREATE TABLE IF NOT EXISTS cursor (shard int PRIMARY KEY, position bigint, synced bigint)",
+];
+
+/// The statements, prepared.
+pub(super) struct Statements {
+    pub insert_message: PreparedQuery,
+    pub insert_notice: PreparedQuery,
+    pub insert_head: PreparedQuery,
+    pub insert_cursor: PreparedQuery,
+    pub cursor: PreparedQuery,
+    pub head: PreparedQuery,
+    pub newest: PreparedQuery,
+    pub oldest: PreparedQuery,
+    pub notices: PreparedQuery,
+    pub uses: PreparedQuery,
+}
+
+/// Makes what is missing of keyspace and tables.
+pub(super) async fn prepare_keyspace(session: &CassandraSession, options: &Options) -> Result<(), Error> {
+    let Options { keyspace, datacenter, replicas, .. } = options;
+    let word = |text: &str| {
+        !text.is_empty() && text.len() <= 48 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    if !word(keyspace) || !word(datacenter) {
+        let why = format!("`{keyspace}` or `{datacenter}` is no name: letters, digits, _ and - only");
+        return Err(Error::Unavailable(why));
+    }
+    let create = format!(
+        "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication =
+         {{'class': 'NetworkTopologyStrategy', '{datacenter}': {replicas}}}"
+    );
+    let run = async {
+        session.query(create).await?;
+        session.query(format!("USE \"{keyspace}\"")).await?;
+        for table in TABLES {
+            session.query(table).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    timeout(6 * PATIENCE, run).await.map_err(late)?
+}
+
+impl Statements {
+    /// Prepares them.
+    pub async fn prepare(session: &CassandraSession) -> Result<Self, Error> {
+        let all = async {
+            Ok::<_, Error>(Self {
+                insert_message: session
+                    .prepare(
+                        "INSERT INTO message (conversation, bucket, seq, at_micros, used, body)
+                         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+                    )
+                    .await?,
+                insert_notice: session
+                    .prepare(
+                        "INSERT INTO notice (conversation, bucket, last_seq, revision, body)
+                         VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+                    )
+                    .await?,
+                insert_head: session
+                    .prepare("INSERT INTO head (conversation, revision, last_seq) VALUES (?, ?, ?) USING TIMESTAMP ?")
+                    .await?,
+                insert_cursor: session
+                    .prepare("INSERT INTO cursor (shard, position, synced) VALUES (?, ?, ?) USING TIMESTAMP ?")
+                    .await?,
+                cursor: session.prepare("SELECT position, synced FROM cursor WHERE shard = ?").await?,
+                head: session.prepare("SELECT revision, last_seq FROM head WHERE conversation = ?").await?,
+                newest: session
+                    .prepare(
+                        "SELECT body FROM message WHERE conversation = ? AND bucket = ? AND seq >= ? AND seq <= ?
+                         ORDER BY seq DESC LIMIT ?",
+                    )
+                    .await?,
+                oldest: session
+                    .prepare(
+                        "SELECT body FROM message WHERE conversation = ? AND bucket = ? AND seq >= ? AND seq <= ?
+                         ORDER BY seq ASC LIMIT ?",
+                    )
+                    .await?,
+                notices: session
+                    .prepare(
+                        "SELECT body FROM notice WHERE conversation = ? AND bucket = ? AND last_seq >= ? AND last_seq <= ?
+                         LIMIT ?",
+                    )
+                    .await?,
+                uses: session
+                    .prepare(
+                        "SELECT seq, at_micros, used FROM message WHERE conversation = ? AND bucket = ? AND seq <= ?
+                         ORDER BY seq DESC LIMIT ?",
+                    )
+                    .await?,
+            })
+        };
+        timeout(2 * PATIENCE, all).await.map_err(late)?
+    }
+}

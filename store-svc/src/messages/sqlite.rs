@@ -1,0 +1,239 @@
+//! Messages in one SQLite file: a row for each message, one for each notice, and the cursors that say how much of the
+//! log they hold. It may fall back after a power cut: the log replays what is missing, and every write is idempotent.
+
+use super::{Entry, Error, Messages, NOTICES, number};
+use async_trait::async_trait;
+use madang_mesh::{log::Position, shard::Shard};
+use madang_proto::{
+    client::v1::{Event, Message},
+    id::ConversationId,
+    store::v1::ClientIdUse,
+};
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+fn ended<E>(_: E) -> Error {
+    Error::Unavailable("the store's task ended".into())
+}
+
+/// The messages, in SQLite: one writer, and readers of their own.
+#[derive(Clone)]
+pub struct SqliteMessages {
+    writer: Arc<Mutex<Connection>>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    file: PathBuf,
+}
+
+impl SqliteMessages {
+    /// Opens the file in a folder.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let file = folder.join("messages.db");
+        let connection = Connection::open(&file)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             CREATE TABLE IF NOT EXISTS message (
+                 conversation BLOB, seq INTEGER, revision INTEGER NOT NULL, at_micros INTEGER NOT NULL,
+                 used BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS notice (
+                 conversation BLOB, revision INTEGER, last_seq INTEGER NOT NULL, body BLOB NOT NULL,
+                 PRIMARY KEY (conversation, revision)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS head (conversation BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);",
+        )?;
+        Ok(Self { writer: Arc::new(Mutex::new(connection)), readers: Arc::default(), file })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let writer = self.writer.clone();
+        let run = move || work(&mut writer.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(run).await.map_err(ended)?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (readers, file) = (self.readers.clone(), self.file.clone());
+        let run = move || {
+            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => Connection::open(file)?,
+            };
+            let result = work(&connection);
+            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            result
+        };
+        tokio::task::spawn_blocking(run).await.map_err(ended)?
+    }
+}
+
+#[async_trait]
+impl Messages for SqliteMessages {
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
+        self.read(move |connection| {
+            let select = "SELECT position FROM cursor WHERE shard = ?1";
+            let position: Option<i64> = connection.query_row(select, [shard], |row| row.get(0)).optional()?;
+            Ok(position.unwrap_or(0).unsigned_abs())
+        })
+        .await
+    }
+
+    async fn again_from(&self, shard: Shard) -> Result<Position, Error> {
+        // A file that has fallen back has fallen back with its cursor.
+        self.cursor(shard).await
+    }
+
+    async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
+        self.write(move |connection| {
+            let transaction = connection.transaction()?;
+            {
+                let mut message =
+                    transaction.prepare_cached("INSERT OR REPLACE INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+                let mut notice = transaction.prepare_cached("INSERT OR REPLACE INTO notice VALUES (?1, ?2, ?3, ?4)")?;
+                let mut head = transaction.prepare_cached(
+                    "INSERT INTO head VALUES (?1, ?2) ON CONFLICT DO UPDATE SET revision = max(revision, ?2)",
+                )?;
+                let mut heads = std::collections::HashMap::new();
+                for entry in entries {
+                    let (conversation, revision) = match entry {
+                        Entry::Message { conversation, message: row, used } => {
+                            let (seq, revision) = (number(row.seq), number(row.revision));
+                            let (body, used_row) = (row.encode_to_vec(), used.encode_to_vec());
+                            message.execute(params![
+                                conversation.bytes(),
+                                seq,
+                                revision,
+                                used.at_micros,
+                                used_row,
+                                body
+                            ])?;
+                            (conversation, row.revision)
+                        }
+                        Entry::Notice { conversation, event } => {
+                            let (revision, last_seq) = (number(event.revision), number(event.last_seq));
+                            notice.execute(params![conversation.bytes(), revision, last_seq, event.encode_to_vec()])?;
+                            (conversation, event.revision)
+                        }
+                        Entry::Other { conversation, revision, .. } => (conversation, revision),
+                    };
+                    heads.insert(conversation, revision);
+                }
+                for (conversation, revision) in heads {
+                    head.execute(params![conversation.bytes(), number(revision)])?;
+                }
+            }
+            transaction.execute(
+                "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = max(position, ?2)",
+                params![shard, number(position)],
+            )?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {
+        self.read(move |connection| {
+            let select = "SELECT revision FROM head WHERE conversation = ?1";
+            let revision: Option<i64> =
+                connection.query_row(select, [conversation.bytes()], |row| row.get(0)).optional()?;
+            Ok(revision.unwrap_or(0).unsigned_abs())
+        })
+        .await
+    }
+
+    async fn page(
+        &self,
+        conversation: ConversationId,
+        low: u64,
+        high: u64,
+        limit: usize,
+        newest: bool,
+    ) -> Result<Vec<Message>, Error> {
+        self.read(move |connection| {
+            let order = if newest { "DESC" } else { "ASC" };
+            let select = format!(
+                "SELECT body FROM message WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
+            );
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let bodies: Vec<Vec<u8>> = connection
+                .prepare_cached(&select)?
+                .query_map(params![conversation.bytes(), number(low), number(high), limit], body)?
+                .collect::<Result<_, _>>()?;
+            let mut messages = bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<Vec<_>, _>>()?;
+            if newest {
+                messages.reverse();
+            }
+            Ok(messages)
+        })
+        .await
+    }
+
+    async fn notices(
+        &self,
+        conversation: ConversationId,
+        seqs: (u64, u64),
+        revisions: (u64, u64),
+    ) -> Result<Vec<Event>, Error> {
+        self.read(move |connection| {
+            let bodies: Vec<Vec<u8>> = connection
+                .prepare_cached(
+                    "SELECT body FROM notice WHERE conversation = ?1 AND last_seq BETWEEN ?2 AND ?3
+                     AND revision BETWEEN ?4 AND ?5 ORDER BY revision LIMIT ?6",
+                )?
+                .query_map(
+                    params![
+                        conversation.bytes(),
+                        number(seqs.0),
+                        number(seqs.1),
+                        number(revisions.0),
+                        number(revisions.1),
+                        i64::try_from(NOTICES).unwrap_or(i64::MAX)
+                    ],
+                    body,
+                )?
+                .collect::<Result<_, _>>()?;
+            Ok(bodies.iter().map(|body| Event::decode(&body[..])).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn uses(
+        &self,
+        conversation: ConversationId,
+        since_micros: i64,
+        limit: usize,
+    ) -> Result<Vec<ClientIdUse>, Error> {
+        self.read(move |connection| {
+            let mut select = connection
+                .prepare_cached("SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC")?;
+            let mut rows = select.query([conversation.bytes()])?;
+            let mut uses = Vec::new();
+            while let Some(row) = rows.next()?
+                && row.get::<_, i64>(0)? >= since_micros
+                && uses.len() < limit
+            {
+                uses.push(ClientIdUse::decode(&row.get::<_, Vec<u8>>(1)?[..])?);
+            }
+            Ok(uses)
+        })
+        .await
+    }
+}
+
+fn body(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    row.get(0)
+}

@@ -1,0 +1,31 @@
+//! Both stores of messages pass the same checks.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
+
+use madang_store::messages::{
+    cassandra::{CassandraMessages, Options},
+    conformance::check,
+    sqlite::SqliteMessages,
+};
+
+#[tokio::test]
+async fn sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    check(&SqliteMessages::open(folder.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn cassandra() {
+    let node = std::env::var("MADANG_TEST_CASSANDRA").expect("no Cassandra: run the tests with `make test`");
+    let options = Options {
+        nodes: vec![node],
+        datacenter: "datacenter1".into(),
+        keyspace: format!("t{}", uuid::Uuid::new_v4().simple()),
+        replicas: 1,
+        credentials: None,
+    };
+    let store = CassandraMessages::open(&options).await.unwrap();
+    check(&store).await;
+    // Another process on the same keyspace finds what is there.
+    let other = CassandraMessages::open(&options).await.unwrap();
+    assert_eq!(madang_store::messages::Messages::cursor(&other, 0).await.unwrap(), 18);
+}
