@@ -10,7 +10,7 @@ pub mod store;
 
 use accounts::Accounts;
 use ed25519_dalek::SigningKey;
-use madang_mesh::serve::Context;
+use madang_mesh::{process, serve::Context};
 use madang_proto::account::v1::account_service_server::AccountServiceServer;
 use passwords::Passwords;
 use std::{path::PathBuf, sync::Arc};
@@ -71,15 +71,12 @@ pub async fn build(config: Config, _context: Context) -> Result<Service, Error> 
     Ok(Service { accounts: Arc::new(accounts) })
 }
 
-impl Service {
-    /// Its gRPC service.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+impl process::Service for Service {
+    fn routes(&self) -> Routes {
         Routes::new(AccountServiceServer::from_arc(self.accounts.clone()))
     }
 
-    /// Serves until `drain`: it has no task of its own.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         drain.cancelled().await;
     }
 }

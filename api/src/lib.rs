@@ -12,7 +12,7 @@ use axum::{
     routing::{any, get, post, put},
 };
 use homes::Homes;
-use madang_mesh::{channel::InvalidAddress, serve::Context, token::Verifier};
+use madang_mesh::{channel::InvalidAddress, process, serve::Context, token::Verifier};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient,
     group::v1::group_service_client::GroupServiceClient,
@@ -87,9 +87,8 @@ async fn later(method: Method, uri: Uri) -> Problem {
     Refusal::new(Reason::Unimplemented, format!("{method} {} is not there yet", uri.path())).into()
 }
 
-impl Service {
-    /// The routes of the contract.
-    pub fn router(&self) -> Router {
+impl process::Service for Service {
+    fn door(&self) -> Option<Router> {
         let mut router = Router::new()
             .route("/v1/accounts", post(accounts::sign_up))
             .route("/v1/sessions", post(accounts::log_in).get(accounts::sessions))
@@ -114,11 +113,10 @@ impl Service {
         }
         let nothing = || async { Problem::from(Refusal::new(Reason::NotFound, "there is nothing at this path")) };
         let method = || async { Problem::method_not_allowed() };
-        router.fallback(nothing).method_not_allowed_fallback(method).with_state(self.shared.clone())
+        Some(router.fallback(nothing).method_not_allowed_fallback(method).with_state(self.shared.clone()))
     }
 
-    /// Serves until `drain`.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         self.shared.homes.follow(drain).await;
     }
 }

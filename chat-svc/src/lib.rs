@@ -29,6 +29,7 @@ use inbox::Inbox;
 use madang_mesh::{
     channel::InvalidAddress,
     lease::{self, Leases},
+    process,
     serve::Context,
 };
 use madang_proto::{
@@ -100,17 +101,14 @@ pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> R
     Ok(Service { rpc, world, leases, leave, drain })
 }
 
-impl Service {
-    /// Its gRPC services.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+impl process::Service for Service {
+    fn routes(&self) -> Routes {
         let chat = ChatServiceServer::new(self.rpc.clone()).max_decoding_message_size(MAX_GRPC);
         let home = HomeServiceServer::new(self.rpc.clone()).max_decoding_message_size(MAX_GRPC);
         Routes::new(chat).add_service(home)
     }
 
-    /// Serves until `drain`; then finishes what is in flight and gives its shards away.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         let homes = self.rpc.homes.clone();
         homes.run(self.leases.held.clone(), self.world, drain.clone()).await;
         self.drain.cancel();

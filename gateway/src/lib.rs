@@ -18,7 +18,7 @@ use axum::{
 };
 use frame::Encoding;
 use limit::SendRate;
-use madang_mesh::{channel::InvalidAddress, serve::Context, token::Verifier};
+use madang_mesh::{channel::InvalidAddress, process, serve::Context, token::Verifier};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trunk::Trunks;
@@ -80,14 +80,12 @@ pub async fn build(config: Config, context: Context) -> Result<Service, InvalidA
     Ok(Service { shared: Arc::new(Shared { config, verifier, trunks, rate, drain, connections }) })
 }
 
-impl Service {
-    /// The door for WebSockets.
-    pub fn router(&self) -> Router {
-        Router::new().route("/v1/connect", get(connect)).with_state(self.shared.clone())
+impl process::Service for Service {
+    fn door(&self) -> Option<Router> {
+        Some(Router::new().route("/v1/connect", get(connect)).with_state(self.shared.clone()))
     }
 
-    /// Serves until `drain`; then asks all connections to go, and waits for them.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         drain.cancelled().await;
         self.shared.drain.cancel();
         self.shared.connections.close();

@@ -9,7 +9,7 @@ pub mod rpc;
 pub mod store;
 
 use homes::Homes;
-use madang_mesh::{lease, serve::Context, subscription};
+use madang_mesh::{lease, process, serve::Context, subscription};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
 };
@@ -73,15 +73,12 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     Ok(Service { context, projection, groups: Arc::new(groups), homes })
 }
 
-impl Service {
-    /// Its gRPC service.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+impl process::Service for Service {
+    fn routes(&self) -> Routes {
         Routes::new(GroupServiceServer::from_arc(self.groups.clone()))
     }
 
-    /// Reads the log until `drain`.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         let Context { process, address, shards, log, registry, .. } = self.context;
         let leave = CancellationToken::new();
         tokio::spawn(self.homes.follow(drain.clone()));

@@ -5,7 +5,9 @@
 pub mod channel;
 pub mod lease;
 pub mod log;
+pub mod process;
 pub mod registry;
+pub mod secret;
 pub mod serve;
 pub mod shard;
 pub mod status;

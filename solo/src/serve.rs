@@ -2,37 +2,28 @@
 
 use crate::token::Tokens;
 use axum::{
-    Router,
     extract::{Request, State},
-    http::StatusCode,
     middleware::{self, Next},
     response::Response,
-    routing::get,
 };
 use madang_mesh::{
     channel::Channels,
     log::sqlite::SqliteLog,
+    process::{GRACE, Service as _, described, health, web},
     registry::memory::MemoryRegistry,
     serve::{self, Context, Peers},
     status::to_status,
 };
-use madang_proto::{
-    DESCRIPTORS,
-    reason::{Reason, Refusal},
-};
+use madang_proto::reason::{Reason, Refusal};
 use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-
-/// How long a stop may take before what is left is cut off.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What `madang serve` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -140,17 +131,19 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
         public = public.merge(routes.clone().into_axum_router().reset_fallback());
         carrying.spawn(report(name, serve::grpc(routes, None, Some(channels.listen(name)), transports.clone())));
     }
-    let public = public.layer(middleware::from_fn_with_state(tokens, authenticate)).merge(described().await?);
+    let public = public
+        .layer(middleware::from_fn_with_state(tokens, authenticate))
+        .merge(described(Routes::default()).await?.into_axum_router().reset_fallback());
     carrying.spawn(report("grpc", serve::grpc(Routes::from(public), Some(grpc), None, transports.clone())));
     serving.spawn(account.run(services.clone()));
     serving.spawn(store.run(services.clone()));
     serving.spawn(group.run(services.clone()));
     serving.spawn(chat.run(services.clone()));
-    let router = gateway.router().merge(api.router());
+    let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
     at_door.spawn(web("http", http, router, doors.clone()));
     at_door.spawn(gateway.run(doors.clone()));
     at_door.spawn(api.run(doors.clone()));
-    carrying.spawn(web("admin", admin, admin_router(services.clone()), transports.clone()));
+    carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
     let (http, grpc, admin) = addresses;
     Ok(Running { http, grpc, admin, doors, services, transports, tasks: [at_door, serving, carrying] })
 }
@@ -175,31 +168,6 @@ async fn report(name: &'static str, serving: impl Future<Output = Result<(), ton
     }
 }
 
-async fn web(name: &'static str, listener: TcpListener, router: Router, drain: CancellationToken) {
-    use axum::serve::ListenerExt as _;
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drain.cancelled_owned()).await {
-        tracing::error!(name, %error, "serving ended");
-    }
-}
-
-/// Health and reflection: open to all, as probes and tools have no token.
-async fn described() -> anyhow::Result<Router> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = Routes::new(health).add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?);
-    Ok(routes.into_axum_router().reset_fallback())
-}
-
 /// Lets in who shows a service token.
 async fn authenticate(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
     let token = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -211,12 +179,4 @@ async fn authenticate(State(tokens): State<Tokens>, request: Request, next: Next
             to_status(&Refusal::new(Reason::BadToken, message)).into_http::<axum::body::Body>()
         }
     }
-}
-
-fn admin_router(services: CancellationToken) -> Router {
-    let ready = move || {
-        let draining = services.is_cancelled();
-        async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") } }
-    };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
 }

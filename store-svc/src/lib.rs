@@ -4,7 +4,7 @@ pub mod messages;
 pub mod projection;
 pub mod rpc;
 
-use madang_mesh::{lease, serve::Context, subscription};
+use madang_mesh::{lease, process, secret::Secret, serve::Context, subscription};
 use madang_proto::{
     group::v1::group_service_client::GroupServiceClient, store::v1::store_service_server::StoreServiceServer,
 };
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// The settings of a store-svc.
-#[derive(Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Config {
     /// The folder of the embedded store.
@@ -43,7 +43,7 @@ pub struct Config {
     pub cassandra_user: Option<String>,
     /// The user's password.
     #[arg(long, env = "MADANG_CASSANDRA_PASSWORD", hide_env_values = true)]
-    pub cassandra_password: Option<String>,
+    pub cassandra_password: Option<Secret>,
 }
 
 impl Config {
@@ -93,15 +93,12 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     Ok(Service { context, projection, history })
 }
 
-impl Service {
-    /// Its gRPC service.
-    #[must_use]
-    pub fn routes(&self) -> Routes {
+impl process::Service for Service {
+    fn routes(&self) -> Routes {
         Routes::new(StoreServiceServer::from_arc(self.history.clone()))
     }
 
-    /// Reads the log until `drain`.
-    pub async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) {
         let Context { process, address, shards, log, registry, .. } = self.context;
         let leave = CancellationToken::new();
         let wanted = lease::Config { group: "store".into(), process, address, shards };

@@ -25,7 +25,7 @@ use cdrs_tokio::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use guard::{CONNECT, Cluster, Guarded, Manager};
-use madang_mesh::{log::Position, shard::Shard};
+use madang_mesh::{log::Position, secret::Secret, shard::Shard};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
@@ -70,7 +70,7 @@ pub struct Options {
     /// How many replicas a new keyspace has.
     pub replicas: u32,
     /// A user and a password, where the cluster wants them.
-    pub credentials: Option<(String, String)>,
+    pub credentials: Option<(String, Secret)>,
 }
 
 /// The messages, in Cassandra.
@@ -133,7 +133,9 @@ impl CassandraMessages {
         }
         let authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync> = match &options.credentials {
             None => Arc::new(NoneAuthenticatorProvider),
-            Some((user, password)) => Arc::new(StaticPasswordAuthenticatorProvider::new(user, password)),
+            Some((user, password)) => {
+                Arc::new(StaticPasswordAuthenticatorProvider::new(user.as_str(), password.reveal()))
+            }
         };
         let cluster = Cluster { authenticator };
         let connecting = connect_generic(

@@ -1,0 +1,209 @@
+//! A service as a process of its own: what it is told, and the one order in which it starts and stops. Bind, reach
+//! NATS, build, say that it is ready, serve, drain.
+
+use crate::{
+    channel::Channels,
+    log::jetstream::JetStreamLog,
+    registry::jetstream::JetStreamRegistry,
+    secret::Secret,
+    serve::{self, Context, Peers},
+    telemetry,
+};
+use axum::{Router, http::StatusCode, routing::get, serve::ListenerExt as _};
+use std::{future::Future, io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// How long a stop may take before what is left is cut off.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How long reaching NATS may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What every service is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// NATS servers, HOST:PORT, separated by commas; JetStream must be enabled, with `sync_interval: always`.
+    #[arg(long, env = "MADANG_NATS", default_value = "127.0.0.1:4222")]
+    pub nats: Secret,
+    /// How many replicas streams and buckets in NATS have.
+    #[arg(long, env = "MADANG_NATS_REPLICAS", default_value_t = 1)]
+    pub nats_replicas: usize,
+    /// How many bytes a shard's log may take, at most.
+    #[arg(long, env = "MADANG_LOG_BYTES", default_value_t = 2 << 30)]
+    pub log_bytes: i64,
+    /// Where this process serves gRPC.
+    #[arg(long, env = "MADANG_GRPC", default_value = "127.0.0.1:0")]
+    pub grpc: SocketAddr,
+    /// Health and readiness of this process.
+    #[arg(long, env = "MADANG_ADMIN", default_value = "127.0.0.1:0")]
+    pub admin: SocketAddr,
+    /// Where others reach this process's gRPC; by default http:// and what `--grpc` came to.
+    #[arg(long, env = "MADANG_ADVERTISE")]
+    pub advertise: Option<String>,
+    /// How many shards there are; part of the data's layout, and the same for all processes.
+    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8)]
+    pub shards: u32,
+    /// Where any chat-svc is reached.
+    #[arg(long, env = "MADANG_CHAT_URL", default_value = "http://127.0.0.1:7001")]
+    pub chat_url: String,
+    /// Where store-svc is reached.
+    #[arg(long, env = "MADANG_STORE_URL", default_value = "http://127.0.0.1:7002")]
+    pub store_url: String,
+    /// Where group-svc is reached.
+    #[arg(long, env = "MADANG_GROUP_URL", default_value = "http://127.0.0.1:7003")]
+    pub group_url: String,
+    /// Where account-svc is reached.
+    #[arg(long, env = "MADANG_ACCOUNT_URL", default_value = "http://127.0.0.1:7004")]
+    pub account_url: String,
+}
+
+/// A service that was built.
+pub trait Service: Send + 'static {
+    /// Its gRPC services.
+    fn routes(&self) -> Routes {
+        Routes::default()
+    }
+
+    /// Its public door, if it has one.
+    fn door(&self) -> Option<Router> {
+        None
+    }
+
+    /// Serves until `drain`, and finishes what is in flight.
+    fn run(self, drain: CancellationToken) -> impl Future<Output = ()> + Send;
+}
+
+/// Why a process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port is taken, or an address is none of this machine's.
+    #[error(transparent)]
+    Bind(#[from] std::io::Error),
+    /// NATS can't be reached.
+    #[error("can't reach NATS (--nats): {0}")]
+    Nats(String),
+    /// The service can't be built.
+    #[error(transparent)]
+    Build(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Runs a service until it is told to stop: what the binaries of all services do. `http`: where its public door is, if
+/// it has one.
+pub async fn main<S, E>(
+    name: &str,
+    args: Args,
+    http: Option<SocketAddr>,
+    build: impl AsyncFnOnce(Context, async_nats::Client) -> Result<S, E>,
+) -> ExitCode
+where
+    S: Service,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    telemetry::init();
+    match run(name, args, http, build).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told if this can't be written.
+            let _ = writeln!(std::io::stderr(), "{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run<S, E>(
+    name: &str,
+    args: Args,
+    http: Option<SocketAddr>,
+    build: impl AsyncFnOnce(Context, async_nats::Client) -> Result<S, E>,
+) -> Result<(), Error>
+where
+    S: Service,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let (grpc, admin) = (serve::bind(args.grpc)?, serve::bind(args.admin)?);
+    let http = http.map(serve::bind).transpose()?;
+    let unreachable = |why: String| Error::Nats(why);
+    let connect = async_nats::ConnectOptions::new().name(name).connect(args.nats.reveal());
+    let client = tokio::time::timeout(CONNECT, connect).await;
+    let client =
+        client.map_err(|_| unreachable("no answer".into()))?.map_err(|error| unreachable(error.to_string()))?;
+    let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
+    let registry = registry.map_err(|error| unreachable(error.to_string()))?;
+    let context = Context {
+        process: format!("{name}-{}", uuid::Uuid::new_v4().simple()),
+        address: args.advertise.unwrap_or(format!("http://{}", grpc.local_addr()?)),
+        shards: args.shards,
+        log: Arc::new(JetStreamLog::new(client.clone(), args.nats_replicas, args.log_bytes)),
+        registry: Arc::new(registry),
+        channels: Channels::new(),
+        peers: Peers { chat: args.chat_url, store: args.store_url, group: args.group_url, account: args.account_url },
+    };
+    let service = build(context, client).await.map_err(|error| Error::Build(error.into()))?;
+
+    let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (mut serving, mut carrying) = (JoinSet::new(), JoinSet::new());
+    let mut out = std::io::stdout();
+    for (what, listener) in [("grpc", &grpc), ("admin", &admin)] {
+        writeln!(out, "{what} {}", listener.local_addr()?)?;
+    }
+    let routes = described(service.routes()).await.map_err(|error| Error::Build(error.into()))?;
+    carrying.spawn({
+        let transports = transports.clone();
+        async move {
+            if let Err(error) = serve::grpc(routes, Some(grpc), None, transports).await {
+                tracing::error!(%error, "serving gRPC ended");
+            }
+        }
+    });
+    carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
+    if let (Some(listener), Some(router)) = (http, service.door()) {
+        writeln!(out, "http {}", listener.local_addr()?)?;
+        serving.spawn(web("http", listener, router, doors.clone()));
+    }
+    serving.spawn(service.run(services.clone()));
+    out.flush()?;
+    telemetry::shutdown_signal().await;
+    doors.cancel();
+    for (token, mut tasks) in [(services, serving), (transports, carrying)] {
+        token.cancel();
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("some tasks did not end in time and are cut off");
+        }
+    }
+    Ok(())
+}
+
+/// Adds health and reflection, which are open to all: probes and tools have no token.
+pub async fn described(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(madang_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(health).add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+}
+
+/// The admin port: whether the process lives, and whether it wants work.
+pub fn health(draining: CancellationToken) -> Router {
+    let ready = move || {
+        let draining = draining.is_cancelled();
+        async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") } }
+    };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+}
+
+/// Serves HTTP until `drain`.
+pub async fn web(name: &'static str, listener: TcpListener, router: Router, drain: CancellationToken) {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drain.cancelled_owned()).await {
+        tracing::error!(name, %error, "serving ended");
+    }
+}
