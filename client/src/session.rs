@@ -51,8 +51,10 @@ pub enum Update {
 
 /// How to connect.
 pub struct Options {
-    /// The server.
+    /// The server's HTTP door.
     pub http: Http,
+    /// Its WebSocket door, where that is another: `http://HOST:PORT`.
+    pub gateway: Option<String>,
     /// Of a log-in.
     pub tokens: Tokens,
     /// The device that logged in.
@@ -337,7 +339,9 @@ async fn open(
     cursor: &str,
     rest: &mut Vec<client::ServerFrame>,
 ) -> Result<(Socket, client::Ready), socket::Error> {
-    let mut socket = Socket::connect(options.http.base(), options.source, options.format).await?;
+    let mut socket =
+        Socket::connect(options.gateway.as_deref().unwrap_or(options.http.base()), options.source, options.format)
+            .await?;
     let hello = client::Hello {
         token: options.tokens.access_token.clone(),
         device: Some(options.device.clone()),

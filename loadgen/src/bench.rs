@@ -80,9 +80,12 @@ enum Shape {
 /// What all shapes need.
 #[derive(Debug, Clone, Arguments)]
 struct Common {
-    /// The servers' HTTP and WebSocket doors; connections take them in turn.
+    /// The servers' HTTP doors, and WebSocket doors too where there are no `--gateways`; taken in turn.
     #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:8080")]
     server: Vec<String>,
+    /// The servers' WebSocket doors, taken in turn.
+    #[arg(long, value_delimiter = ',')]
+    gateways: Vec<String>,
     /// Local addresses to connect from, in turn; one has ports for some 28,000 connections to one server.
     #[arg(long, value_delimiter = ',')]
     sources: Vec<IpAddr>,
@@ -129,6 +132,12 @@ impl Common {
 
     fn http(&self) -> Result<Vec<Http>, Error> {
         Ok(self.server.iter().map(|server| Http::new(server)).collect::<Result<_, _>>()?)
+    }
+
+    /// The WebSocket door of a connection.
+    fn gateway(&self, number: usize) -> &str {
+        let doors = if self.gateways.is_empty() { &self.server } else { &self.gateways };
+        &doors[number % doors.len()]
     }
 
     fn source(&self, number: usize) -> Option<IpAddr> {
@@ -198,13 +207,12 @@ async fn load_with(shape: &'static str, load: &Load, plans: Vec<Plan>) -> Result
     let senders = plans.iter().filter(|plan| plan.sends.is_some()).count();
     let every = load.rate.map(|rate| Duration::from_secs_f64(senders as f64 / rate.max(1e-3)));
     let shared = Arc::new(Shared::new(load.window, load.size, every));
-    let https = load.common.http()?;
     let progress = load.common.bar("connecting");
     progress.set_length(plans.len() as u64);
     let mut tasks = Vec::new();
     for (number, plan) in plans.into_iter().enumerate() {
-        let http: &Http = &https[number % https.len()];
-        let socket = connection::open(http.base(), load.common.source(number), &plan.person).await?;
+        let gateway = load.common.gateway(number);
+        let socket = connection::open(gateway, load.common.source(number), &plan.person).await?;
         tasks.push(tokio::spawn(connection::run(socket, plan, number, shared.clone())));
         progress.inc(1);
     }

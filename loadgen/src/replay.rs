@@ -44,6 +44,9 @@ pub struct Args {
     /// The server's HTTP and WebSocket door.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub server: String,
+    /// The servers' WebSocket doors, taken in turn, where they are others than `--server`.
+    #[arg(long, value_delimiter = ',')]
+    pub gateways: Vec<String>,
     /// How many times as fast as it was said, or `max`: as fast as the server takes it.
     #[arg(long, default_value = "max")]
     pub speed: String,
@@ -239,6 +242,7 @@ async fn connect(args: &Args, http: &Http, plan: &Arc<Plan>, people: Vec<Person>
         sockets.ledgers.push(Some(ledger.clone()));
         let options = Options {
             http: http.clone(),
+            gateway: (!args.gateways.is_empty()).then(|| args.gateways[number % args.gateways.len()].clone()),
             tokens: person.tokens,
             device: person.device,
             source: (!args.sources.is_empty()).then(|| args.sources[number % args.sources.len()]),

@@ -101,8 +101,23 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     telemetry::init();
-    match run(name, args, http, build).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let started = async {
+        let running = start(name, args, http, build).await?;
+        let mut out = std::io::stdout();
+        for (what, address) in [("grpc", Some(running.grpc)), ("admin", Some(running.admin)), ("http", running.http)] {
+            if let Some(address) = address {
+                writeln!(out, "{what} {address}")?;
+            }
+        }
+        out.flush()?;
+        Ok::<_, Error>(running)
+    };
+    match started.await {
+        Ok(running) => {
+            telemetry::shutdown_signal().await;
+            running.stop().await;
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             // Nobody is left to be told if this can't be written.
             let _ = writeln!(std::io::stderr(), "{name}: {error}");
@@ -111,12 +126,42 @@ where
     }
 }
 
-async fn run<S, E>(
+/// A service at work.
+pub struct Running {
+    /// Where it serves gRPC.
+    pub grpc: SocketAddr,
+    /// Health and readiness.
+    pub admin: SocketAddr,
+    /// Its public door, if it has one.
+    pub http: Option<SocketAddr>,
+    doors: CancellationToken,
+    services: CancellationToken,
+    transports: CancellationToken,
+    serving: JoinSet<()>,
+    carrying: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops it: first the door, then the service, then what carries its calls.
+    pub async fn stop(self) {
+        self.doors.cancel();
+        for (token, mut tasks) in [(self.services, self.serving), (self.transports, self.carrying)] {
+            token.cancel();
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(GRACE, ended).await.is_err() {
+                tracing::warn!("some tasks did not end in time and are cut off");
+            }
+        }
+    }
+}
+
+/// Starts a service; fails before anything is served.
+pub async fn start<S, E>(
     name: &str,
     args: Args,
     http: Option<SocketAddr>,
     build: impl AsyncFnOnce(Context, async_nats::Client) -> Result<S, E>,
-) -> Result<(), Error>
+) -> Result<Running, Error>
 where
     S: Service,
     E: std::error::Error + Send + Sync + 'static,
@@ -143,10 +188,8 @@ where
 
     let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (mut serving, mut carrying) = (JoinSet::new(), JoinSet::new());
-    let mut out = std::io::stdout();
-    for (what, listener) in [("grpc", &grpc), ("admin", &admin)] {
-        writeln!(out, "{what} {}", listener.local_addr()?)?;
-    }
+    let addresses = (grpc.local_addr()?, admin.local_addr()?);
+    let mut door = None;
     let routes = described(service.routes()).await.map_err(|error| Error::Build(error.into()))?;
     carrying.spawn({
         let transports = transports.clone();
@@ -158,21 +201,12 @@ where
     });
     carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
     if let (Some(listener), Some(router)) = (http, service.door()) {
-        writeln!(out, "http {}", listener.local_addr()?)?;
+        door = Some(listener.local_addr()?);
         serving.spawn(web("http", listener, router, doors.clone()));
     }
     serving.spawn(service.run(services.clone()));
-    out.flush()?;
-    telemetry::shutdown_signal().await;
-    doors.cancel();
-    for (token, mut tasks) in [(services, serving), (transports, carrying)] {
-        token.cancel();
-        let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, ended).await.is_err() {
-            tracing::warn!("some tasks did not end in time and are cut off");
-        }
-    }
-    Ok(())
+    let ((grpc, admin), http) = (addresses, door);
+    Ok(Running { grpc, admin, http, doors, services, transports, serving, carrying })
 }
 
 /// Adds health and reflection, which are open to all: probes and tools have no token.

@@ -37,6 +37,9 @@ pub struct Args {
     /// The server's HTTP and WebSocket door.
     #[arg(long, env = "MADANG_SERVER", default_value = "http://127.0.0.1:8080")]
     server: String,
+    /// Its WebSocket door, where that is another.
+    #[arg(long, env = "MADANG_GATEWAY")]
+    gateway: Option<String>,
     /// Where this terminal keeps its log-ins.
     #[arg(long, env = "MADANG_CHAT_STATE")]
     state: Option<PathBuf>,
@@ -71,6 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let session = Session::start(
         Options {
             http: http.clone(),
+            gateway: args.gateway.clone(),
             tokens: tokens.clone(),
             device: profile.device.clone(),
             source: None,

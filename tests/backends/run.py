@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Installs and starts the real backends for a command, and stops them after it.
 
-    tests/backends/run.py COMMAND [ARGUMENT ...]
+    tests/backends/run.py [--folder FOLDER] COMMAND [ARGUMENT ...]
 
-nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports in a temporary
-folder; their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA. What is
+nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports; their data is in
+a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA. What is
 missing and can't be installed is a failure. Downloads are kept in .tools/.
 """
 
@@ -88,8 +88,7 @@ def install_cassandra():
 
 
 def start_nats(bin_folder, folder):
-    ports = folder / "ports"
-    ports.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "nats.conf"
     config.write_text(
@@ -103,7 +102,7 @@ def start_nats(bin_folder, folder):
 
 
 def start_postgres(bin_folder, folder):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     prefix = []
     if os.geteuid() == 0:
@@ -112,7 +111,8 @@ def start_postgres(bin_folder, folder):
         prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     data = folder / "data"
     options = ["-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
-    run(*prefix, str(bin_folder / "initdb"), "-D", str(data), *options, stdout=subprocess.DEVNULL)
+    if not data.exists():
+        run(*prefix, str(bin_folder / "initdb"), "-D", str(data), *options, stdout=subprocess.DEVNULL)
     settings = {
         "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 100,
         "shared_buffers": "64MB", "fsync": "on",
@@ -131,7 +131,7 @@ def start_postgres(bin_folder, folder):
 
 def start_cassandra(jars, folder):
     for name in ("data", "logs", "tmp", "conf"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     cql, storage, jmx = free_port(), free_port(), free_port()
     conf = folder / "conf"
     (conf / "cassandra.yaml").write_text(f"""\
@@ -181,9 +181,15 @@ concurrent_writes: 128
 
 
 def main():
-    if len(sys.argv) < 2:
+    command = sys.argv[1:]
+    stays = len(command) > 1 and command[0] == "--folder"
+    if stays:
+        folder, command = pathlib.Path(command[1]).resolve(), command[2:]
+        folder.mkdir(parents=True, exist_ok=True)
+    elif command:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="madang-test-"))
+    if not command:
         sys.exit(__doc__)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="madang-test-"))
     folder.chmod(0o755)
     started = []
     try:
@@ -196,7 +202,7 @@ def main():
             process, address = start(tools, folder / name.lower())
             started.append(process)
             environment[f"MADANG_TEST_{name}"] = address
-        return subprocess.run(sys.argv[1:], env=environment, check=False).returncode
+        return subprocess.run(command, env=environment, check=False).returncode
     finally:
         for process in started:
             if process.poll() is None:
@@ -207,7 +213,8 @@ def main():
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

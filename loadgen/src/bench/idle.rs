@@ -29,8 +29,7 @@ pub async fn run(common: &Common, connections: usize, seconds: u64) -> Result<bo
     progress.set_length(connections as u64);
     let sockets = stream::iter(people.iter().enumerate())
         .map(async |(number, person)| {
-            let server = https[number % https.len()].base();
-            let socket = connection::open(server, common.source(number), person).await?;
+            let socket = connection::open(common.gateway(number), common.source(number), person).await?;
             progress.inc(1);
             Ok::<_, Error>(socket)
         })
