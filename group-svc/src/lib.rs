@@ -9,14 +9,14 @@ pub mod rpc;
 pub mod store;
 
 use homes::Homes;
-use madang_mesh::{lease, process, serve::Context, subscription};
+use madang_mesh::{lease, process, secret::Secret, serve::Context, subscription};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
 };
 use projection::Projection;
 use rpc::Groups;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use store::SqliteGroups;
+use store::{GroupStore, postgres::PostgresGroups, sqlite::SqliteGroups};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -27,6 +27,9 @@ pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]
     pub data: Option<PathBuf>,
+    /// The Postgres database that keeps groups, postgres://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite keeps them.
+    #[arg(long, env = "MADANG_GROUP_POSTGRES", hide_env_values = true)]
+    pub group_postgres: Option<Secret>,
     /// Members of a group, at most.
     #[arg(id = "group_max_members", long = "max-members", env = "MADANG_MAX_MEMBERS", default_value_t = 200)]
     pub max_members: usize,
@@ -39,7 +42,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing says where groups are kept.
-    #[error("group-svc needs a data folder")]
+    #[error("group-svc needs a database: --group-postgres")]
     NoStore,
     /// The store can't be opened.
     #[error("can't open the groups: {0}")]
@@ -59,7 +62,11 @@ pub struct Service {
 
 /// Builds a group-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
-    let store = SqliteGroups::open(&config.data.ok_or(Error::NoStore)?)?;
+    let store: Arc<dyn GroupStore> = match (&config.group_postgres, &config.data) {
+        (Some(url), _) => Arc::new(PostgresGroups::open(url).await?),
+        (None, Some(folder)) => Arc::new(SqliteGroups::open(folder)?),
+        (None, None) => return Err(Error::NoStore),
+    };
     let projection = Arc::new(Projection::new(store.clone()));
     let homes = Homes::new(context.channels.clone(), context.peers.chat.clone());
     let groups = Groups {

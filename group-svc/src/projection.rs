@@ -1,6 +1,6 @@
 //! From the log to rows.
 
-use crate::store::{Error, SqliteGroups};
+use crate::store::{Error, GroupStore};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -9,7 +9,7 @@ use madang_mesh::{
 };
 use madang_proto::{group::v1::RoomState, id::ConversationId, log::v1::Record};
 use prost::Message as _;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// The newest format of records that this version reads.
@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes what the log says.
 pub struct Projection {
-    store: SqliteGroups,
+    store: Arc<dyn GroupStore>,
     written: watch::Sender<u64>,
 }
 
 impl Projection {
     /// Into a store.
     #[must_use]
-    pub fn new(store: SqliteGroups) -> Self {
+    pub fn new(store: Arc<dyn GroupStore>) -> Self {
         Self { store, written: watch::Sender::new(0) }
     }
 
@@ -66,7 +66,7 @@ impl Handler for Projection {
         let Some(last) = entries.last() else { return Ok(()) };
         match self.store.apply(shard, events, last.position).await {
             Ok(()) => self.written.send_modify(|count| *count += 1),
-            Err(error @ Error::Hole { .. }) => return Err(HandleError::Stop(error.to_string())),
+            Err(error @ (Error::Hole { .. } | Error::Event(_))) => return Err(HandleError::Stop(error.to_string())),
             Err(error) => return Err(HandleError::Retry(error.to_string())),
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::{
     homes::Homes,
     projection::Projection,
-    store::{self, Place, SqliteGroups, first_seq, present},
+    store::{self, GroupStore, Place, first_seq, present},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_mesh::status::{from_status, to_status};
@@ -30,7 +30,7 @@ const MAX_PAGE: usize = 200;
 
 /// Conversations and members.
 pub struct Groups {
-    pub(crate) store: SqliteGroups,
+    pub(crate) store: Arc<dyn GroupStore>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) homes: Homes,

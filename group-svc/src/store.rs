@@ -1,29 +1,28 @@
-//! Conversations and members in one SQLite file, in the transaction of the cursor that says how much of the log they
-//! hold. Every write is idempotent: an event that a row has is skipped.
+//! The port to conversations and their members: rows that the log makes, each batch in one transaction with the cursor
+//! that says how much of the log they hold. An event that a row has already is skipped.
 
+pub mod conformance;
+pub mod postgres;
+pub mod sqlite;
+
+use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
     client::v1::History,
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
-    log::v1::{JoinedUser, LoggedEvent, logged_event::Body},
+    log::v1::LoggedEvent,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use std::{
-    collections::{
-        HashMap,
-        hash_map::Entry::{Occupied, Vacant},
-    },
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+
+/// How long a key for making a group once is remembered, in ms.
+const KEY_MS: i64 = 24 * 3600 * 1000;
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SQLite says no.
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    /// The database can't be reached, or does not do what it should.
+    #[error("the database failed: {0}")]
+    Unavailable(String),
     /// An event does not follow the row.
     #[error("{conversation} has revision {has} and the log goes on at {next}")]
     Hole {
@@ -34,22 +33,16 @@ pub enum Error {
         /// What came.
         next: u64,
     },
-    /// The task that asked it was ended.
-    #[error("the store's task ended")]
-    Ended,
-}
-
-/// Conversations, in SQLite.
-#[derive(Clone)]
-pub struct SqliteGroups {
-    connection: Arc<Mutex<Connection>>,
+    /// An event that can't be read.
+    #[error("an event can't be read: {0}")]
+    Event(&'static str),
 }
 
 /// A place in a user's list: when the conversation was last active, and which it was.
 pub type Place = (i64, Vec<u8>);
 
 /// A conversation in a user's list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its id.
     pub conversation: ConversationId,
@@ -57,141 +50,36 @@ pub struct Listed {
     pub activity_micros: i64,
 }
 
+/// Conversations and their members.
+#[async_trait]
+pub trait GroupStore: Send + Sync + 'static {
+    /// How much of a shard's log the rows hold.
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
+
+    /// Applies events in order, and the cursor, which can only grow, in one transaction. A conversation's head and a
+    /// member's read number are written once, however many messages are among the events.
+    async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error>;
+
+    /// Rooms with their members, also those who left.
+    async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error>;
+
+    /// A user's conversations from a place on, by the time of their last activity, latest first.
+    async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error>;
+
+    /// The sum of what a user has not read, and in how many conversations they are.
+    async fn badge(&self, user: UserId) -> Result<(u64, usize), Error>;
+
+    /// The group that an idempotency key stands for: `new`, if the key is new, or a day old.
+    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error>;
+}
+
+/// A number as databases keep it.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-impl SqliteGroups {
-    /// Opens the file in a folder.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let connection = Connection::open(folder.join("groups.db"))?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-             CREATE TABLE IF NOT EXISTS conversation (
-                 conversation BLOB PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, picture TEXT NOT NULL,
-                 data TEXT NOT NULL, history INTEGER NOT NULL, revision INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-                 last_at INTEGER NOT NULL, message_at INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS member (
-                 conversation BLOB, user BLOB, role INTEGER NOT NULL, joined_revision INTEGER NOT NULL,
-                 joined_seq INTEGER NOT NULL, joined_at INTEGER NOT NULL, left_revision INTEGER NOT NULL,
-                 read_seq INTEGER NOT NULL, PRIMARY KEY (conversation, user)) WITHOUT ROWID;
-             CREATE INDEX IF NOT EXISTS member_user ON member (user) WHERE left_revision = 0;
-             CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);
-             CREATE TABLE IF NOT EXISTS made (
-                 user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
-        )?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let connection = self.connection.clone();
-        let run = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(run).await.map_err(|_| Error::Ended)?
-    }
-
-    /// How much of a shard's log the rows hold.
-    pub async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
-        self.run(move |connection| {
-            let select = "SELECT position FROM cursor WHERE shard = ?1";
-            let position: Option<i64> = connection.query_row(select, [shard], |row| row.get(0)).optional()?;
-            Ok(position.unwrap_or(0).unsigned_abs())
-        })
-        .await
-    }
-
-    /// Applies events in order, and the cursor, in one transaction. A conversation's head and a member's read number are
-    /// written once, however many messages are among the events.
-    pub async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error> {
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            let mut heads = HashMap::new();
-            let mut marks = HashMap::new();
-            for event in &events {
-                apply(&transaction, event, &mut heads, &mut marks)?;
-            }
-            write_heads(&transaction, heads)?;
-            write_marks(&transaction, marks)?;
-            transaction.execute(
-                "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = max(position, ?2)",
-                params![shard, number(position)],
-            )?;
-            Ok(transaction.commit()?)
-        })
-        .await
-    }
-
-    /// Rooms with their members, also those who left.
-    pub async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error> {
-        self.run(move |connection| {
-            let mut rooms = Vec::with_capacity(ids.len());
-            for id in ids {
-                rooms.extend(room(connection, id)?);
-            }
-            Ok(rooms)
-        })
-        .await
-    }
-
-    /// A user's conversations from a place on, by the time of their last activity, latest first.
-    pub async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error> {
-        self.run(move |connection| {
-            let (at, id) = after.unwrap_or((i64::MAX, Vec::new()));
-            let mut select = connection.prepare_cached(
-                "SELECT conversation, activity FROM (
-                     SELECT c.conversation, max(c.message_at, m.joined_at) AS activity
-                     FROM member m JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0)
-                 WHERE activity < ?2 OR (activity = ?2 AND conversation > ?3)
-                 ORDER BY activity DESC, conversation LIMIT ?4",
-            )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = select.query_map(params![user.bytes(), at, id, limit], |row| {
-                let id: [u8; 16] = row.get(0)?;
-                Ok(Listed { conversation: uuid::Uuid::from_bytes(id).into(), activity_micros: row.get(1)? })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
-    }
-
-    /// The sum of what a user has not read, and in how many conversations they are.
-    pub async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {
-        self.run(move |connection| {
-            let select = "SELECT coalesce(sum(max(c.last_seq - m.read_seq, 0)), 0), count(*) FROM member m
-                          JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
-            let (unread, count): (i64, i64) =
-                connection.query_row(select, [user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok((unread.unsigned_abs(), usize::try_from(count).unwrap_or(usize::MAX)))
-        })
-        .await
-    }
-
-    /// The group that an idempotency key stands for: `new`, if the key is new.
-    pub async fn made(
-        &self,
-        user: UserId,
-        key: String,
-        new: ConversationId,
-        now_ms: i64,
-    ) -> Result<ConversationId, Error> {
-        self.run(move |connection| {
-            let day = 24 * 3600 * 1000;
-            connection.execute("DELETE FROM made WHERE at < ?1", [now_ms - day])?;
-            connection.execute(
-                "INSERT OR IGNORE INTO made VALUES (?1, ?2, ?3, ?4)",
-                params![user.bytes(), key, new.bytes(), now_ms],
-            )?;
-            let select = "SELECT conversation FROM made WHERE user = ?1 AND key = ?2";
-            let id: [u8; 16] = connection.query_row(select, params![user.bytes(), key], |row| row.get(0))?;
-            Ok(uuid::Uuid::from_bytes(id).into())
-        })
-        .await
-    }
-}
-
 /// What the events so far leave of a conversation's head.
+#[derive(Debug, Clone, Copy, Default)]
 struct Head {
     revision: u64,
     last_seq: u64,
@@ -199,165 +87,18 @@ struct Head {
     message_at: i64,
 }
 
-type Heads = HashMap<ConversationId, Head>;
-type Marks = HashMap<(ConversationId, Vec<u8>), u64>;
-
-fn head(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Head>, Error> {
-    let mut select = transaction
-        .prepare_cached("SELECT revision, last_seq, last_at, message_at FROM conversation WHERE conversation = ?1")?;
-    let head = select.query_row([id.bytes()], |row| {
-        let (revision, last_seq): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let (last_at, message_at) = (row.get(2)?, row.get(3)?);
-        Ok(Head { revision: revision.unsigned_abs(), last_seq: last_seq.unsigned_abs(), last_at, message_at })
-    });
-    Ok(head.optional()?)
-}
-
-fn apply(
-    transaction: &Transaction<'_>,
-    event: &LoggedEvent,
-    heads: &mut Heads,
-    marks: &mut Marks,
-) -> Result<(), Error> {
-    let Ok(id) = ConversationId::from_slice(&event.conversation) else { return Err(Error::Ended) };
-    let head = match heads.entry(id) {
-        Occupied(known) => known.into_mut(),
-        Vacant(place) => {
-            let empty = Head { revision: 0, last_seq: 0, last_at: 0, message_at: 0 };
-            place.insert(head(transaction, id)?.unwrap_or(empty))
+impl Head {
+    /// Takes the next event; false: the row has it already.
+    fn take(&mut self, conversation: ConversationId, event: &LoggedEvent) -> Result<bool, Error> {
+        if event.revision <= self.revision {
+            return Ok(false);
         }
-    };
-    if event.revision <= head.revision {
-        return Ok(());
+        if event.revision != self.revision + 1 {
+            return Err(Error::Hole { conversation, has: self.revision, next: event.revision });
+        }
+        (self.revision, self.last_seq, self.last_at) = (event.revision, event.last_seq, event.at_micros);
+        Ok(true)
     }
-    if event.revision != head.revision + 1 {
-        return Err(Error::Hole { conversation: id, has: head.revision, next: event.revision });
-    }
-    (head.revision, head.last_seq, head.last_at) = (event.revision, event.last_seq, event.at_micros);
-    let c = id.bytes();
-    match &event.body {
-        Some(Body::Message(_)) => {
-            head.message_at = event.at_micros;
-            marks.insert((id, event.actor.to_vec()), event.last_seq);
-        }
-        Some(Body::Created(created)) => {
-            let data = serde_json::to_string(&created.data).unwrap_or_default();
-            let (revision, at) = (number(event.revision), event.at_micros);
-            transaction
-                .prepare_cached("INSERT INTO conversation VALUES (?1, ?2, ?3, '', ?4, ?5, ?6, 0, ?7, 0)")?
-                .execute(params![c, created.kind, created.name, data, created.history, revision, at])?;
-            join(transaction, event, &created.members)?;
-        }
-        Some(Body::Joined(joined)) => join(transaction, event, &joined.members)?,
-        Some(Body::Left(left)) => {
-            for user in &left.users {
-                transaction
-                    .prepare_cached("UPDATE member SET left_revision = ?3 WHERE conversation = ?1 AND user = ?2")?
-                    .execute(params![c, &user[..], number(event.revision)])?;
-            }
-        }
-        Some(Body::Role(set)) => {
-            transaction
-                .prepare_cached("UPDATE member SET role = ?3 WHERE conversation = ?1 AND user = ?2")?
-                .execute(params![c, &set.user[..], set.role])?;
-        }
-        Some(Body::Changed(changed)) => {
-            let data = serde_json::to_string(&changed.data).unwrap_or_default();
-            transaction
-                .prepare_cached("UPDATE conversation SET name = ?2, picture = ?3, data = ?4 WHERE conversation = ?1")?
-                .execute(params![c, changed.name, changed.picture, data])?;
-        }
-        Some(Body::Read(read)) => {
-            for mark in &read.marks {
-                let known = marks.entry((id, mark.user.to_vec())).or_default();
-                *known = mark.seq.max(*known);
-            }
-        }
-        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {}
-    }
-    Ok(())
-}
-
-fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUser]) -> Result<(), Error> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?5) ON CONFLICT DO UPDATE SET role = ?3,
-         joined_revision = ?4, joined_seq = ?5, joined_at = ?6, left_revision = 0, read_seq = max(read_seq, ?5)",
-    )?;
-    for member in members {
-        let (revision, seq) = (number(event.revision), number(event.last_seq));
-        insert.execute(params![
-            &event.conversation[..],
-            &member.user[..],
-            member.role,
-            revision,
-            seq,
-            event.at_micros
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_heads(transaction: &Transaction<'_>, heads: Heads) -> Result<(), Error> {
-    let mut update = transaction.prepare_cached(
-        "UPDATE conversation SET revision = ?2, last_seq = ?3, last_at = ?4, message_at = ?5 WHERE conversation = ?1",
-    )?;
-    for (id, head) in heads {
-        update.execute(params![
-            id.bytes(),
-            number(head.revision),
-            number(head.last_seq),
-            head.last_at,
-            head.message_at
-        ])?;
-    }
-    Ok(())
-}
-
-fn write_marks(transaction: &Transaction<'_>, marks: Marks) -> Result<(), Error> {
-    let mut update = transaction
-        .prepare_cached("UPDATE member SET read_seq = max(read_seq, ?3) WHERE conversation = ?1 AND user = ?2")?;
-    for ((id, user), seq) in marks {
-        update.execute(params![id.bytes(), user, number(seq)])?;
-    }
-    Ok(())
-}
-
-fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>, Error> {
-    let mut select = connection.prepare_cached("SELECT * FROM conversation WHERE conversation = ?1")?;
-    let row = select.query_row([id.bytes()], |row| {
-        let (revision, last_seq): (i64, i64) = (row.get("revision")?, row.get("last_seq")?);
-        let data: String = row.get("data")?;
-        Ok(RoomState {
-            conversation: id.bytes().to_vec(),
-            kind: row.get("kind")?,
-            name: row.get("name")?,
-            picture: row.get("picture")?,
-            data: serde_json::from_str(&data).unwrap_or_default(),
-            history: row.get("history")?,
-            revision: revision.unsigned_abs(),
-            last_seq: last_seq.unsigned_abs(),
-            last_at_micros: row.get("last_at")?,
-            message_at_micros: row.get("message_at")?,
-            members: Vec::new(),
-        })
-    });
-    let Some(mut room) = row.optional()? else { return Ok(None) };
-    let mut members =
-        connection.prepare_cached("SELECT * FROM member WHERE conversation = ?1 ORDER BY joined_revision, user")?;
-    let rows = members.query_map([id.bytes()], |row| {
-        let of = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
-        Ok(RoomMember {
-            user: row.get("user")?,
-            role: row.get("role")?,
-            joined_revision: of("joined_revision")?,
-            joined_seq: of("joined_seq")?,
-            joined_at_micros: row.get("joined_at")?,
-            left_revision: of("left_revision")?,
-            read_seq: of("read_seq")?,
-        })
-    })?;
-    room.members = rows.collect::<Result<_, _>>()?;
-    Ok(Some(room))
 }
 
 /// The first message that a member may see.

@@ -1,5 +1,7 @@
 //! What every store of messages must do; each adapter passes it.
 
+#![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
+
 use super::{Entry, Messages};
 use madang_proto::{
     client::v1::{Event, Message},
@@ -29,7 +31,6 @@ fn seqs(messages: &[Message]) -> Vec<u64> {
 ///
 /// # Panics
 /// That is how it tells.
-#[allow(clippy::expect_used)]
 pub async fn check(store: &dyn Messages) {
     let failed = "the store does what it is asked";
     let (one, other) = (ConversationId::from(Uuid::now_v7()), ConversationId::from(Uuid::now_v7()));

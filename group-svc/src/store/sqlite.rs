@@ -1,0 +1,307 @@
+//! Conversations and members in one SQLite file, in the transaction of the cursor that says how much of the log they
+//! hold. Every write is idempotent: an event that a row has is skipped.
+
+use super::{Error, GroupStore, Head, KEY_MS, Listed, Place, number};
+use async_trait::async_trait;
+use madang_mesh::{log::Position, shard::Shard};
+use madang_proto::{
+    group::v1::{RoomMember, RoomState},
+    id::{ConversationId, UserId},
+    log::v1::{JoinedUser, LoggedEvent, logged_event::Body},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::{
+    collections::{
+        HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Conversations, in SQLite.
+#[derive(Clone)]
+pub struct SqliteGroups {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl SqliteGroups {
+    /// Opens the file in a folder.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(folder.join("groups.db"))?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             CREATE TABLE IF NOT EXISTS conversation (
+                 conversation BLOB PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, picture TEXT NOT NULL,
+                 data TEXT NOT NULL, history INTEGER NOT NULL, revision INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+                 last_at INTEGER NOT NULL, message_at INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS member (
+                 conversation BLOB, user BLOB, role INTEGER NOT NULL, joined_revision INTEGER NOT NULL,
+                 joined_seq INTEGER NOT NULL, joined_at INTEGER NOT NULL, left_revision INTEGER NOT NULL,
+                 read_seq INTEGER NOT NULL, PRIMARY KEY (conversation, user)) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS member_user ON member (user) WHERE left_revision = 0;
+             CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);
+             CREATE TABLE IF NOT EXISTS made (
+                 user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
+        )?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connection = self.connection.clone();
+        let run = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(run).await.map_err(|_| Error::Unavailable("the store's task ended".into()))?
+    }
+}
+
+#[async_trait]
+impl GroupStore for SqliteGroups {
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
+        self.run(move |connection| {
+            let select = "SELECT position FROM cursor WHERE shard = ?1";
+            let position: Option<i64> = connection.query_row(select, [shard], |row| row.get(0)).optional()?;
+            Ok(position.unwrap_or(0).unsigned_abs())
+        })
+        .await
+    }
+
+    async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let mut heads = HashMap::new();
+            let mut marks = HashMap::new();
+            for event in &events {
+                apply(&transaction, event, &mut heads, &mut marks)?;
+            }
+            write_heads(&transaction, heads)?;
+            write_marks(&transaction, marks)?;
+            transaction.execute(
+                "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = max(position, ?2)",
+                params![shard, number(position)],
+            )?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error> {
+        self.run(move |connection| {
+            let mut rooms = Vec::with_capacity(ids.len());
+            for id in ids {
+                rooms.extend(room(connection, id)?);
+            }
+            Ok(rooms)
+        })
+        .await
+    }
+
+    async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error> {
+        self.run(move |connection| {
+            let (at, id) = after.unwrap_or((i64::MAX, Vec::new()));
+            let mut select = connection.prepare_cached(
+                "SELECT conversation, activity FROM (
+                     SELECT c.conversation, max(c.message_at, m.joined_at) AS activity
+                     FROM member m JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0)
+                 WHERE activity < ?2 OR (activity = ?2 AND conversation > ?3)
+                 ORDER BY activity DESC, conversation LIMIT ?4",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = select.query_map(params![user.bytes(), at, id, limit], |row| {
+                let id: [u8; 16] = row.get(0)?;
+                Ok(Listed { conversation: uuid::Uuid::from_bytes(id).into(), activity_micros: row.get(1)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {
+        self.run(move |connection| {
+            let select = "SELECT coalesce(sum(max(c.last_seq - m.read_seq, 0)), 0), count(*) FROM member m
+                          JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
+            let (unread, count): (i64, i64) =
+                connection.query_row(select, [user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok((unread.unsigned_abs(), usize::try_from(count).unwrap_or(usize::MAX)))
+        })
+        .await
+    }
+
+    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {
+        self.run(move |connection| {
+            connection.execute("DELETE FROM made WHERE at < ?1", [now_ms - KEY_MS])?;
+            connection.execute(
+                "INSERT OR IGNORE INTO made VALUES (?1, ?2, ?3, ?4)",
+                params![user.bytes(), key, new.bytes(), now_ms],
+            )?;
+            let select = "SELECT conversation FROM made WHERE user = ?1 AND key = ?2";
+            let id: [u8; 16] = connection.query_row(select, params![user.bytes(), key], |row| row.get(0))?;
+            Ok(uuid::Uuid::from_bytes(id).into())
+        })
+        .await
+    }
+}
+
+type Heads = HashMap<ConversationId, Head>;
+type Marks = HashMap<(ConversationId, Vec<u8>), u64>;
+
+fn head(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Head>, Error> {
+    let mut select = transaction
+        .prepare_cached("SELECT revision, last_seq, last_at, message_at FROM conversation WHERE conversation = ?1")?;
+    let head = select.query_row([id.bytes()], |row| {
+        let (revision, last_seq): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (last_at, message_at) = (row.get(2)?, row.get(3)?);
+        Ok(Head { revision: revision.unsigned_abs(), last_seq: last_seq.unsigned_abs(), last_at, message_at })
+    });
+    Ok(head.optional()?)
+}
+
+fn apply(
+    transaction: &Transaction<'_>,
+    event: &LoggedEvent,
+    heads: &mut Heads,
+    marks: &mut Marks,
+) -> Result<(), Error> {
+    let Ok(id) = ConversationId::from_slice(&event.conversation) else {
+        return Err(Error::Event("it names no conversation"));
+    };
+    let head = match heads.entry(id) {
+        Occupied(known) => known.into_mut(),
+        Vacant(place) => place.insert(head(transaction, id)?.unwrap_or_default()),
+    };
+    if !head.take(id, event)? {
+        return Ok(());
+    }
+    let c = id.bytes();
+    match &event.body {
+        Some(Body::Message(_)) => {
+            head.message_at = event.at_micros;
+            marks.insert((id, event.actor.to_vec()), event.last_seq);
+        }
+        Some(Body::Created(created)) => {
+            let data = serde_json::to_string(&created.data).unwrap_or_default();
+            let (revision, at) = (number(event.revision), event.at_micros);
+            transaction
+                .prepare_cached("INSERT INTO conversation VALUES (?1, ?2, ?3, '', ?4, ?5, ?6, 0, ?7, 0)")?
+                .execute(params![c, created.kind, created.name, data, created.history, revision, at])?;
+            join(transaction, event, &created.members)?;
+        }
+        Some(Body::Joined(joined)) => join(transaction, event, &joined.members)?,
+        Some(Body::Left(left)) => {
+            for user in &left.users {
+                transaction
+                    .prepare_cached("UPDATE member SET left_revision = ?3 WHERE conversation = ?1 AND user = ?2")?
+                    .execute(params![c, &user[..], number(event.revision)])?;
+            }
+        }
+        Some(Body::Role(set)) => {
+            transaction
+                .prepare_cached("UPDATE member SET role = ?3 WHERE conversation = ?1 AND user = ?2")?
+                .execute(params![c, &set.user[..], set.role])?;
+        }
+        Some(Body::Changed(changed)) => {
+            let data = serde_json::to_string(&changed.data).unwrap_or_default();
+            transaction
+                .prepare_cached("UPDATE conversation SET name = ?2, picture = ?3, data = ?4 WHERE conversation = ?1")?
+                .execute(params![c, changed.name, changed.picture, data])?;
+        }
+        Some(Body::Read(read)) => {
+            for mark in &read.marks {
+                let known = marks.entry((id, mark.user.to_vec())).or_default();
+                *known = mark.seq.max(*known);
+            }
+        }
+        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {}
+    }
+    Ok(())
+}
+
+fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUser]) -> Result<(), Error> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?5) ON CONFLICT DO UPDATE SET role = ?3,
+         joined_revision = ?4, joined_seq = ?5, joined_at = ?6, left_revision = 0, read_seq = max(read_seq, ?5)",
+    )?;
+    for member in members {
+        let (revision, seq) = (number(event.revision), number(event.last_seq));
+        insert.execute(params![
+            &event.conversation[..],
+            &member.user[..],
+            member.role,
+            revision,
+            seq,
+            event.at_micros
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_heads(transaction: &Transaction<'_>, heads: Heads) -> Result<(), Error> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE conversation SET revision = ?2, last_seq = ?3, last_at = ?4, message_at = ?5 WHERE conversation = ?1",
+    )?;
+    for (id, head) in heads {
+        update.execute(params![
+            id.bytes(),
+            number(head.revision),
+            number(head.last_seq),
+            head.last_at,
+            head.message_at
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_marks(transaction: &Transaction<'_>, marks: Marks) -> Result<(), Error> {
+    let mut update = transaction
+        .prepare_cached("UPDATE member SET read_seq = max(read_seq, ?3) WHERE conversation = ?1 AND user = ?2")?;
+    for ((id, user), seq) in marks {
+        update.execute(params![id.bytes(), user, number(seq)])?;
+    }
+    Ok(())
+}
+
+fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>, Error> {
+    let mut select = connection.prepare_cached("SELECT * FROM conversation WHERE conversation = ?1")?;
+    let row = select.query_row([id.bytes()], |row| {
+        let (revision, last_seq): (i64, i64) = (row.get("revision")?, row.get("last_seq")?);
+        let data: String = row.get("data")?;
+        Ok(RoomState {
+            conversation: id.bytes().to_vec(),
+            kind: row.get("kind")?,
+            name: row.get("name")?,
+            picture: row.get("picture")?,
+            data: serde_json::from_str(&data).unwrap_or_default(),
+            history: row.get("history")?,
+            revision: revision.unsigned_abs(),
+            last_seq: last_seq.unsigned_abs(),
+            last_at_micros: row.get("last_at")?,
+            message_at_micros: row.get("message_at")?,
+            members: Vec::new(),
+        })
+    });
+    let Some(mut room) = row.optional()? else { return Ok(None) };
+    let mut members =
+        connection.prepare_cached("SELECT * FROM member WHERE conversation = ?1 ORDER BY joined_revision, user")?;
+    let rows = members.query_map([id.bytes()], |row| {
+        let of = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
+        Ok(RoomMember {
+            user: row.get("user")?,
+            role: row.get("role")?,
+            joined_revision: of("joined_revision")?,
+            joined_seq: of("joined_seq")?,
+            joined_at_micros: row.get("joined_at")?,
+            left_revision: of("left_revision")?,
+            read_seq: of("read_seq")?,
+        })
+    })?;
+    room.members = rows.collect::<Result<_, _>>()?;
+    Ok(Some(room))
+}
