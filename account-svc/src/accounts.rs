@@ -3,7 +3,7 @@
 use crate::{
     form,
     passwords::Passwords,
-    store::{self, Session, SqliteAccounts},
+    store::{self, AccountStore, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
@@ -15,7 +15,10 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use sha2::{Digest, Sha256};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// How many sessions a user has at most.
 const SESSIONS: usize = 16;
@@ -24,7 +27,7 @@ const GRACE_MS: i64 = 60_000;
 
 /// People and their sessions.
 pub struct Accounts {
-    pub(crate) store: SqliteAccounts,
+    pub(crate) store: Arc<dyn AccountStore>,
     pub(crate) passwords: Passwords,
     pub(crate) key: SigningKey,
     pub(crate) kid: String,

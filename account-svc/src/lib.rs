@@ -10,11 +10,11 @@ pub mod store;
 
 use accounts::Accounts;
 use ed25519_dalek::SigningKey;
-use madang_mesh::{process, serve::Context};
+use madang_mesh::{process, secret::Secret, serve::Context};
 use madang_proto::account::v1::account_service_server::AccountServiceServer;
 use passwords::Passwords;
 use std::{path::PathBuf, sync::Arc};
-use store::SqliteAccounts;
+use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -25,6 +25,9 @@ pub struct Config {
     /// The folder of the embedded store.
     #[arg(skip)]
     pub data: Option<PathBuf>,
+    /// The Postgres database that keeps accounts, postgres://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite keeps them.
+    #[arg(long, env = "MADANG_ACCOUNT_POSTGRES", hide_env_values = true)]
+    pub account_postgres: Option<Secret>,
     /// The `iss` of access tokens.
     #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
     pub token_issuer: String,
@@ -40,7 +43,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing says where accounts are kept.
-    #[error("account-svc needs a data folder")]
+    #[error("account-svc needs a database: --account-postgres")]
     NoStore,
     /// The store can't be opened.
     #[error("can't open the accounts: {0}")]
@@ -57,7 +60,11 @@ pub struct Service {
 
 /// Builds an account-svc.
 pub async fn build(config: Config, _context: Context) -> Result<Service, Error> {
-    let store = SqliteAccounts::open(&config.data.ok_or(Error::NoStore)?)?;
+    let store: Arc<dyn AccountStore> = match (&config.account_postgres, &config.data) {
+        (Some(url), _) => Arc::new(PostgresAccounts::open(url).await?),
+        (None, Some(folder)) => Arc::new(SqliteAccounts::open(folder)?),
+        (None, None) => return Err(Error::NoStore),
+    };
     let (kid, seed) = store.signing_key().await?;
     let passwords = Passwords::new(config.argon2_kib).ok_or(Error::Cost(config.argon2_kib))?;
     let accounts = Accounts {

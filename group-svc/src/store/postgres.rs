@@ -138,7 +138,8 @@ fn of(id: ConversationId) -> Uuid {
 impl PostgresGroups {
     /// Connects, and brings the tables up to date.
     pub async fn open(url: &Secret) -> Result<Self, Error> {
-        migrate(url).await?;
+        // In a task of its own: migrating blocks the one that it runs in.
+        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
         let mut config = ManagerConfig::default();
         // Without a query for each use; a connection with an open transaction is still rejected.
         config.recycling_method = RecyclingMethod::Fast;
@@ -153,7 +154,7 @@ impl PostgresGroups {
     }
 }
 
-async fn migrate(url: &Secret) -> Result<(), Error> {
+async fn migrate(url: Secret) -> Result<(), Error> {
     // Errors of the driver do not repeat the URL.
     let connect = AsyncPgConnection::establish(url.reveal());
     let mut connection =

@@ -1,0 +1,105 @@
+//! What every store of accounts must do; each adapter passes it.
+#![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
+
+use super::{AccountStore, Session};
+use madang_proto::{
+    client::v1::{Device, DeviceKind},
+    id::{SessionId, UserId},
+};
+
+const FAILED: &str = "the store does what it is asked";
+
+fn session(user: UserId, device: &str, at: i64) -> Session {
+    let device = Device { id: device.into(), kind: DeviceKind::Mobile.into(), name: "폰".into(), app: "app".into() };
+    Session { id: SessionId::new(), user, device, created_at: at, used_at: at }
+}
+
+/// Checks a store; panics where it does not do what it should.
+///
+/// # Panics
+/// That is how it tells.
+pub async fn check(store: &dyn AccountStore) {
+    let (first, second) = tokio::join!(store.signing_key(), store.signing_key());
+    assert_eq!(first.expect(FAILED), second.expect(FAILED), "all sign with the same key");
+    profiles(store).await;
+    sessions(store).await;
+    tokens(store).await;
+}
+
+async fn profiles(store: &dyn AccountStore) {
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let create =
+        |id, handle: &str, name: &str| store.create(id, handle.into(), name.into(), format!("hash of {handle}"), 1);
+    assert!(create(ann, "ann", "앤").await.expect(FAILED));
+    assert!(!create(bob, "ann", "another").await.expect(FAILED), "a handle is one person's");
+    assert!(create(bob, "bob", "밥").await.expect(FAILED));
+    let (user, password) = store.by_handle("ann".into()).await.expect(FAILED).expect("ann is there");
+    assert_eq!((user.user.as_str(), user.name.as_str(), password.as_str()), (&*ann.to_string(), "앤", "hash of ann"));
+    assert!(store.by_handle("nobody".into()).await.expect(FAILED).is_none());
+    let found = store.by_ids(vec![bob, UserId::new(), ann]).await.expect(FAILED);
+    assert_eq!(found.iter().map(|user| user.handle.as_str()).collect::<Vec<_>>(), ["bob", "ann"]);
+    let changed = store.update(ann, None, Some("앤 2".into()), Some("hi".into())).await.expect(FAILED);
+    let changed = changed.expect("ann is there");
+    assert_eq!(
+        (changed.handle.as_str(), changed.name.as_str(), changed.status_message.as_str()),
+        ("ann", "앤 2", "hi")
+    );
+    assert!(store.update(ann, Some("bob".into()), None, None).await.expect(FAILED).is_none(), "taken");
+    assert!(store.update(UserId::new(), None, Some("x".into()), None).await.expect(FAILED).is_none());
+    let renamed = store.update(ann, Some("ann_2".into()), None, None).await.expect(FAILED);
+    assert_eq!(renamed.expect("ann is there").handle, "ann_2");
+    assert!(store.by_handle("ann".into()).await.expect(FAILED).is_none());
+    let same = store.update(ann, None, None, None).await.expect(FAILED);
+    assert_eq!(same.expect("ann is there").handle, "ann_2");
+}
+
+async fn sessions(store: &dyn AccountStore) {
+    let user = UserId::new();
+    store.create(user, "many".into(), "many".into(), String::new(), 1).await.expect(FAILED);
+    let all: Vec<_> = (1..=4).map(|n| session(user, &format!("device {n}"), n)).collect();
+    for (n, one) in (0..).zip(&all) {
+        store.begin(one.clone(), [n; 32], 3).await.expect(FAILED);
+    }
+    let listed = store.sessions(user).await.expect(FAILED);
+    assert_eq!(listed, [all[3].clone(), all[2].clone(), all[1].clone()], "the one unused longest has gone");
+    let stranger = SessionId::new();
+    let asked = vec![all[0].id, all[1].id, stranger];
+    assert_eq!(store.ended(asked).await.expect(FAILED), [all[0].id, stranger]);
+    assert!(store.family([0; 32]).await.expect(FAILED).is_none(), "its tokens have gone with it");
+
+    let again = session(user, "device 4", 9);
+    store.begin(again.clone(), [9; 32], 3).await.expect(FAILED);
+    let ids: Vec<_> = store.sessions(user).await.expect(FAILED).into_iter().map(|one| one.id).collect();
+    assert_eq!(ids, [again.id, all[2].id, all[1].id], "a device has one session");
+
+    store.end(Some(UserId::new()), again.id).await.expect(FAILED);
+    assert!(store.ended(vec![again.id]).await.expect(FAILED).is_empty(), "another's session is not ended");
+    store.end(Some(user), again.id).await.expect(FAILED);
+    store.end(None, all[2].id).await.expect(FAILED);
+    assert_eq!(store.ended(vec![again.id, all[2].id]).await.expect(FAILED), [again.id, all[2].id]);
+    assert!(store.family([9; 32]).await.expect(FAILED).is_none());
+}
+
+async fn tokens(store: &dyn AccountStore) {
+    let user = UserId::new();
+    store.create(user, "tokens".into(), "tokens".into(), String::new(), 1).await.expect(FAILED);
+    let one = session(user, "device", 1);
+    store.begin(one.clone(), [100; 32], 16).await.expect(FAILED);
+    let place = async |hash: [u8; 32]| {
+        let family = store.family(hash).await.expect(FAILED).expect("known");
+        assert_eq!(family.session.id, one.id);
+        (family.current, family.next_used_at)
+    };
+    assert_eq!(place([100; 32]).await, (true, 0));
+    store.rotate(one.id, [100; 32], [101; 32], 50).await.expect(FAILED);
+    assert_eq!((place([100; 32]).await, place([101; 32]).await), ((false, 0), (true, 0)));
+    // Used again before the new pair was: both new ones are good.
+    store.rotate(one.id, [100; 32], [102; 32], 60).await.expect(FAILED);
+    assert_eq!(place([100; 32]).await, (false, 0));
+    assert_eq!(place([102; 32]).await, (true, 0));
+    // The new pair is used: the old one is done with.
+    store.rotate(one.id, [102; 32], [103; 32], 70).await.expect(FAILED);
+    assert_eq!((place([100; 32]).await, place([103; 32]).await), ((false, 70), (true, 0)));
+    assert_eq!(store.sessions(user).await.expect(FAILED)[0].used_at, 70);
+    assert!(store.family([200; 32]).await.expect(FAILED).is_none());
+}

@@ -1,0 +1,317 @@
+//! The accounts in Postgres, by diesel. Several processes share them: what must not be done twice is done under a lock
+//! on its row.
+
+mod schema;
+
+use super::{AccountStore, Error, Family, Session};
+use async_trait::async_trait;
+use diesel::{
+    ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_query,
+    sql_types::BigInt,
+};
+use diesel_async::{
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use madang_mesh::secret::Secret;
+use madang_proto::{
+    client::v1::{Device, User, UserKind},
+    id::{SessionId, UserId},
+};
+use schema::{account, refresh, session, signing_key};
+use std::{collections::HashMap, time::Duration};
+use uuid::Uuid;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Only one process migrates at a time: the number is any, the same for all.
+const MIGRATION_LOCK: i64 = 0x6d61_6461_6e68;
+/// Connections of a process.
+const CONNECTIONS: usize = 16;
+/// How long one is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = account)]
+struct AccountRow {
+    user: Uuid,
+    handle: String,
+    name: String,
+    status_message: String,
+    password: String,
+    created_at: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = session)]
+struct SessionRow {
+    id: Uuid,
+    user: Uuid,
+    device: String,
+    kind: i32,
+    name: String,
+    app: String,
+    created_at: i64,
+    used_at: i64,
+}
+
+impl From<AccountRow> for User {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            user: UserId::from(row.user).to_string(),
+            handle: row.handle,
+            name: row.name,
+            status_message: row.status_message,
+            picture: String::new(),
+            kind: UserKind::Person.into(),
+            deleted: false,
+        }
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id.into(),
+            user: row.user.into(),
+            device: Device { id: row.device, kind: row.kind, name: row.name, app: row.app },
+            created_at: row.created_at,
+            used_at: row.used_at,
+        }
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Error {
+    Error(error.to_string())
+}
+
+fn person(id: UserId) -> Uuid {
+    Uuid::from_bytes(*id.bytes())
+}
+
+fn log_in(id: SessionId) -> Uuid {
+    Uuid::from_bytes(*id.bytes())
+}
+
+/// The accounts, in Postgres.
+pub struct PostgresAccounts {
+    pool: Pool<AsyncPgConnection>,
+}
+
+impl PostgresAccounts {
+    /// Connects, and brings the tables up to date.
+    pub async fn open(url: &Secret) -> Result<Self, Error> {
+        // In a task of its own: migrating blocks the one that it runs in.
+        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
+        let mut config = ManagerConfig::default();
+        // Without a query for each use; a connection with an open transaction is still rejected.
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
+        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
+        Ok(Self { pool })
+    }
+
+    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
+        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    }
+}
+
+async fn migrate(url: Secret) -> Result<(), Error> {
+    // Errors of the driver do not repeat the URL.
+    let connect = AsyncPgConnection::establish(url.reveal());
+    let mut connection =
+        tokio::time::timeout(2 * PATIENCE, connect).await.map_err(unavailable)?.map_err(unavailable)?;
+    sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK).execute(&mut connection).await?;
+    // The lock ends with the connection.
+    AsyncMigrationHarness::new(connection).run_pending_migrations(MIGRATIONS).map_err(unavailable)?;
+    Ok(())
+}
+
+#[async_trait]
+impl AccountStore for PostgresAccounts {
+    async fn signing_key(&self) -> Result<(String, [u8; 32]), Error> {
+        let mut connection = self.connection().await?;
+        let (kid, seed) = (Uuid::new_v4().simple().to_string(), rand::random::<[u8; 32]>().to_vec());
+        diesel::insert_into(signing_key::table)
+            .values((signing_key::one.eq(true), signing_key::kid.eq(kid), signing_key::seed.eq(seed)))
+            .on_conflict_do_nothing()
+            .execute(&mut connection)
+            .await?;
+        let key = signing_key::table.select((signing_key::kid, signing_key::seed));
+        let (kid, seed): (String, Vec<u8>) = key.first(&mut connection).await?;
+        let seed = seed.try_into().map_err(|_| unavailable("the signing key is not 32 bytes long"))?;
+        Ok((kid, seed))
+    }
+
+    async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
+        let row =
+            AccountRow { user: person(id), handle, name, status_message: String::new(), password, created_at: at };
+        let insert = diesel::insert_into(account::table).values(row).on_conflict_do_nothing();
+        Ok(insert.execute(&mut self.connection().await?).await? == 1)
+    }
+
+    async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error> {
+        let select = account::table.filter(account::handle.eq(handle)).select(AccountRow::as_select());
+        let row = select.first(&mut self.connection().await?).await.optional()?;
+        Ok(row.map(|mut row: AccountRow| {
+            let password = std::mem::take(&mut row.password);
+            (row.into(), password)
+        }))
+    }
+
+    async fn by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, Error> {
+        let wanted: Vec<Uuid> = ids.iter().map(|id| person(*id)).collect();
+        let select = account::table.filter(account::user.eq_any(&wanted)).select(AccountRow::as_select());
+        let rows: Vec<AccountRow> = select.load(&mut self.connection().await?).await?;
+        let mut found: HashMap<Uuid, User> = rows.into_iter().map(|row| (row.user, row.into())).collect();
+        Ok(wanted.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    async fn update(
+        &self,
+        id: UserId,
+        handle: Option<String>,
+        name: Option<String>,
+        status: Option<String>,
+    ) -> Result<Option<User>, Error> {
+        let mut connection = self.connection().await?;
+        if handle.is_none() && name.is_none() && status.is_none() {
+            let row = account::table.find(person(id)).select(AccountRow::as_select());
+            return Ok(row.first(&mut connection).await.optional()?.map(User::from));
+        }
+        let changed = diesel::update(account::table.find(person(id)))
+            .set((
+                handle.map(|handle| account::handle.eq(handle)),
+                name.map(|name| account::name.eq(name)),
+                status.map(|status| account::status_message.eq(status)),
+            ))
+            .returning(AccountRow::as_returning())
+            .get_result(&mut connection)
+            .await
+            .optional();
+        match changed {
+            Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(None),
+            other => Ok(other?.map(User::from)),
+        }
+    }
+
+    async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<(), Error> {
+        let row = SessionRow {
+            id: log_in(new.id),
+            user: person(new.user),
+            device: new.device.id,
+            kind: new.device.kind,
+            name: new.device.name,
+            app: new.device.app,
+            created_at: new.created_at,
+            used_at: new.used_at,
+        };
+        let (id, user) = (row.id, row.user);
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            // Two log-ins of one user at once are counted one after the other.
+            let lock = account::table.find(user).select(account::user).for_update();
+            lock.first::<Uuid>(connection).await.optional()?;
+            let same = session::table.filter(session::user.eq(user)).filter(session::device.eq(&row.device));
+            diesel::delete(same).execute(connection).await?;
+            diesel::insert_into(session::table).values(&row).execute(connection).await?;
+            let too_many: Vec<Uuid> = session::table
+                .filter(session::user.eq(user))
+                .order((session::used_at.desc(), session::id.desc()))
+                .offset(i64::try_from(most).unwrap_or(i64::MAX))
+                .select(session::id)
+                .load(connection)
+                .await?;
+            diesel::delete(session::table.filter(session::id.eq_any(too_many))).execute(connection).await?;
+            diesel::insert_into(refresh::table)
+                .values((
+                    refresh::hash.eq(&hash[..]),
+                    refresh::session.eq(id),
+                    refresh::current.eq(true),
+                    refresh::next_used_at.eq(0),
+                ))
+                .execute(connection)
+                .await?;
+            Ok::<_, DieselError>(())
+        };
+        Ok(self.connection().await?.transaction(transaction).await?)
+    }
+
+    async fn family(&self, hash: [u8; 32]) -> Result<Option<Family>, Error> {
+        let select = refresh::table.inner_join(session::table).filter(refresh::hash.eq(&hash[..])).select((
+            SessionRow::as_select(),
+            refresh::current,
+            refresh::next_used_at,
+        ));
+        let found: Option<(SessionRow, bool, i64)> = select.first(&mut self.connection().await?).await.optional()?;
+        Ok(found.map(|(row, current, next_used_at)| Family { session: row.into(), current, next_used_at }))
+    }
+
+    async fn rotate(&self, id: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error> {
+        let id = log_in(id);
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            let lock = session::table.find(id).select(session::id).for_update();
+            if lock.first::<Uuid>(connection).await.optional()?.is_none() {
+                return Ok(());
+            }
+            let before = refresh::table
+                .filter(refresh::session.eq(id))
+                .filter(refresh::hash.ne(&used[..]))
+                .filter(refresh::current.eq(false))
+                .filter(refresh::next_used_at.eq(0));
+            diesel::update(before).set(refresh::next_used_at.eq(now)).execute(connection).await?;
+            let all = refresh::table.filter(refresh::session.eq(id));
+            diesel::update(all).set(refresh::current.eq(false)).execute(connection).await?;
+            diesel::insert_into(refresh::table)
+                .values((
+                    refresh::hash.eq(&next[..]),
+                    refresh::session.eq(id),
+                    refresh::current.eq(true),
+                    refresh::next_used_at.eq(0),
+                ))
+                .execute(connection)
+                .await?;
+            diesel::update(session::table.find(id)).set(session::used_at.eq(now)).execute(connection).await?;
+            Ok::<_, DieselError>(())
+        };
+        Ok(self.connection().await?.transaction(transaction).await?)
+    }
+
+    async fn end(&self, user: Option<UserId>, id: SessionId) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        let one = session::table.find(log_in(id));
+        // Its refresh tokens go with it.
+        match user {
+            Some(user) => diesel::delete(one.filter(session::user.eq(person(user)))).execute(&mut connection).await?,
+            None => diesel::delete(one).execute(&mut connection).await?,
+        };
+        Ok(())
+    }
+
+    async fn sessions(&self, user: UserId) -> Result<Vec<Session>, Error> {
+        let select = session::table
+            .filter(session::user.eq(person(user)))
+            .order(session::used_at.desc())
+            .select(SessionRow::as_select());
+        let rows: Vec<SessionRow> = select.load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(Session::from).collect())
+    }
+
+    async fn ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        let ids: Vec<Uuid> = sessions.iter().map(|id| log_in(*id)).collect();
+        let select = session::table.filter(session::id.eq_any(ids)).select(session::id);
+        let here: Vec<Uuid> = select.load(&mut self.connection().await?).await?;
+        Ok(sessions.into_iter().filter(|id| !here.contains(&log_in(*id))).collect())
+    }
+}

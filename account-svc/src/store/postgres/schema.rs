@@ -1,0 +1,46 @@
+//! The tables, as the migrations make them.
+#![allow(missing_docs)] // what the columns mean is said where they are made: in migrations/
+
+diesel::table! {
+    account (user) {
+        user -> Uuid,
+        handle -> Text,
+        name -> Text,
+        status_message -> Text,
+        password -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    session (id) {
+        id -> Uuid,
+        user -> Uuid,
+        device -> Text,
+        kind -> Integer,
+        name -> Text,
+        app -> Text,
+        created_at -> BigInt,
+        used_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    refresh (hash) {
+        hash -> Binary,
+        session -> Uuid,
+        current -> Bool,
+        next_used_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    signing_key (one) {
+        one -> Bool,
+        kid -> Text,
+        seed -> Binary,
+    }
+}
+
+diesel::joinable!(refresh -> session (session));
+diesel::allow_tables_to_appear_in_same_query!(session, refresh);

@@ -1,0 +1,249 @@
+//! What account-svc keeps, in one SQLite file. Every commit is fsynced: an account that was answered is there.
+
+use super::{AccountStore, Error, Family, Session};
+use async_trait::async_trait;
+use madang_proto::{
+    client::v1::{Device, User, UserKind},
+    id::{SessionId, UserId},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The accounts, in SQLite.
+#[derive(Clone)]
+pub struct SqliteAccounts {
+    connection: Arc<Mutex<Connection>>,
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let id: [u8; 16] = row.get("user")?;
+    Ok(User {
+        user: UserId::from(uuid::Uuid::from_bytes(id)).to_string(),
+        handle: row.get("handle")?,
+        name: row.get("name")?,
+        status_message: row.get("status_message")?,
+        picture: String::new(),
+        kind: UserKind::Person.into(),
+        deleted: false,
+    })
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let (id, user): ([u8; 16], [u8; 16]) = (row.get("session")?, row.get("user")?);
+    Ok(Session {
+        id: uuid::Uuid::from_bytes(id).into(),
+        user: uuid::Uuid::from_bytes(user).into(),
+        device: Device { id: row.get("device")?, kind: row.get("kind")?, name: row.get("name")?, app: row.get("app")? },
+        created_at: row.get("created_at")?,
+        used_at: row.get("used_at")?,
+    })
+}
+
+impl SqliteAccounts {
+    /// Opens the file in a folder.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let connection = Connection::open(folder.join("accounts.db"))?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             CREATE TABLE IF NOT EXISTS account (
+                 user BLOB PRIMARY KEY, handle TEXT NOT NULL UNIQUE, name TEXT NOT NULL, status_message TEXT NOT NULL,
+                 password TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS session (
+                 session BLOB PRIMARY KEY, user BLOB NOT NULL, device TEXT NOT NULL, kind INTEGER NOT NULL,
+                 name TEXT NOT NULL, app TEXT NOT NULL, created_at INTEGER NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS session_user ON session (user);
+             CREATE TABLE IF NOT EXISTS refresh (
+                 hash BLOB PRIMARY KEY, session BLOB NOT NULL, current INTEGER NOT NULL, next_used_at INTEGER NOT NULL
+             ) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS refresh_session ON refresh (session);
+             CREATE TABLE IF NOT EXISTS signing_key (kid TEXT PRIMARY KEY, seed BLOB NOT NULL);",
+        )?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connection = self.connection.clone();
+        let run = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(tokio::task::spawn_blocking(run).await.map_err(|_| Error("the store's task ended".into()))??)
+    }
+}
+
+#[async_trait]
+impl AccountStore for SqliteAccounts {
+    async fn signing_key(&self) -> Result<(String, [u8; 32]), Error> {
+        let (kid, seed) = (uuid::Uuid::new_v4().simple().to_string(), rand::random::<[u8; 32]>());
+        self.run(move |connection| {
+            connection.execute(
+                "INSERT INTO signing_key SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM signing_key)",
+                params![kid, seed],
+            )?;
+            connection.query_row("SELECT kid, seed FROM signing_key LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .await
+    }
+
+    async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
+        self.run(move |connection| {
+            connection
+                .execute(
+                    "INSERT OR IGNORE INTO account VALUES (?1, ?2, ?3, '', ?4, ?5)",
+                    params![id.bytes(), handle, name, password, at],
+                )
+                .map(|made| made == 1)
+        })
+        .await
+    }
+
+    async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error> {
+        self.run(move |connection| {
+            connection
+                .query_row("SELECT * FROM account WHERE handle = ?1", [handle], |row| {
+                    Ok((user(row)?, row.get("password")?))
+                })
+                .optional()
+        })
+        .await
+    }
+
+    async fn by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, Error> {
+        self.run(move |connection| {
+            let mut select = connection.prepare_cached("SELECT * FROM account WHERE user = ?1")?;
+            let found = ids.iter().map(|id| select.query_row([id.bytes()], user).optional());
+            found.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    async fn update(
+        &self,
+        id: UserId,
+        handle: Option<String>,
+        name: Option<String>,
+        status: Option<String>,
+    ) -> Result<Option<User>, Error> {
+        self.run(move |connection| {
+            let changed = connection.execute(
+                "UPDATE OR IGNORE account SET handle = coalesce(?2, handle), name = coalesce(?3, name),
+                 status_message = coalesce(?4, status_message) WHERE user = ?1",
+                params![id.bytes(), handle, name, status],
+            )?;
+            if changed == 0 {
+                return Ok(None);
+            }
+            connection.query_row("SELECT * FROM account WHERE user = ?1", [id.bytes()], user).optional()
+        })
+        .await
+    }
+
+    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<(), Error> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let (user, device) = (new.user.bytes(), &new.device);
+            transaction.execute("DELETE FROM session WHERE user = ?1 AND device = ?2", params![user, device.id])?;
+            transaction.execute(
+                "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    new.id.bytes(),
+                    user,
+                    device.id,
+                    device.kind,
+                    device.name,
+                    device.app,
+                    new.created_at,
+                    new.used_at
+                ],
+            )?;
+            transaction.execute(
+                "DELETE FROM session WHERE session IN (SELECT session FROM session WHERE user = ?1
+                 ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)",
+                params![user, i64::try_from(most).unwrap_or(i64::MAX)],
+            )?;
+            transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
+            transaction.execute(
+                "DELETE FROM refresh WHERE session NOT IN (SELECT session FROM session) AND current = 1",
+                [],
+            )?;
+            transaction.commit()
+        })
+        .await
+    }
+
+    async fn family(&self, refresh: [u8; 32]) -> Result<Option<Family>, Error> {
+        self.run(move |connection| {
+            let select =
+                "SELECT session.*, current, next_used_at FROM refresh JOIN session USING (session) WHERE hash = ?1";
+            let family = |row: &Row<'_>| {
+                Ok(Family {
+                    session: session(row)?,
+                    current: row.get("current")?,
+                    next_used_at: row.get("next_used_at")?,
+                })
+            };
+            connection.query_row(select, [refresh], family).optional()
+        })
+        .await
+    }
+
+    async fn rotate(&self, session: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let id = session.bytes();
+            transaction.execute(
+                "UPDATE refresh SET next_used_at = ?3 WHERE session = ?1 AND hash != ?2 AND current = 0 AND next_used_at = 0",
+                params![id, used, now],
+            )?;
+            transaction.execute("UPDATE refresh SET current = 0 WHERE session = ?1", [id])?;
+            transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![next, id])?;
+            transaction.execute("UPDATE session SET used_at = ?2 WHERE session = ?1", params![id, now])?;
+            transaction.commit()
+        })
+        .await
+    }
+
+    async fn end(&self, user: Option<UserId>, session: SessionId) -> Result<(), Error> {
+        self.run(move |connection| {
+            let user = user.map(|user| user.bytes().to_vec());
+            let delete = "DELETE FROM session WHERE session = ?1 AND user = coalesce(?2, user)";
+            if connection.execute(delete, params![session.bytes(), user])? > 0 {
+                connection.execute("DELETE FROM refresh WHERE session = ?1", [session.bytes()])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sessions(&self, user: UserId) -> Result<Vec<Session>, Error> {
+        self.run(move |connection| {
+            let mut select =
+                connection.prepare_cached("SELECT * FROM session WHERE user = ?1 ORDER BY used_at DESC")?;
+            select.query_map([user.bytes()], session)?.collect()
+        })
+        .await
+    }
+
+    async fn ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+        self.run(move |connection| {
+            let mut select = connection.prepare_cached("SELECT 1 FROM session WHERE session = ?1")?;
+            let mut ended = Vec::new();
+            for session in sessions {
+                if !select.exists([session.bytes()])? {
+                    ended.push(session);
+                }
+            }
+            Ok(ended)
+        })
+        .await
+    }
+}
