@@ -93,7 +93,7 @@ def start_nats(bin_folder, folder):
     config = folder / "nats.conf"
     config.write_text(
         f'listen: "127.0.0.1:{port}"\nserver_name: test\nmax_payload: 2MB\n'
-        f'jetstream {{ store_dir: "{folder}/js", max_file_store: 4GB, max_memory_store: 1GB, sync_interval: always }}\n'
+        f'jetstream {{ store_dir: "{folder}/js", max_file_store: 64GB, max_memory_store: 4GB, sync_interval: always }}\n'
     )
     log = folder / "log"
     process = subprocess.Popen([str(bin_folder / "nats-server"), "-c", str(config), "-l", str(log)], start_new_session=True)

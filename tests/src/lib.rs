@@ -1,5 +1,8 @@
-//! The harness of the end-to-end tests: all of Madang in this process, on free ports and in a folder of the test's own.
-#![allow(clippy::unwrap_used)] // for tests alone: a panic is their failure
+//! The harness of the end-to-end tests: all of Madang in this process, on free ports and in a folder of the test's own;
+//! or every service by itself, on the real backends, as in a cluster.
+#![allow(clippy::unwrap_used, clippy::panic)] // for tests alone: a panic is their failure
+
+pub mod cluster;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};

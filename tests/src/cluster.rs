@@ -1,0 +1,113 @@
+//! A cluster: every service as its own process would run it, joined by gRPC over loopback, on NATS, Cassandra and
+//! Postgres. One at a time: streams and buckets in NATS have fixed names.
+
+use clap::{Args, Parser};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use madang_chat::inbox::jetstream::JetStreamInbox;
+use madang_mesh::process::{self, Running};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+#[derive(Parser)]
+struct Cli<T: Args> {
+    #[command(flatten)]
+    process: process::Args,
+    #[command(flatten)]
+    config: T,
+}
+
+/// A cluster at work.
+pub struct Cluster {
+    /// The HTTP door.
+    pub api: String,
+    /// The WebSocket doors.
+    pub gateways: Vec<String>,
+    /// The homes; each may be stopped.
+    pub chats: Vec<Running>,
+    others: Vec<Running>,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
+}
+
+/// A port that is free now.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn parse<T: Args>(flags: &[String]) -> Cli<T> {
+    Cli::parse_from(std::iter::once(String::new()).chain(flags.iter().cloned()))
+}
+
+impl Cluster {
+    /// Starts one with so many chat-svc and gateways, on databases of its own.
+    pub async fn start(chats: usize, gateways: usize) -> Self {
+        madang_mesh::telemetry::init();
+        let name = format!("c{}", uuid::Uuid::new_v4().simple());
+        let server = variable("MADANG_TEST_POSTGRES");
+        let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
+        connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let postgres = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let [store_at, group_at, account_at] = [free(), free(), free()];
+        let chat_at: Vec<_> = (0..chats).map(|_| free()).collect();
+        let nats = variable("MADANG_TEST_NATS");
+        let common = |grpc: Option<SocketAddr>, more: &[&str]| {
+            let mut flags = vec!["--nats".to_owned(), nats.clone()];
+            let urls = [("chat", chat_at[0]), ("store", store_at), ("group", group_at), ("account", account_at)];
+            for (service, address) in urls {
+                flags.extend([format!("--{service}-url"), format!("http://{address}")]);
+            }
+            if let Some(grpc) = grpc {
+                flags.extend(["--grpc".to_owned(), grpc.to_string()]);
+            }
+            flags.extend(more.iter().map(ToString::to_string));
+            flags
+        };
+        let cassandra = variable("MADANG_TEST_CASSANDRA");
+        let mut others = Vec::new();
+        let more = ["--account-postgres", &postgres, "--argon2-kib", "8"];
+        let cli = parse::<madang_account::Config>(&common(Some(account_at), &more));
+        let build = async |context, _| madang_account::build(cli.config, context).await;
+        others.push(process::start("account", cli.process, None, build).await.unwrap());
+        let more = ["--cassandra", &cassandra, "--cassandra-keyspace", &name];
+        let cli = parse::<madang_store::Config>(&common(Some(store_at), &more));
+        let build = async |context, _| madang_store::build(cli.config, context).await;
+        others.push(process::start("store", cli.process, None, build).await.unwrap());
+        let cli = parse::<madang_group::Config>(&common(Some(group_at), &["--group-postgres", &postgres]));
+        let build = async |context, _| madang_group::build(cli.config, context).await;
+        others.push(process::start("group", cli.process, None, build).await.unwrap());
+        let mut homes = Vec::new();
+        for address in &chat_at {
+            let cli = parse::<madang_chat::Config>(&common(Some(*address), &[]));
+            let build = async |context, nats| {
+                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1))).await
+            };
+            homes.push(process::start("chat", cli.process, None, build).await.unwrap());
+        }
+        let any = Some("127.0.0.1:0".parse().unwrap());
+        let mut doors = Vec::new();
+        for _ in 0..gateways {
+            let cli = parse::<madang_gateway::Config>(&common(None, &["--send-rate", "0"]));
+            let build = async |context, _| madang_gateway::build(cli.config, context).await;
+            let running = process::start("gateway", cli.process, any, build).await.unwrap();
+            doors.push(format!("http://{}", running.http.unwrap()));
+            others.push(running);
+        }
+        let cli = parse::<madang_api::Config>(&common(None, &[]));
+        let build = async |context, _| madang_api::build(cli.config, context).await;
+        let running = process::start("api", cli.process, any, build).await.unwrap();
+        let api = format!("http://{}", running.http.unwrap());
+        others.push(running);
+        Self { api, gateways: doors, chats: homes, others }
+    }
+
+    /// Stops it: the doors first.
+    pub async fn stop(self) {
+        for running in self.others.into_iter().rev().chain(self.chats) {
+            running.stop().await;
+        }
+    }
+}
