@@ -53,7 +53,7 @@ impl SqliteAccounts {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let connection = Connection::open(folder.join("accounts.db"))?;
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              CREATE TABLE IF NOT EXISTS account (
                  user BLOB PRIMARY KEY, handle TEXT NOT NULL UNIQUE, name TEXT NOT NULL, status_message TEXT NOT NULL,
                  password TEXT NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;
@@ -62,8 +62,8 @@ impl SqliteAccounts {
                  name TEXT NOT NULL, app TEXT NOT NULL, created_at INTEGER NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS session_user ON session (user);
              CREATE TABLE IF NOT EXISTS refresh (
-                 hash BLOB PRIMARY KEY, session BLOB NOT NULL, current INTEGER NOT NULL, next_used_at INTEGER NOT NULL
-             ) WITHOUT ROWID;
+                 hash BLOB PRIMARY KEY, session BLOB NOT NULL REFERENCES session ON DELETE CASCADE,
+                 current INTEGER NOT NULL, next_used_at INTEGER NOT NULL) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS refresh_session ON refresh (session);
              CREATE TABLE IF NOT EXISTS signing_key (kid TEXT PRIMARY KEY, seed BLOB NOT NULL);",
         )?;
@@ -171,10 +171,6 @@ impl AccountStore for SqliteAccounts {
                 params![user, i64::try_from(most).unwrap_or(i64::MAX)],
             )?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
-            transaction.execute(
-                "DELETE FROM refresh WHERE session NOT IN (SELECT session FROM session) AND current = 1",
-                [],
-            )?;
             transaction.commit()
         })
         .await
@@ -216,10 +212,7 @@ impl AccountStore for SqliteAccounts {
         self.run(move |connection| {
             let user = user.map(|user| user.bytes().to_vec());
             let delete = "DELETE FROM session WHERE session = ?1 AND user = coalesce(?2, user)";
-            if connection.execute(delete, params![session.bytes(), user])? > 0 {
-                connection.execute("DELETE FROM refresh WHERE session = ?1", [session.bytes()])?;
-            }
-            Ok(())
+            connection.execute(delete, params![session.bytes(), user]).map(drop)
         })
         .await
     }

@@ -151,7 +151,7 @@ impl CassandraMessages {
         // Without a node that answers it would try for ever.
         let session = timeout(2 * CONNECT, connecting).await.map_err(late)??;
         prepare_keyspace(&session, options).await?;
-        let statements = Statements::prepare(&session).await?;
+        let statements = Statements::prepare(&session, &options.keyspace).await?;
         Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), written: Mutex::default() })
     }
 

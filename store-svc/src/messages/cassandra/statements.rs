@@ -1,18 +1,18 @@
-//! The tables, and what is asked of them.
+//! The tables, and what is asked of them. Each is named with its keyspace: `USE` holds for one connection of a pool only.
 
 use super::{CassandraSession, Error, Options, PATIENCE, late};
 use cdrs_tokio::query::PreparedQuery;
 use tokio::time::timeout;
 
-/// The tables; `IF NOT EXISTS`, so that several processes may begin at once.
+/// The tables, without `CREATE TABLE IF NOT EXISTS` and their keyspace.
 const TABLES: [&str; 4] = [
-    "CREATE TABLE IF NOT EXISTS message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob,
+    "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob,
      PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
      AND compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}",
-    "CREATE TABLE IF NOT EXISTS notice (conversation blob, bucket int, last_seq bigint, revision bigint, body blob,
+    "notice (conversation blob, bucket int, last_seq bigint, revision bigint, body blob,
      PRIMARY KEY ((conversation, bucket), last_seq, revision))",
-    "CREATE TABLE IF NOT EXISTS head (conversation blob PRIMARY KEY, revision bigint, last_seq bigint)",
-    "CREATE TABLE IF NOT EXISTS cursor (shard int PRIMARY KEY, position bigint, synced bigint)",
+    "head (conversation blob PRIMARY KEY, revision bigint, last_seq bigint)",
+    "cursor (shard int PRIMARY KEY, position bigint, synced bigint)",
 ];
 
 /// The statements, prepared.
@@ -45,9 +45,9 @@ pub(super) async fn prepare_keyspace(session: &CassandraSession, options: &Optio
     );
     let run = async {
         session.query(create).await?;
-        session.query(format!("USE \"{keyspace}\"")).await?;
         for table in TABLES {
-            session.query(table).await?;
+            // Several processes may begin at once.
+            session.query(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}")).await?;
         }
         Ok::<_, Error>(())
     };
@@ -56,52 +56,53 @@ pub(super) async fn prepare_keyspace(session: &CassandraSession, options: &Optio
 
 impl Statements {
     /// Prepares them.
-    pub async fn prepare(session: &CassandraSession) -> Result<Self, Error> {
+    pub async fn prepare(session: &CassandraSession, keyspace: &str) -> Result<Self, Error> {
+        let table = |name: &str| format!("\"{keyspace}\".{name}");
+        let (message, notice, head, cursor) = (table("message"), table("notice"), table("head"), table("cursor"));
+        let part = "WHERE conversation = ? AND bucket = ?";
         let all = async {
             Ok::<_, Error>(Self {
                 insert_message: session
-                    .prepare(
-                        "INSERT INTO message (conversation, bucket, seq, at_micros, used, body)
-                         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
-                    )
+                    .prepare(format!(
+                        "INSERT INTO {message} (conversation, bucket, seq, at_micros, used, body)
+                         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                    ))
                     .await?,
                 insert_notice: session
-                    .prepare(
-                        "INSERT INTO notice (conversation, bucket, last_seq, revision, body)
-                         VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
-                    )
+                    .prepare(format!(
+                        "INSERT INTO {notice} (conversation, bucket, last_seq, revision, body)
+                         VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                    ))
                     .await?,
                 insert_head: session
-                    .prepare("INSERT INTO head (conversation, revision, last_seq) VALUES (?, ?, ?) USING TIMESTAMP ?")
+                    .prepare(format!(
+                        "INSERT INTO {head} (conversation, revision, last_seq) VALUES (?, ?, ?) USING TIMESTAMP ?"
+                    ))
                     .await?,
                 insert_cursor: session
-                    .prepare("INSERT INTO cursor (shard, position, synced) VALUES (?, ?, ?) USING TIMESTAMP ?")
+                    .prepare(format!(
+                        "INSERT INTO {cursor} (shard, position, synced) VALUES (?, ?, ?) USING TIMESTAMP ?"
+                    ))
                     .await?,
-                cursor: session.prepare("SELECT position, synced FROM cursor WHERE shard = ?").await?,
-                head: session.prepare("SELECT revision, last_seq FROM head WHERE conversation = ?").await?,
+                cursor: session.prepare(format!("SELECT position, synced FROM {cursor} WHERE shard = ?")).await?,
+                head: session.prepare(format!("SELECT revision, last_seq FROM {head} WHERE conversation = ?")).await?,
                 newest: session
-                    .prepare(
-                        "SELECT body FROM message WHERE conversation = ? AND bucket = ? AND seq >= ? AND seq <= ?
-                         ORDER BY seq DESC LIMIT ?",
-                    )
+                    .prepare(format!(
+                        "SELECT body FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
+                    ))
                     .await?,
                 oldest: session
-                    .prepare(
-                        "SELECT body FROM message WHERE conversation = ? AND bucket = ? AND seq >= ? AND seq <= ?
-                         ORDER BY seq ASC LIMIT ?",
-                    )
+                    .prepare(format!(
+                        "SELECT body FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq ASC LIMIT ?"
+                    ))
                     .await?,
                 notices: session
-                    .prepare(
-                        "SELECT body FROM notice WHERE conversation = ? AND bucket = ? AND last_seq >= ? AND last_seq <= ?
-                         LIMIT ?",
-                    )
+                    .prepare(format!("SELECT body FROM {notice} {part} AND last_seq >= ? AND last_seq <= ? LIMIT ?"))
                     .await?,
                 uses: session
-                    .prepare(
-                        "SELECT seq, at_micros, used FROM message WHERE conversation = ? AND bucket = ? AND seq <= ?
-                         ORDER BY seq DESC LIMIT ?",
-                    )
+                    .prepare(format!(
+                        "SELECT seq, at_micros, used FROM {message} {part} AND seq <= ? ORDER BY seq DESC LIMIT ?"
+                    ))
                     .await?,
             })
         };
