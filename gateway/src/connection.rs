@@ -48,6 +48,10 @@ const PING: Duration = Duration::from_secs(25);
 const PONG: Duration = Duration::from_secs(8);
 /// How long a write may be stuck.
 const STUCK: Duration = Duration::from_secs(10);
+/// How long answers in flight are waited for before a link is replaced.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long answers in flight are waited for before the process goes.
+const GOODBYE: Duration = Duration::from_secs(3);
 /// How long after its `exp` a token still holds a socket open, in seconds.
 const EXPIRED: i64 = 60;
 /// So many frames that can't be understood in a minute end the connection.
@@ -245,7 +249,10 @@ impl Connection {
                 taken = link.outbox.take() => match self.write(taken).await {
                     Ok(true) => {}
                     // The home is gone, or too much was missed: open it again, from what was written.
-                    Ok(false) => link = self.link().await,
+                    Ok(false) => match self.settle(&link).await {
+                        Ok(()) => link = self.link().await,
+                        Err(end) => return end,
+                    },
                     Err(end) => return end,
                 },
                 received = self.socket.recv() => {
@@ -264,7 +271,8 @@ impl Connection {
                 () = drain.cancelled() => {
                     let away = encoded(0, server_frame::Body::GoAway(GoAway { reconnect_in_ms: rand::random_range(0..1000) }));
                     if self.send(&[away]).await.is_ok() {
-                        self.answer_what_is_in_flight(&link).await;
+                        // What is in flight is still answered.
+                        self.answer_what_is_in_flight(&link, GOODBYE).await;
                     }
                     return Some((code::GOING_AWAY, "going away"));
                 }
@@ -272,17 +280,23 @@ impl Connection {
         }
     }
 
-    /// Before it goes: what is in flight is still answered.
-    async fn answer_what_is_in_flight(&mut self, link: &Link) {
-        let answers = async {
-            while self.in_flight > 0 {
-                let taken = link.outbox.take().await;
-                if !matches!(self.write(taken).await, Ok(true)) {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(3), answers).await;
+    /// Answers come over the link that carried the request: before another takes its place they are waited for, and
+    /// the client is told to send again what stays unanswered.
+    async fn settle(&mut self, link: &Link) -> Result<(), End> {
+        self.answer_what_is_in_flight(link, SETTLE).await;
+        if std::mem::take(&mut self.in_flight) > 0 {
+            self.send(&[encoded(0, server_frame::Body::Interrupted(Interrupted {}))]).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer_what_is_in_flight(&mut self, link: &Link, patience: Duration) {
+        let end = tokio::time::Instant::now() + patience;
+        while self.in_flight > 0
+            // Only the waiting is cut off: what has been taken is written.
+            && let Ok(taken) = tokio::time::timeout_at(end, link.outbox.take()).await
+            && matches!(self.write(taken).await, Ok(true))
+        {}
     }
 
     /// Writes all that waits, flushed once; false: the link is of no use any more.

@@ -26,7 +26,10 @@ struct Inner {
     frames: usize,
     bytes: usize,
     cursor: String,
+    /// Events were dropped: from now on all are, since the next would come after a gap.
     lagging: bool,
+    /// Whoever takes has been told so.
+    told: bool,
 }
 
 /// What waits for a socket.
@@ -44,7 +47,7 @@ pub struct Taken {
     pub items: VecDeque<Out>,
     /// Where a client is that has all of them; empty: not known.
     pub cursor: String,
-    /// Events after the cursor were dropped.
+    /// Events after the cursor were dropped, and none will follow; said once.
     pub lagging: bool,
 }
 
@@ -85,9 +88,10 @@ impl Outbox {
         loop {
             {
                 let mut inner = self.lock();
-                if !inner.waiting.is_empty() || inner.lagging {
+                if !inner.waiting.is_empty() || inner.lagging && !inner.told {
                     (inner.frames, inner.bytes) = (0, 0);
-                    let lagging = std::mem::take(&mut inner.lagging);
+                    let lagging = inner.lagging && !inner.told;
+                    inner.told = inner.lagging;
                     return Taken { items: std::mem::take(&mut inner.waiting), cursor: inner.cursor.clone(), lagging };
                 }
             }
@@ -109,5 +113,10 @@ mod tests {
         outbox.push(Out::Frame(Bytes::from_static(b"answer")), "");
         let taken = outbox.take().await;
         assert_eq!((taken.items.len(), taken.cursor.as_str(), taken.lagging), (3, "2", true));
+        // There is room again, but an event now would come after a gap.
+        outbox.push(Out::Frame(Bytes::from_static(b"event")), "5");
+        outbox.push(Out::Frame(Bytes::from_static(b"answer")), "");
+        let taken = outbox.take().await;
+        assert_eq!((taken.items.len(), taken.cursor.as_str(), taken.lagging), (1, "2", false));
     }
 }

@@ -2,5 +2,6 @@
 //! builds it, on the embedded adapters, and they reach each other through in-process channels with the same codecs.
 
 pub mod chat;
+pub mod dev;
 pub mod serve;
 pub mod token;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::telemetry;
-use madang_solo::{chat, serve, token::Tokens};
+use madang_solo::{chat, dev, serve, token::Tokens};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
@@ -22,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run everything in this process, on SQLite in one folder.
     Serve(Box<serve::Args>),
+    /// Run every service as a process of its own, on a real nats-server, Postgres and Cassandra.
+    Dev(dev::Args),
     /// Talk in this terminal.
     Chat(chat::Args),
     /// Replay conversations through the public doors, and check every delivery and every history.
@@ -82,6 +84,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             std::fs::create_dir_all(&data)?;
             writeln!(out, "{}", Tokens::open(&data)?.make(&service))?;
         }
+        Command::Dev(args) => return dev::run(args).await,
         Command::Chat(args) => chat::run(args).await?,
         Command::Replay(args) => return Ok(replay::run(args).await?),
         Command::Bench(args) => return Ok(bench::run(args).await?),

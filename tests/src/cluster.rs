@@ -1,8 +1,10 @@
 //! A cluster: every service as its own process would run it, joined by gRPC over loopback, on NATS, Cassandra and
 //! Postgres. One at a time: streams and buckets in NATS have fixed names.
 
+use async_nats::jetstream;
 use clap::{Args, Parser};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::TryStreamExt;
 use madang_chat::inbox::jetstream::JetStreamInbox;
 use madang_mesh::process::{self, Running};
 use std::{
@@ -38,6 +40,15 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// Deletes what an earlier test left in NATS: other tests write other things under the same fixed names.
+async fn forget(nats: &str) {
+    let context = jetstream::new(async_nats::connect(nats).await.unwrap());
+    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
+    for name in names {
+        context.delete_stream(name).await.unwrap();
+    }
+}
+
 fn parse<T: Args>(flags: &[String]) -> Cli<T> {
     Cli::parse_from(std::iter::once(String::new()).chain(flags.iter().cloned()))
 }
@@ -54,6 +65,7 @@ impl Cluster {
         let [store_at, group_at, account_at] = [free(), free(), free()];
         let chat_at: Vec<_> = (0..chats).map(|_| free()).collect();
         let nats = variable("MADANG_TEST_NATS");
+        forget(&nats).await;
         let common = |grpc: Option<SocketAddr>, more: &[&str]| {
             let mut flags = vec!["--nats".to_owned(), nats.clone()];
             let urls = [("chat", chat_at[0]), ("store", store_at), ("group", group_at), ("account", account_at)];

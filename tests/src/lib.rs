@@ -2,6 +2,7 @@
 //! or every service by itself, on the real backends, as in a cluster.
 #![allow(clippy::unwrap_used, clippy::panic)] // for tests alone: a panic is their failure
 
+pub mod client;
 pub mod cluster;
 
 use clap::Parser;
@@ -9,6 +10,7 @@ use madang_solo::serve::{self, Running};
 use std::path::Path;
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     serve: serve::Args,

@@ -1,114 +1,12 @@
 //! The main job, as a client meets it: sign up, connect, send, receive, read back, start again.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use futures_util::{SinkExt, StreamExt};
 use madang_proto::id::ClientId;
-use madang_solo::serve::Running;
-use madang_tests::start;
+use madang_tests::{
+    client::{Socket, call, send, sign_up},
+    start,
+};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest},
-};
-
-async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
-    let mut stream = TcpStream::connect(server.http).await.unwrap();
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
-}
-
-struct Person {
-    id: String,
-    token: String,
-    device: String,
-}
-
-async fn sign_up(server: &Running, handle: &str) -> Person {
-    let device = uuid::Uuid::new_v4().to_string();
-    let body =
-        json!({"handle": handle, "password": "correct horse", "device": {"id": device, "kind": "DEVICE_KIND_SERVICE"}});
-    let (status, answer) = call(server, "POST", "/v1/accounts", "", body).await;
-    assert_eq!(status, 201, "{answer}");
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
-}
-
-struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    frames: VecDeque<Value>,
-}
-
-impl Socket {
-    async fn raw(server: &Running) -> Self {
-        let mut request = format!("ws://{}/v1/connect", server.http).into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "madang.v1.json".parse().unwrap());
-        let (stream, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        Self { stream, frames: VecDeque::new() }
-    }
-
-    async fn connect(server: &Running, person: &Person, resume: &str) -> (Self, Value) {
-        let mut socket = Self::raw(server).await;
-        let device = json!({"id": person.device, "kind": "DEVICE_KIND_SERVICE"});
-        socket.send(json!({"id": 1, "hello": {"token": person.token, "device": device, "resume": resume}})).await;
-        let ready = socket.next().await["ready"].clone();
-        (socket, ready)
-    }
-
-    async fn send(&mut self, frame: Value) {
-        self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
-    }
-
-    /// The next frame; a close is `{"close": code}`.
-    async fn next(&mut self) -> Value {
-        while self.frames.is_empty() {
-            match self.stream.next().await.unwrap().unwrap() {
-                Message::Text(text) => {
-                    self.frames.extend(text.split('\n').map(|line| serde_json::from_str::<Value>(line).unwrap()))
-                }
-                Message::Close(frame) => return json!({"close": u16::from(frame.unwrap().code)}),
-                _ => {}
-            }
-        }
-        self.frames.pop_front().unwrap()
-    }
-
-    /// The answer to a request, and the events before it.
-    async fn answer(&mut self, id: u64) -> Value {
-        loop {
-            let frame = self.next().await;
-            if frame["id"] == id {
-                return frame;
-            }
-        }
-    }
-
-    /// The next event with a message.
-    async fn message(&mut self) -> Value {
-        loop {
-            let frame = self.next().await;
-            if frame["event"]["message"].is_object() {
-                return frame["event"].clone();
-            }
-        }
-    }
-}
-
-fn send(id: u64, to: &Person, text: &str, client_id: ClientId) -> Value {
-    json!({"id": id, "send": {"user": to.id, "clientId": client_id.to_string(), "text": text}})
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_saved_once_in_order_and_survive_a_restart() {

@@ -25,6 +25,9 @@ const QUEUE: usize = 65_536;
 /// How many items one gRPC message carries at most.
 const BATCH: usize = 256;
 
+/// After so many bytes a gRPC message takes no further item: its reader has a limit, and a long one delays the others.
+const BATCH_BYTES: usize = 256 << 10;
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The way to a gateway.
@@ -61,11 +64,16 @@ pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, 
     let broken = CancellationToken::new();
     let trunk = Arc::new(Trunk { id: NEXT.fetch_add(1, Ordering::Relaxed), items, broken: broken.clone() });
     let responses = stream::unfold(receiver, |mut receiver| async move {
-        let mut items = Vec::new();
-        match receiver.recv_many(&mut items, BATCH).await {
-            0 => None,
-            _ => Some((Ok(ConnectResponse { items }), receiver)),
+        let mut items = vec![receiver.recv().await?];
+        let mut bytes = size(&items[0]);
+        while items.len() < BATCH
+            && bytes < BATCH_BYTES
+            && let Ok(item) = receiver.try_recv()
+        {
+            bytes += size(&item);
+            items.push(item);
         }
+        Some((Ok(ConnectResponse { items }), receiver))
     });
     let ended = stream::once(async {
         let message = "the stream was ended because it was not read, or the process drains: open another";
@@ -73,6 +81,11 @@ pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, 
     });
     let responses = responses.take_until(async move { broken.cancelled().await }).chain(ended).boxed();
     (TrunkHandle { trunk, connections, users: Arc::default() }, responses)
+}
+
+fn size(item: &Downstream) -> usize {
+    let frame = if let Some(Item::Frame(frame)) = &item.item { frame.len() } else { 0 };
+    frame + 10 * item.connections.len()
 }
 
 impl TrunkHandle {

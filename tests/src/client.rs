@@ -1,0 +1,132 @@
+//! A client that shows everything: what is sent and received is JSON, as on the wire.
+
+use futures_util::{SinkExt, StreamExt};
+use madang_proto::id::ClientId;
+use madang_solo::serve::Running;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+/// An HTTP request; its status and JSON.
+pub async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Somebody who has signed up.
+pub struct Person {
+    /// The user's id.
+    pub id: String,
+    /// An access token.
+    pub token: String,
+    /// The device's id.
+    pub device: String,
+}
+
+/// Signs somebody up.
+pub async fn sign_up(server: &Running, handle: &str) -> Person {
+    let device = uuid::Uuid::new_v4().to_string();
+    let body =
+        json!({"handle": handle, "password": "correct horse", "device": {"id": device, "kind": "DEVICE_KIND_SERVICE"}});
+    let (status, answer) = call(server, "POST", "/v1/accounts", "", body).await;
+    assert_eq!(status, 201, "{answer}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
+}
+
+/// A WebSocket that speaks JSON.
+pub struct Socket {
+    /// What it speaks over.
+    pub stream: WebSocketStream<TcpStream>,
+    frames: VecDeque<Value>,
+}
+
+impl Socket {
+    /// One that has said nothing yet.
+    pub async fn raw(server: &Running) -> Self {
+        Self::over(TcpStream::connect(server.http).await.unwrap()).await
+    }
+
+    /// The same, over a TCP connection that is there.
+    pub async fn over(stream: TcpStream) -> Self {
+        let mut request = "ws://test/v1/connect".into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "madang.v1.json".parse().unwrap());
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Self { stream, frames: VecDeque::new() }
+    }
+
+    /// One that has said hello, and the server's `ready`.
+    pub async fn connect(server: &Running, person: &Person, resume: &str) -> (Self, Value) {
+        let mut socket = Self::raw(server).await;
+        let ready = socket.hello(person, resume).await;
+        (socket, ready)
+    }
+
+    /// Says hello; the server's `ready`.
+    pub async fn hello(&mut self, person: &Person, resume: &str) -> Value {
+        let device = json!({"id": person.device, "kind": "DEVICE_KIND_SERVICE"});
+        self.send(json!({"id": 1, "hello": {"token": person.token, "device": device, "resume": resume}})).await;
+        self.next().await["ready"].clone()
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: Value) {
+        self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+
+    /// The next frame; a close is `{"close": code}`.
+    pub async fn next(&mut self) -> Value {
+        while self.frames.is_empty() {
+            match self.stream.next().await.unwrap().unwrap() {
+                Message::Text(text) => {
+                    self.frames.extend(text.split('\n').map(|line| serde_json::from_str::<Value>(line).unwrap()))
+                }
+                Message::Close(frame) => return json!({"close": frame.map(|frame| u16::from(frame.code))}),
+                _ => {}
+            }
+        }
+        self.frames.pop_front().unwrap()
+    }
+
+    /// The answer to a request, and the events before it.
+    pub async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["id"] == id {
+                return frame;
+            }
+        }
+    }
+
+    /// The next event with a message.
+    pub async fn message(&mut self) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["event"]["message"].is_object() {
+                return frame["event"].clone();
+            }
+        }
+    }
+}
+
+/// A frame with a text to somebody.
+#[must_use]
+pub fn send(id: u64, to: &Person, text: &str, client_id: ClientId) -> Value {
+    json!({"id": id, "send": {"user": to.id, "clientId": client_id.to_string(), "text": text}})
+}
