@@ -20,8 +20,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// How many sessions a user has at most.
-const SESSIONS: usize = 16;
 /// How long an older refresh token works after the newer one was used, in ms.
 const GRACE_MS: i64 = 60_000;
 
@@ -32,6 +30,7 @@ pub struct Accounts {
     pub(crate) key: SigningKey,
     pub(crate) kid: String,
     pub(crate) issuer: String,
+    pub(crate) max_devices: usize,
     pub(crate) seconds: u32,
 }
 
@@ -88,7 +87,7 @@ impl Accounts {
         let now = now_ms();
         let session = Session { id: SessionId::new(), user, device, created_at: now, used_at: now };
         let refresh = new_refresh();
-        self.store.begin(session.clone(), hash(&refresh), SESSIONS).await.map_err(failed)?;
+        self.store.begin(session.clone(), hash(&refresh), self.max_devices).await.map_err(failed)?;
         self.tokens(&session, refresh).await
     }
 

@@ -28,9 +28,6 @@ pub struct Config {
     /// The Postgres database that keeps accounts, postgres://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite keeps them.
     #[arg(long, env = "MADANG_ACCOUNT_POSTGRES", hide_env_values = true)]
     pub account_postgres: Option<Secret>,
-    /// The `iss` of access tokens.
-    #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
-    pub token_issuer: String,
     /// How long an access token is good, in seconds; at most 900.
     #[arg(long, env = "MADANG_TOKEN_SECONDS", default_value_t = 900)]
     pub token_seconds: u32,
@@ -59,7 +56,7 @@ pub struct Service {
 }
 
 /// Builds an account-svc.
-pub async fn build(config: Config, _context: Context) -> Result<Service, Error> {
+pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store: Arc<dyn AccountStore> = match (&config.account_postgres, &config.data) {
         (Some(url), _) => Arc::new(PostgresAccounts::open(url).await?),
         (None, Some(folder)) => Arc::new(SqliteAccounts::open(folder)?),
@@ -72,7 +69,8 @@ pub async fn build(config: Config, _context: Context) -> Result<Service, Error> 
         passwords,
         key: SigningKey::from_bytes(&seed),
         kid,
-        issuer: config.token_issuer,
+        issuer: context.settings.token_issuer,
+        max_devices: context.settings.max_devices as usize,
         seconds: config.token_seconds.min(900),
     };
     Ok(Service { accounts: Arc::new(accounts) })

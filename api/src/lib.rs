@@ -23,15 +23,6 @@ use problem::Problem;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-/// The settings of an api.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[group(skip)]
-pub struct Config {
-    /// The `iss` of access tokens.
-    #[arg(id = "api_token_issuer", long = "api-token-issuer", env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
-    pub token_issuer: String,
-}
-
 /// What every request shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -48,14 +39,14 @@ pub struct Service {
 }
 
 /// Builds an api.
-pub async fn build(config: Config, context: Context) -> Result<Service, InvalidAddress> {
+pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let channel = |address: &str| context.channels.get(address);
     let shared = Shared {
         account: AccountServiceClient::new(channel(&context.peers.account)?),
         group: GroupServiceClient::new(channel(&context.peers.group)?),
         store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(16 << 20),
         homes: Homes::new(context.channels.clone(), context.peers.chat.clone()),
-        verifier: Verifier::new(&context.channels, &context.peers.account, config.token_issuer)?,
+        verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
     };
     Ok(Service { shared })
 }

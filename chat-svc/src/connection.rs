@@ -38,19 +38,21 @@ enum Command {
 #[derive(Clone)]
 pub struct Connections {
     count: u32,
+    devices: usize,
     shards: Arc<RwLock<HashMap<Shard, mpsc::Sender<Command>>>>,
 }
 
 impl Connections {
-    /// Serves the users of the shards that are held, until `cancel`.
+    /// Serves the users of the shards that are held, until `cancel`; a user has so many sockets at most.
     #[must_use]
     pub fn spawn(
         inbox: Arc<dyn Inbox>,
         shards: u32,
+        devices: u32,
         held: watch::Receiver<BTreeSet<Shard>>,
         cancel: CancellationToken,
     ) -> Self {
-        let connections = Self { count: shards, shards: Arc::default() };
+        let connections = Self { count: shards, devices: devices as usize, shards: Arc::default() };
         tokio::spawn(connections.clone().follow(inbox, held, cancel));
         connections
     }
@@ -80,7 +82,7 @@ impl Connections {
                     let token = cancel.child_token();
                     let (sender, receiver) = mpsc::channel(COMMANDS);
                     self.lock().insert(shard, sender);
-                    tokio::spawn(shard::run(shard, inbox.clone(), receiver, token.clone()));
+                    tokio::spawn(shard::run(shard, self.devices, inbox.clone(), receiver, token.clone()));
                     token
                 });
             }

@@ -4,7 +4,6 @@
 //! events to the inboxes, frames to the gateways. What always holds: nothing is answered before the log has it.
 
 pub mod ask;
-pub mod config;
 pub mod connection;
 pub mod content;
 pub mod cursor;
@@ -18,8 +17,6 @@ pub mod retry;
 pub mod room;
 pub mod router;
 pub mod rpc;
-
-pub use config::Config;
 
 use connection::Connections;
 use fan_out::FanOut;
@@ -66,17 +63,19 @@ pub struct Service {
 }
 
 /// Builds a chat-svc on its ports and joins the leases; `inbox` is where its users' events go.
-pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
+pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
+    let settings = &context.settings;
     let (leave, drain) = (CancellationToken::new(), CancellationToken::new());
     let wanted = lease::Config {
         group: "chat".into(),
         process: context.process.clone(),
         address: context.address.clone(),
-        shards: context.shards,
+        shards: settings.shards,
     };
     let leases = lease::join(wanted, context.registry.clone(), leave.clone()).await;
-    let connections = Connections::spawn(inbox.clone(), context.shards, leases.held.clone(), drain.clone());
-    let fan_out = FanOut::spawn(inbox, context.shards, context.process.clone(), drain.clone());
+    let connections =
+        Connections::spawn(inbox.clone(), settings.shards, settings.max_devices, leases.held.clone(), drain.clone());
+    let fan_out = FanOut::spawn(inbox, settings.shards, context.process.clone(), drain.clone());
     let homes = Homes::default();
     let channel = |address: &str| context.channels.get(address);
     let sources = home::Sources {
@@ -87,7 +86,7 @@ pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> R
     let (map, process) = (leases.map.clone(), context.process.clone());
     let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
     let router =
-        Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), config.max_message_bytes);
+        Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), settings.max_message_bytes);
     let world = World {
         log: context.log,
         registry: context.registry,
@@ -95,7 +94,7 @@ pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> R
         notices,
         sources,
         process,
-        limits: room::Limits { members: config.max_members },
+        limits: room::Limits { members: settings.max_members as usize },
     };
     let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
     Ok(Service { rpc, world, leases, leave, drain })

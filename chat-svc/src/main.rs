@@ -2,8 +2,11 @@
 
 use clap::Parser;
 use madang_chat::inbox::jetstream::JetStreamInbox;
-use madang_mesh::process;
+use madang_mesh::{process, settings};
 use std::{process::ExitCode, sync::Arc};
+
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
 
 /// Madang's chat-svc: homes of rooms and of users.
 #[derive(Parser)]
@@ -11,18 +14,15 @@ use std::{process::ExitCode, sync::Arc};
 struct Cli {
     #[command(flatten)]
     process: process::Args,
-    #[command(flatten)]
-    config: madang_chat::Config,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let config = cli.config;
+    let cli = settings::parse::<Cli>();
     let replicas = cli.process.nats_replicas;
     process::main("chat", cli.process, None, async |context, nats| {
         let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
-        madang_chat::build(config, context, inbox).await
+        madang_chat::build(context, inbox).await
     })
     .await
 }

@@ -48,6 +48,10 @@ const PING: Duration = Duration::from_secs(25);
 const PONG: Duration = Duration::from_secs(8);
 /// How long a write may be stuck.
 const STUCK: Duration = Duration::from_secs(10);
+/// How long after a link that its home did not take the next one is tried: the map may be a moment old.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long answers in flight are waited for before a link is replaced.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long answers in flight are waited for before the process goes.
@@ -78,6 +82,8 @@ struct Connection {
     ready: bool,
     /// Asked for with this frame.
     hello_id: u32,
+    /// How long to wait before the next link, if this one is closed before it was opened.
+    pause: Duration,
     invalid: (Instant, u32),
     heard: Instant,
     pinged: Option<Instant>,
@@ -117,6 +123,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: 
                 cursor: resume,
                 ready: false,
                 hello_id,
+                pause: Duration::ZERO,
                 invalid: (Instant::now(), 0),
                 heard: Instant::now(),
                 pinged: None,
@@ -250,7 +257,10 @@ impl Connection {
                     Ok(true) => {}
                     // The home is gone, or too much was missed: open it again, from what was written.
                     Ok(false) => match self.settle(&link).await {
-                        Ok(()) => link = self.link().await,
+                        Ok(()) => {
+                            tokio::time::sleep(self.pause).await;
+                            link = self.link().await;
+                        }
                         Err(end) => return end,
                     },
                     Err(end) => return end,
@@ -319,6 +329,7 @@ impl Connection {
                 Out::Closed(_) => {
                     good = false;
                     self.in_flight = 0;
+                    self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                     if self.ready {
                         frames.push(encoded(0, server_frame::Body::Interrupted(Interrupted {})));
                     }
@@ -334,6 +345,7 @@ impl Connection {
 
     fn opened(&mut self, cursor: String, resume: Resume) -> Option<Bytes> {
         self.cursor.clone_from(&cursor);
+        self.pause = Duration::ZERO;
         if std::mem::replace(&mut self.ready, true) {
             // Behind the client's back; it hears of it only if something may be missing.
             let resync = server_frame::Body::Resync(Resync { cursor });
@@ -345,8 +357,8 @@ impl Connection {
             cursor,
             resume: resume.into(),
             heartbeat_ms: HEARTBEAT_MS,
-            max_frame_bytes: u32::try_from(self.shared.config.max_frame_bytes).unwrap_or(u32::MAX),
-            max_in_flight: self.shared.config.max_in_flight,
+            max_frame_bytes: u32::try_from(self.shared.settings.max_frame_bytes).unwrap_or(u32::MAX),
+            max_in_flight: self.shared.settings.max_in_flight,
             server_time: now_ms(),
         };
         Some(encoded(self.hello_id, server_frame::Body::Ready(ready)))
@@ -394,7 +406,7 @@ impl Connection {
     }
 
     fn allow(&self, id: u32, body: Option<&Body>) -> Result<(), Refusal> {
-        let most = self.shared.config.max_in_flight;
+        let most = self.shared.settings.max_in_flight;
         if id != 0 && self.in_flight >= most {
             let message = format!("{most} requests are unanswered: wait for some of the answers");
             return Err(Refusal::new(Reason::TooManyInFlight, message).after(100));

@@ -18,46 +18,14 @@ use axum::{
 };
 use frame::Encoding;
 use limit::SendRate;
-use madang_mesh::{channel::InvalidAddress, process, serve::Context, token::Verifier};
+use madang_mesh::{channel::InvalidAddress, process, serve::Context, settings::Settings, token::Verifier};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trunk::Trunks;
 
-/// The settings of a gateway.
-#[derive(Debug, Clone, clap::Args)]
-#[group(skip)]
-pub struct Config {
-    /// The longest WebSocket message that is taken, in bytes.
-    #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
-    pub max_frame_bytes: usize,
-    /// How many requests of a connection may be unanswered.
-    #[arg(long, env = "MADANG_MAX_IN_FLIGHT", default_value_t = 64)]
-    pub max_in_flight: u32,
-    /// How many frames wait for a slow connection at most.
-    #[arg(long, env = "MADANG_QUEUE_FRAMES", default_value_t = 256)]
-    pub queue_frames: usize,
-    /// How many bytes wait for a slow connection at most.
-    #[arg(long, env = "MADANG_QUEUE_BYTES", default_value_t = 1 << 20)]
-    pub queue_bytes: usize,
-    /// How many messages a user may send a second; 0: no limit.
-    #[arg(long, env = "MADANG_SEND_RATE", default_value_t = 10)]
-    pub send_rate: u32,
-    /// How many messages a user may send at once.
-    #[arg(long, env = "MADANG_SEND_BURST", default_value_t = 40)]
-    pub send_burst: u32,
-    /// The `iss` of access tokens.
-    #[arg(
-        id = "gateway_token_issuer",
-        long = "gateway-token-issuer",
-        env = "MADANG_TOKEN_ISSUER",
-        default_value = "madang"
-    )]
-    pub token_issuer: String,
-}
-
 /// What every connection shares.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
+    pub(crate) settings: Settings,
     pub(crate) verifier: Verifier,
     pub(crate) trunks: Trunks,
     pub(crate) rate: SendRate,
@@ -71,13 +39,14 @@ pub struct Service {
 }
 
 /// Builds a gateway.
-pub async fn build(config: Config, context: Context) -> Result<Service, InvalidAddress> {
-    let verifier = Verifier::new(&context.channels, &context.peers.account, config.token_issuer.clone())?;
+pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
+    let settings = context.settings;
+    let verifier = Verifier::new(&context.channels, &context.peers.account, settings.token_issuer.clone())?;
     let drain = CancellationToken::new();
-    let trunks = Trunks::spawn(context.channels, context.peers.chat, config.queue_frames, config.queue_bytes);
-    let rate = SendRate::new(config.send_rate, config.send_burst);
+    let trunks = Trunks::spawn(context.channels, context.peers.chat, settings.queue_frames, settings.queue_bytes);
+    let rate = SendRate::new(settings.send_rate, settings.send_burst);
     let connections = TaskTracker::new();
-    Ok(Service { shared: Arc::new(Shared { config, verifier, trunks, rate, drain, connections }) })
+    Ok(Service { shared: Arc::new(Shared { settings, verifier, trunks, rate, drain, connections }) })
 }
 
 impl process::Service for Service {
@@ -103,8 +72,8 @@ async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -
         .protocols([frame::PB, frame::JSON])
         .read_buffer_size(4096)
         .write_buffer_size(4096)
-        .max_message_size(shared.config.max_frame_bytes)
-        .max_frame_size(shared.config.max_frame_bytes);
+        .max_message_size(shared.settings.max_frame_bytes)
+        .max_frame_size(shared.settings.max_frame_bytes);
     let encoding = match upgrade.selected_protocol().and_then(|protocol| protocol.to_str().ok()) {
         Some(frame::PB) => Encoding::Protobuf,
         Some(frame::JSON) => Encoding::Json,

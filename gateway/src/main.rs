@@ -1,8 +1,11 @@
 //! The binary of gateway: the door for WebSockets.
 
 use clap::Parser;
-use madang_mesh::process;
+use madang_mesh::{process, settings};
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
 
 /// Madang's gateway: the door for WebSockets.
 #[derive(Parser)]
@@ -13,16 +16,10 @@ struct Cli {
     /// Where client apps connect.
     #[arg(long, env = "MADANG_HTTP", default_value = "127.0.0.1:0")]
     http: std::net::SocketAddr,
-    #[command(flatten)]
-    config: madang_gateway::Config,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let config = cli.config;
-    process::main("gateway", cli.process, Some(cli.http), async |context, _| {
-        madang_gateway::build(config, context).await
-    })
-    .await
+    let cli = settings::parse::<Cli>();
+    process::main("gateway", cli.process, Some(cli.http), async |context, _| madang_gateway::build(context).await).await
 }

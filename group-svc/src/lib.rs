@@ -30,12 +30,6 @@ pub struct Config {
     /// The Postgres database that keeps groups, postgres://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite keeps them.
     #[arg(long, env = "MADANG_GROUP_POSTGRES", hide_env_values = true)]
     pub group_postgres: Option<Secret>,
-    /// Members of a group, at most.
-    #[arg(id = "group_max_members", long = "max-members", env = "MADANG_MAX_MEMBERS", default_value_t = 200)]
-    pub max_members: usize,
-    /// Conversations of a user, at most.
-    #[arg(long, env = "MADANG_MAX_CONVERSATIONS", default_value_t = 10_000)]
-    pub max_conversations: usize,
 }
 
 /// A group-svc could not be built.
@@ -74,8 +68,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         projection: projection.clone(),
         account: AccountServiceClient::new(context.channels.get(&context.peers.account)?),
         homes: homes.clone(),
-        max_members: config.max_members,
-        max_conversations: config.max_conversations,
+        settings: context.settings.clone(),
     };
     Ok(Service { context, projection, groups: Arc::new(groups), homes })
 }
@@ -86,10 +79,10 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        let Context { process, address, shards, log, registry, .. } = self.context;
+        let Context { process, address, settings, log, registry, .. } = self.context;
         let leave = CancellationToken::new();
         tokio::spawn(self.homes.follow(drain.clone()));
-        let wanted = lease::Config { group: "group".into(), process, address, shards };
+        let wanted = lease::Config { group: "group".into(), process, address, shards: settings.shards };
         let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
         let config = subscription::Config { group: "group".into(), max_batch: 256, linger: Duration::ZERO };
         subscription::run(config, leases, log, registry, self.projection, drain).await;

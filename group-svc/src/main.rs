@@ -1,8 +1,11 @@
 //! The binary of group-svc: who is in which conversation: reads the log, writes Postgres, serves lists and members.
 
 use clap::Parser;
-use madang_mesh::process;
+use madang_mesh::{process, settings};
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
 
 /// Madang's group-svc: who is in which conversation: reads the log, writes Postgres, serves lists and members.
 #[derive(Parser)]
@@ -16,7 +19,7 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = settings::parse::<Cli>();
     let config = cli.config;
     process::main("group", cli.process, None, async |context, _| madang_group::build(config, context).await).await
 }

@@ -6,7 +6,10 @@ use crate::{
     store::{self, GroupStore, Place, first_seq, present},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_mesh::status::{from_status, to_status};
+use madang_mesh::{
+    settings,
+    status::{from_status, to_status},
+};
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     chat::v1::{self as chat, Operation, operation::Body},
@@ -23,19 +26,13 @@ use std::{
 use tonic::{Request, Response, Status, transport::Channel};
 use unicode_normalization::UnicodeNormalization;
 
-/// A page without a size.
-const PAGE: usize = 50;
-/// The largest page.
-const MAX_PAGE: usize = 200;
-
 /// Conversations and members.
 pub struct Groups {
     pub(crate) store: Arc<dyn GroupStore>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) homes: Homes,
-    pub(crate) max_members: usize,
-    pub(crate) max_conversations: usize,
+    pub(crate) settings: settings::Settings,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -117,7 +114,7 @@ impl Groups {
         if asked.is_empty() {
             return Ok((asked, Vec::new()));
         }
-        if asked.len() >= self.max_members.max(1000) {
+        if asked.len() >= 1000 {
             return Err(self.full());
         }
         let request = GetUsersRequest { users: asked.clone(), handle: String::new() };
@@ -131,7 +128,8 @@ impl Groups {
     }
 
     fn full(&self) -> Status {
-        let message = format!("a group takes at most {} members: add fewer, or make another group", self.max_members);
+        let message =
+            format!("a group takes at most {} members: add fewer, or make another group", self.settings.max_members);
         refuse(Reason::GroupFull, message)
     }
 
@@ -159,7 +157,7 @@ impl GroupService for Groups {
     ) -> Answer<ListConversationsResponse> {
         let ListConversationsRequest { user: whose, page_size, page_token } = request.into_inner();
         let whose = user(&whose)?;
-        let size = if page_size == 0 { PAGE } else { MAX_PAGE.min(page_size as usize) };
+        let size = self.settings.page(page_size);
         let listed = self.store.list(whose, place(&page_token)?, size + 1).await.map_err(|error| failed(&error))?;
         let more = listed.len() > size;
         let listed = &listed[..listed.len().min(size)];
@@ -215,11 +213,11 @@ impl GroupService for Groups {
             return Err(refuse(Reason::TooLarge, "data takes at most 4 KiB"));
         }
         let (members, refused) = self.known(&members, whose).await?;
-        if members.len() + 1 > self.max_members {
+        if members.len() + 1 > self.settings.max_members as usize {
             return Err(self.full());
         }
         let (_, count) = self.store.badge(whose).await.map_err(|error| failed(&error))?;
-        if count >= self.max_conversations {
+        if count >= self.settings.max_conversations {
             let message = format!("you are in {count} conversations, as many as one may be in: leave one first");
             return Err(refuse(Reason::TooManyConversations, message));
         }

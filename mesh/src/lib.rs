@@ -1,6 +1,6 @@
 //! How any service runs: ports to the log and the registry, subscriptions, refusals on gRPC, start and drain.
 //!
-//! A module is here only if three services use it, and none knows a chat word.
+//! A module is here only if three services use it, and none but the settings knows a chat word.
 
 pub mod channel;
 pub mod lease;
@@ -9,6 +9,7 @@ pub mod process;
 pub mod registry;
 pub mod secret;
 pub mod serve;
+pub mod settings;
 pub mod shard;
 pub mod status;
 pub mod subscription;

@@ -4,6 +4,7 @@ use crate::{
     channel::{CONNECTION_WINDOW, Channels, Incoming, STREAM_WINDOW},
     log::Log,
     registry::Registry,
+    settings::Settings,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,8 +21,8 @@ pub struct Context {
     pub process: String,
     /// Where others reach this process's gRPC: `http://HOST:PORT` or `inproc://NAME`.
     pub address: String,
-    /// How many shards there are.
-    pub shards: u32,
+    /// What all services are told alike.
+    pub settings: Settings,
     /// The durable log.
     pub log: Arc<dyn Log>,
     /// Leases and progress.

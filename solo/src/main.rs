@@ -2,13 +2,15 @@
 
 use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
-use madang_mesh::telemetry;
+use madang_mesh::{process, settings, telemetry};
 use madang_solo::{chat, dev, serve, token::Tokens};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
-    process::ExitCode,
 };
+
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
 
 /// A chat backend: streaming chat over WebSocket, HTTP and gRPC.
 #[derive(Parser)]
@@ -49,14 +51,14 @@ enum TokenCommand {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() -> std::process::ExitCode {
     telemetry::init();
-    match run(Cli::parse().command).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match run(settings::parse::<Cli>().command).await {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "madang: {error:#}");
-            ExitCode::FAILURE
+            std::process::ExitCode::FAILURE
         }
     }
 }

@@ -12,6 +12,7 @@ use madang_mesh::{
     process::{GRACE, Service as _, described, health, web},
     registry::memory::MemoryRegistry,
     serve::{self, Context, Peers},
+    settings::Settings,
     status::to_status,
 };
 use madang_proto::reason::{Reason, Refusal};
@@ -40,12 +41,12 @@ pub struct Args {
     /// Metrics, health, readiness.
     #[arg(long, env = "MADANG_ADMIN", default_value = "127.0.0.1:8082")]
     pub admin: SocketAddr,
-    /// How many shards there are; part of the data's layout.
-    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8)]
-    pub shards: u32,
-    /// Settings of the homes.
+    /// A file with settings: TOML, its keys the names of these flags.
+    #[arg(long, env = "MADANG_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What all services are told alike.
     #[command(flatten)]
-    pub chat: madang_chat::Config,
+    pub settings: Settings,
     /// Settings of the groups.
     #[command(flatten)]
     pub group: madang_group::Config,
@@ -55,12 +56,6 @@ pub struct Args {
     /// Settings of the accounts.
     #[command(flatten)]
     pub account: madang_account::Config,
-    /// Settings of the WebSocket door.
-    #[command(flatten)]
-    pub gateway: madang_gateway::Config,
-    /// Settings of the HTTP door.
-    #[command(flatten)]
-    pub api: madang_api::Config,
 }
 
 /// All of Madang, running.
@@ -102,7 +97,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let context = Context {
         process: format!("solo-{}", uuid::Uuid::new_v4().simple()),
         address: inside("chat"),
-        shards: args.shards,
+        settings: args.settings,
         log: Arc::new(log),
         registry: Arc::new(MemoryRegistry::new()),
         channels: channels.clone(),
@@ -118,9 +113,9 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let account = madang_account::build(args.account, of("account")).await?;
     let store = madang_store::build(args.store, of("store")).await?;
     let group = madang_group::build(args.group, of("group")).await?;
-    let chat = madang_chat::build(args.chat, of("chat"), inbox).await?;
-    let gateway = madang_gateway::build(args.gateway, of("gateway")).await?;
-    let api = madang_api::build(args.api, of("api")).await?;
+    let chat = madang_chat::build(of("chat"), inbox).await?;
+    let gateway = madang_gateway::build(of("gateway")).await?;
+    let api = madang_api::build(of("api")).await?;
 
     let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let [mut at_door, mut serving, mut carrying] = [JoinSet::new(), JoinSet::new(), JoinSet::new()];

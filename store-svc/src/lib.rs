@@ -89,7 +89,8 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store = config.store().await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
-    let history = Arc::new(History { store, projection: projection.clone(), group, shards: context.shards });
+    let history =
+        Arc::new(History { store, projection: projection.clone(), group, settings: context.settings.clone() });
     Ok(Service { context, projection, history })
 }
 
@@ -99,9 +100,9 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        let Context { process, address, shards, log, registry, .. } = self.context;
+        let Context { process, address, settings, log, registry, .. } = self.context;
         let leave = CancellationToken::new();
-        let wanted = lease::Config { group: "store".into(), process, address, shards };
+        let wanted = lease::Config { group: "store".into(), process, address, shards: settings.shards };
         let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
         let config = subscription::Config { group: "store".into(), max_batch: 64, linger: Duration::ZERO };
         subscription::run(config, leases, log, registry, self.projection, drain).await;

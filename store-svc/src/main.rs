@@ -1,8 +1,11 @@
 //! The binary of store-svc: messages at rest: reads the log, writes Cassandra, serves history.
 
 use clap::Parser;
-use madang_mesh::process;
+use madang_mesh::{process, settings};
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: process::Allocator = process::Allocator;
 
 /// Madang's store-svc: messages at rest: reads the log, writes Cassandra, serves history.
 #[derive(Parser)]
@@ -16,7 +19,7 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = settings::parse::<Cli>();
     let config = cli.config;
     process::main("store", cli.process, None, async |context, _| madang_store::build(config, context).await).await
 }

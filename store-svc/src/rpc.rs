@@ -5,7 +5,10 @@ use crate::{
     projection::Projection,
 };
 use futures_util::stream::BoxStream;
-use madang_mesh::status::{from_status, to_status};
+use madang_mesh::{
+    settings,
+    status::{from_status, to_status},
+};
 use madang_proto::{
     client::v1::Message,
     group::v1::{GetAccessRequest, group_service_client::GroupServiceClient},
@@ -17,10 +20,6 @@ use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status, transport::Channel};
 
-/// A page without a limit.
-const PAGE: usize = 50;
-/// The largest page.
-const MAX_PAGE: usize = 200;
 /// The most bytes of a page.
 const PAGE_BYTES: usize = 1 << 20;
 /// The most client ids that are listed.
@@ -33,8 +32,7 @@ pub struct History {
     pub(crate) store: Arc<dyn Messages>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) group: GroupServiceClient<Channel>,
-    #[allow(dead_code)] // which replica reads a conversation's shard: for several replicas
-    pub(crate) shards: u32,
+    pub(crate) settings: settings::Settings,
 }
 
 /// What a reader may see.
@@ -58,10 +56,6 @@ fn behind() -> Status {
 fn conversation(text: &str) -> Result<ConversationId, Status> {
     let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
     text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, message)))
-}
-
-fn limit(asked: u32) -> usize {
-    if asked == 0 { PAGE } else { MAX_PAGE.min(asked as usize) }
 }
 
 /// Cuts a page at its bytes; keeps the end that lies nearest to what was asked for.
@@ -123,7 +117,7 @@ impl StoreService for History {
             return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
         }
         let (access, revision) = self.access(id, &user, at_least).await?;
-        let (first, limit, end) = (access.first_seq, limit(asked), i64::MAX.unsigned_abs());
+        let (first, limit, end) = (access.first_seq, self.settings.page(asked), i64::MAX.unsigned_abs());
         let page =
             |low: u64, high: u64, limit: usize, newest: bool| self.store.page(id, low.max(first), high, limit, newest);
         let mut messages;
@@ -162,8 +156,12 @@ impl StoreService for History {
     ) -> Result<Response<GetMessagesResponse>, Status> {
         let GetMessagesRequest { conversation: id, user, mut seqs } = request.into_inner();
         let id = conversation(&id)?;
-        if seqs.len() > MAX_PAGE {
-            return Err(to_status(&Refusal::new(Reason::TooLarge, "at most 200 messages are asked for at once")));
+        let most = self.settings.max_page_size as usize;
+        if seqs.len() > most {
+            return Err(to_status(&Refusal::new(
+                Reason::TooLarge,
+                format!("at most {most} messages are asked for at once"),
+            )));
         }
         let (access, _) = self.access(id, &user, 0).await?;
         seqs.sort_unstable();

@@ -20,6 +20,10 @@ struct Cli<T: Args> {
     config: T,
 }
 
+/// The settings of a service that has none of its own.
+#[derive(Args)]
+struct Nothing {}
+
 /// A cluster at work.
 pub struct Cluster {
     /// The HTTP door.
@@ -93,23 +97,21 @@ impl Cluster {
         others.push(process::start("group", cli.process, None, build).await.unwrap());
         let mut homes = Vec::new();
         for address in &chat_at {
-            let cli = parse::<madang_chat::Config>(&common(Some(*address), &[]));
-            let build = async |context, nats| {
-                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1))).await
-            };
+            let cli = parse::<Nothing>(&common(Some(*address), &[]));
+            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
             homes.push(process::start("chat", cli.process, None, build).await.unwrap());
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
         let mut doors = Vec::new();
         for _ in 0..gateways {
-            let cli = parse::<madang_gateway::Config>(&common(None, &["--send-rate", "0"]));
-            let build = async |context, _| madang_gateway::build(cli.config, context).await;
+            let cli = parse::<Nothing>(&common(None, &["--send-rate", "0"]));
+            let build = async |context, _| madang_gateway::build(context).await;
             let running = process::start("gateway", cli.process, any, build).await.unwrap();
             doors.push(format!("http://{}", running.http.unwrap()));
             others.push(running);
         }
-        let cli = parse::<madang_api::Config>(&common(None, &[]));
-        let build = async |context, _| madang_api::build(cli.config, context).await;
+        let cli = parse::<Nothing>(&common(None, &[]));
+        let build = async |context, _| madang_api::build(context).await;
         let running = process::start("api", cli.process, any, build).await.unwrap();
         let api = format!("http://{}", running.http.unwrap());
         others.push(running);

@@ -30,8 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How far back a new connection begins, in microseconds.
 const OVERLAP_MICROS: i64 = 30_000_000;
-/// How many sockets a user has at most.
-const DEVICES: usize = 16;
 /// How long after a lost inbox another try is made.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -50,6 +48,8 @@ struct User {
 
 struct State {
     shard: Shard,
+    /// How many sockets a user has at most.
+    devices: usize,
     users: HashMap<UserId, User>,
     tail: Tail,
     sources: HashMap<u32, u64>,
@@ -58,11 +58,13 @@ struct State {
 /// Serves a shard's users until `cancel`; then tells all that this is not their home.
 pub(super) async fn run(
     shard: Shard,
+    devices: usize,
     inbox: Arc<dyn Inbox>,
     mut commands: mpsc::Receiver<Command>,
     cancel: CancellationToken,
 ) {
-    let mut state = State { shard, users: HashMap::new(), tail: Tail::new(now_micros()), sources: HashMap::new() };
+    let mut state =
+        State { shard, devices, users: HashMap::new(), tail: Tail::new(now_micros()), sources: HashMap::new() };
     while !cancel.is_cancelled() {
         let entries = async {
             inbox.create(shard).await?;
@@ -149,7 +151,7 @@ impl State {
             let old = state.connections.remove(same);
             old.trunk.closed(vec![old.connection], ClosedReason::Replaced);
         }
-        if state.connections.len() >= DEVICES {
+        if state.connections.len() >= self.devices {
             return trunk.closed(vec![connection], ClosedReason::TooMany);
         }
         let (resume, from) = match open.resume.parse::<Cursor>() {

@@ -1,3 +1,5 @@
+//! Connections over an inbox in memory: new, resumed, too far behind.
+
 use super::*;
 use crate::{
     fan_out::{Committed, FanOut, Outgoing},
@@ -20,7 +22,7 @@ fn rig() -> Rig {
     let inbox: Arc<dyn Inbox> = Arc::new(MemoryInbox::new());
     let cancel = CancellationToken::new();
     let held = watch::Sender::new(BTreeSet::from([0]));
-    let connections = Connections::spawn(inbox.clone(), 1, held.subscribe(), cancel.clone());
+    let connections = Connections::spawn(inbox.clone(), 1, 16, held.subscribe(), cancel.clone());
     Rig { fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel), connections, _held: held }
 }
 

@@ -1,3 +1,5 @@
+//! Numbering, over random histories and at its edges.
+
 use super::*;
 use proptest::prelude::*;
 

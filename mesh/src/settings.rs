@@ -1,0 +1,63 @@
+//! Settings that every service must be told alike, and where any setting comes from: a flag, else a variable, else the
+//! settings file, else its default.
+
+mod file;
+
+pub use file::parse;
+
+/// What every service must be told alike: the limits that users meet, and what is part of the data.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// How many shards there are; part of the data's layout, and the same for all processes.
+    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: u32,
+    /// The `iss` of access tokens.
+    #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
+    pub token_issuer: String,
+    /// Bytes of a message's text, at most.
+    #[arg(long, env = "MADANG_MAX_MESSAGE_BYTES", default_value_t = 65_536)]
+    pub max_message_bytes: usize,
+    /// Members of a group, at most.
+    #[arg(long, env = "MADANG_MAX_MEMBERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub max_members: u32,
+    /// Conversations of a user, at most.
+    #[arg(long, env = "MADANG_MAX_CONVERSATIONS", default_value_t = 10_000)]
+    pub max_conversations: usize,
+    /// Devices of a user, at most: sessions, and sockets at once.
+    #[arg(long, env = "MADANG_MAX_DEVICES", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub max_devices: u32,
+    /// How much a page of a list or of history has, if the client does not say.
+    #[arg(long, env = "MADANG_PAGE_SIZE", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub page_size: u32,
+    /// How much a page of a list or of history has, at most.
+    #[arg(long, env = "MADANG_MAX_PAGE_SIZE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_page_size: u32,
+    /// The longest WebSocket message that is taken, in bytes.
+    #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
+    pub max_frame_bytes: usize,
+    /// Requests of a connection that may be unanswered.
+    #[arg(long, env = "MADANG_MAX_IN_FLIGHT", default_value_t = 64)]
+    pub max_in_flight: u32,
+    /// Frames that wait for a slow connection, at most.
+    #[arg(long, env = "MADANG_QUEUE_FRAMES", default_value_t = 256)]
+    pub queue_frames: usize,
+    /// Bytes that wait for a slow connection, at most.
+    #[arg(long, env = "MADANG_QUEUE_BYTES", default_value_t = 1 << 20)]
+    pub queue_bytes: usize,
+    /// Messages that a user may send a second; 0: no limit.
+    #[arg(long, env = "MADANG_SEND_RATE", default_value_t = 10)]
+    pub send_rate: u32,
+    /// Messages that a user may send at once.
+    #[arg(long, env = "MADANG_SEND_BURST", default_value_t = 40)]
+    pub send_burst: u32,
+}
+
+impl Settings {
+    /// How much a page has that was asked for so much; 0: the client did not say.
+    #[must_use]
+    pub fn page(&self, asked: u32) -> usize {
+        let size = if asked == 0 { self.page_size } else { asked };
+        size.min(self.max_page_size) as usize
+    }
+}
