@@ -39,7 +39,7 @@ pub(crate) fn failed(error: store::Error) -> Refusal {
     Refusal::new(Reason::Unavailable, "accounts can't be reached: try again a little later").after(1000)
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -114,7 +114,7 @@ impl Accounts {
         if !family.current && family.next_used_at != 0 && now > family.next_used_at + GRACE_MS {
             let session = family.session.id;
             tracing::warn!(%session, "an old refresh token was used: its session is ended");
-            self.store.end(None, session).await.map_err(failed)?;
+            self.store.end(None, session, now_ms()).await.map_err(failed)?;
             return Err(bad());
         }
         let next = new_refresh();

@@ -1,7 +1,7 @@
 //! gRPC: translates.
 
 use crate::{
-    accounts::{Accounts, failed},
+    accounts::{Accounts, failed, now_ms},
     form,
 };
 use madang_mesh::status::to_status;
@@ -11,6 +11,9 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use tonic::{Request, Response, Status};
+
+/// How many ended sessions are given at once.
+const ENDED: usize = 100_000;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -45,7 +48,7 @@ impl AccountService for Accounts {
     async fn end_session(&self, request: Request<EndSessionRequest>) -> Answer<EndSessionResponse> {
         let EndSessionRequest { user: whose, session } = request.into_inner();
         if let Ok(session) = session.parse::<SessionId>() {
-            self.store.end(Some(user(&whose)?), session).await.map_err(stored)?;
+            self.store.end(Some(user(&whose)?), session, now_ms()).await.map_err(stored)?;
         }
         Ok(Response::new(EndSessionResponse {}))
     }
@@ -94,10 +97,16 @@ impl AccountService for Accounts {
         Ok(Response::new(GetKeysResponse { jwks: self.keys() }))
     }
 
-    async fn check_sessions(&self, request: Request<CheckSessionsRequest>) -> Answer<CheckSessionsResponse> {
-        let asked = request.into_inner().sessions;
-        let sessions: Vec<SessionId> = asked.iter().filter_map(|id| id.parse().ok()).collect();
-        let ended = self.store.ended(sessions).await.map_err(stored)?;
-        Ok(Response::new(CheckSessionsResponse { ended: ended.iter().map(ToString::to_string).collect() }))
+    async fn list_ended_sessions(
+        &self,
+        request: Request<ListEndedSessionsRequest>,
+    ) -> Answer<ListEndedSessionsResponse> {
+        // Taken before it is looked: what ends meanwhile is told again.
+        let now = now_ms();
+        let ended = self.store.ended(request.into_inner().since, ENDED).await.map_err(stored)?;
+        let more = ended.len() >= ENDED;
+        let until = ended.last().filter(|_| more).map_or(now, |(_, at)| *at);
+        let sessions: Vec<u8> = ended.iter().flat_map(|(id, _)| *id.bytes()).collect();
+        Ok(Response::new(ListEndedSessionsResponse { sessions, until, more }))
     }
 }

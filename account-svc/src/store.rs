@@ -41,6 +41,9 @@ pub struct Family {
     pub next_used_at: i64,
 }
 
+/// How long it is known that a session has ended, in ms: longer than its tokens could be good.
+pub const KEEP_MS: i64 = 3_600_000;
+
 /// The accounts.
 #[async_trait]
 pub trait AccountStore: Send + Sync + 'static {
@@ -65,7 +68,7 @@ pub trait AccountStore: Send + Sync + 'static {
         status: Option<String>,
     ) -> Result<Option<User>, Error>;
 
-    /// Begins a session: ends the same device's, and of more than `most` the one unused longest.
+    /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning.
     async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<(), Error>;
 
     /// Where a refresh token stands; none: unknown, or its session has ended.
@@ -75,11 +78,12 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn rotate(&self, session: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error>;
 
     /// Ends a session; also one of `user` alone.
-    async fn end(&self, user: Option<UserId>, session: SessionId) -> Result<(), Error>;
+    async fn end(&self, user: Option<UserId>, session: SessionId, now: i64) -> Result<(), Error>;
 
     /// A user's sessions, the latest used first.
     async fn sessions(&self, user: UserId) -> Result<Vec<Session>, Error>;
 
-    /// Those that are not there (any more).
-    async fn ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error>;
+    /// Those that ended at or after a time, with their times, the earliest first; what ended over [`KEEP_MS`] ago may be
+    /// missing.
+    async fn ended(&self, since: i64, limit: usize) -> Result<Vec<(SessionId, i64)>, Error>;
 }

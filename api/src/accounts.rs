@@ -91,7 +91,11 @@ pub(crate) async fn log_out(
     Path(session): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let session = if session == "current" { caller.session.to_string() } else { session };
+    let own = session == caller.session.to_string();
     shared.account.end_session(EndSessionRequest { user: caller.user.to_string(), session }).await?;
+    if own {
+        shared.verifier.note_end(caller.session);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod auth;
 pub mod conversations;
 pub mod homes;
+pub mod openapi;
 pub mod problem;
 
 use axum::{
@@ -53,7 +54,6 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 
 /// Endpoints of the contract that are not there yet.
 const LATER: &[&str] = &[
-    "/v1/openapi.json",
     "/v1/me/password",
     "/v1/me/deletion",
     "/v1/me/export",
@@ -98,6 +98,10 @@ impl process::Service for Service {
             .route("/v1/groups/{c}/members", post(conversations::add_members))
             .route("/v1/groups/{c}/members/{user}", axum::routing::delete(conversations::remove_member))
             .route("/.well-known/jwks.json", get(accounts::keys))
+            .route(
+                "/v1/openapi.json",
+                get(|| async { ([("content-type", "application/json")], openapi::DOCUMENT.as_str()) }),
+            )
             .route("/v1/client.proto", get(|| async { madang_proto::CLIENT_PROTO }));
         for path in LATER {
             router = router.route(path, any(later));

@@ -3,6 +3,7 @@
 //! messages unanswered; in an open one (`--rate`) messages have intended times, and latency counts from those, so that
 //! a server that stalls is not spared what would have been sent meanwhile.
 
+mod behind;
 mod connection;
 mod idle;
 mod logins;
@@ -14,6 +15,7 @@ use crate::{
     Error,
     people::{self, Person},
 };
+use behind::Behind;
 use clap::{Args as Arguments, Subcommand};
 use connection::{Conversation, Outcome, Phase, Plan, Shared};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -207,6 +209,8 @@ async fn load_with(shape: &'static str, load: &Load, plans: Vec<Plan>) -> Result
     let senders = plans.iter().filter(|plan| plan.sends.is_some()).count();
     let every = load.rate.map(|rate| Duration::from_secs_f64(senders as f64 / rate.max(1e-3)));
     let shared = Arc::new(Shared::new(load.window, load.size, every));
+    let all = plans.iter().map(|plan| (plan.person.tokens.access_token.clone(), plan.conversation.clone()));
+    let behind = Behind::new(Http::new(&load.common.server[0])?, all);
     let progress = load.common.bar("connecting");
     progress.set_length(plans.len() as u64);
     let mut tasks = Vec::new();
@@ -227,11 +231,13 @@ async fn load_with(shape: &'static str, load: &Load, plans: Vec<Plan>) -> Result
     let took = began.elapsed();
     let after = (Usage::of(&load.common.pid), Usage::own());
     shared.enter(Phase::Settling);
+    let ended = std::time::Instant::now();
     progress.finish_and_clear();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(load.settle);
     while !shared.settled() && tokio::time::Instant::now() < deadline {
         sleep(Duration::from_millis(20)).await;
     }
+    let behind = behind.wait(ended).await?;
     // What should not come may take a moment longer than what should.
     sleep(Duration::from_millis(300)).await;
     shared.enter(Phase::Over);
@@ -239,7 +245,7 @@ async fn load_with(shape: &'static str, load: &Load, plans: Vec<Plan>) -> Result
     for task in tasks {
         all.add(&task.await??)?;
     }
-    let report = Report::new(shape, &all, took, before, after);
+    let report = Report::new(shape, &all, took, (before, after), behind);
     report::print(&report, load.common.json)?;
     Ok(report.good())
 }

@@ -1,11 +1,14 @@
 //! Access tokens: EdDSA JWTs, checked at every door against the keys of account-svc. What is wrong with a token is not
 //! told to who shows it: the answer is one constant text.
 
+mod ended;
+
 use crate::channel::{Channels, InvalidAddress};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
+use ended::Ended;
 use madang_proto::{
-    account::v1::{CheckSessionsRequest, GetKeysRequest, account_service_client::AccountServiceClient},
+    account::v1::{GetKeysRequest, account_service_client::AccountServiceClient},
     id::{SessionId, UserId},
     reason::{Reason, Refusal},
 };
@@ -21,10 +24,6 @@ use tonic::transport::Channel;
 pub const AUDIENCE: &str = "madang";
 /// How often keys are fetched at most, however many tokens name an unknown one.
 const REFETCH: Duration = Duration::from_secs(10);
-/// How long it is believed that a session has not ended.
-const BELIEVE: Duration = Duration::from_millis(1500);
-/// How many sessions are remembered at most.
-const SESSIONS: usize = 200_000;
 /// The longest token that is looked at, in bytes.
 const LONGEST: usize = 8192;
 
@@ -39,19 +38,13 @@ pub struct Claims {
     pub expires_at: i64,
 }
 
-#[derive(Default)]
-struct Known {
-    keys: HashMap<String, VerifyingKey>,
-    /// Sessions, whether they have ended, and when that was asked.
-    sessions: HashMap<SessionId, (bool, Instant)>,
-}
-
 /// Checks tokens.
 #[derive(Clone)]
 pub struct Verifier {
     account: AccountServiceClient<Channel>,
     issuer: String,
-    known: Arc<Mutex<Known>>,
+    keys: Arc<Mutex<HashMap<String, VerifyingKey>>>,
+    ended: Ended,
     /// When keys were last fetched.
     fetched: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
@@ -66,11 +59,12 @@ impl Verifier {
     /// With the keys of account-svc at an address, for tokens of this issuer.
     pub fn new(channels: &Channels, account_address: &str, issuer: String) -> Result<Self, InvalidAddress> {
         let account = AccountServiceClient::new(channels.get(account_address)?);
-        Ok(Self { account, issuer, known: Arc::default(), fetched: Arc::default() })
+        let ended = Ended::follow(account.clone());
+        Ok(Self { account, issuer, keys: Arc::default(), ended, fetched: Arc::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, VerifyingKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who shows the token; UNAVAILABLE if keys are needed and account-svc does not answer.
@@ -82,12 +76,12 @@ impl Verifier {
     }
 
     async fn key(&self, kid: &str) -> Result<VerifyingKey, Refusal> {
-        if let Some(key) = self.lock().keys.get(kid) {
+        if let Some(key) = self.lock().get(kid) {
             return Ok(*key);
         }
         // One fetches; who comes meanwhile waits for what it brings.
         let mut fetched = self.fetched.lock().await;
-        if let Some(key) = self.lock().keys.get(kid) {
+        if let Some(key) = self.lock().get(kid) {
             return Ok(*key);
         }
         if fetched.is_some_and(|at| at.elapsed() < REFETCH) {
@@ -98,35 +92,19 @@ impl Verifier {
             return Err(Refusal::new(Reason::Unavailable, message).after(500));
         };
         *fetched = Some(Instant::now());
-        let mut known = self.lock();
-        known.keys = parse_keys(&answer.into_inner().jwks);
-        known.keys.get(kid).copied().ok_or_else(bad_token)
+        let mut keys = self.lock();
+        *keys = parse_keys(&answer.into_inner().jwks);
+        keys.get(kid).copied().ok_or_else(bad_token)
     }
 
-    /// Whether a session has ended; where account-svc does not answer, what was known last.
+    /// Whether a session has ended, as of half a second ago.
     pub async fn ended(&self, session: SessionId) -> bool {
-        let last = self.lock().sessions.get(&session).copied();
-        if let Some((ended, asked)) = last
-            && (ended || asked.elapsed() < BELIEVE)
-        {
-            return ended;
-        }
-        self.ended_of(&[session]).await.contains(&session)
+        self.ended.has(session).await
     }
 
-    /// Which of these sessions have ended, asked at once; where account-svc does not answer, none.
-    pub async fn ended_of(&self, sessions: &[SessionId]) -> Vec<SessionId> {
-        let request = CheckSessionsRequest { sessions: sessions.iter().map(ToString::to_string).collect() };
-        let Ok(answer) = self.account.clone().check_sessions(request).await else { return Vec::new() };
-        let ended: Vec<SessionId> = answer.into_inner().ended.iter().filter_map(|id| id.parse().ok()).collect();
-        let mut known = self.lock();
-        if known.sessions.len() + sessions.len() > SESSIONS {
-            known.sessions.clear();
-        }
-        for session in sessions {
-            known.sessions.insert(*session, (ended.contains(session), Instant::now()));
-        }
-        ended
+    /// A session has ended by way of this very process, where that holds at once.
+    pub fn note_end(&self, session: SessionId) {
+        self.ended.add(session);
     }
 }
 

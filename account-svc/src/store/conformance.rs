@@ -1,7 +1,7 @@
 //! What every store of accounts must do; each adapter passes it.
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{AccountStore, Session};
+use super::{AccountStore, KEEP_MS, Session};
 use madang_proto::{
     client::v1::{Device, DeviceKind},
     id::{SessionId, UserId},
@@ -62,9 +62,11 @@ async fn sessions(store: &dyn AccountStore) {
     }
     let listed = store.sessions(user).await.expect(FAILED);
     assert_eq!(listed, [all[3].clone(), all[2].clone(), all[1].clone()], "the one unused longest has gone");
-    let stranger = SessionId::new();
-    let asked = vec![all[0].id, all[1].id, stranger];
-    assert_eq!(store.ended(asked).await.expect(FAILED), [all[0].id, stranger]);
+    let ended = async |since| {
+        let all = store.ended(since, 1000).await.expect(FAILED);
+        all.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert!(ended(0).await.contains(&all[0].id) && !ended(0).await.contains(&all[1].id));
     assert!(store.family([0; 32]).await.expect(FAILED).is_none(), "its tokens have gone with it");
 
     let again = session(user, "device 4", 9);
@@ -72,11 +74,16 @@ async fn sessions(store: &dyn AccountStore) {
     let ids: Vec<_> = store.sessions(user).await.expect(FAILED).into_iter().map(|one| one.id).collect();
     assert_eq!(ids, [again.id, all[2].id, all[1].id], "a device has one session");
 
-    store.end(Some(UserId::new()), again.id).await.expect(FAILED);
-    assert!(store.ended(vec![again.id]).await.expect(FAILED).is_empty(), "another's session is not ended");
-    store.end(Some(user), again.id).await.expect(FAILED);
-    store.end(None, all[2].id).await.expect(FAILED);
-    assert_eq!(store.ended(vec![again.id, all[2].id]).await.expect(FAILED), [again.id, all[2].id]);
+    assert!(ended(0).await.contains(&all[3].id), "the session that the device had has ended");
+    store.end(Some(UserId::new()), again.id, 1000).await.expect(FAILED);
+    assert!(!ended(0).await.contains(&again.id), "another's session is not ended");
+    store.end(Some(user), again.id, 1000).await.expect(FAILED);
+    store.end(None, all[2].id, 1001).await.expect(FAILED);
+    assert_eq!(store.ended(1000, 1000).await.expect(FAILED), [(again.id, 1000), (all[2].id, 1001)]);
+    assert_eq!(store.ended(1000, 1).await.expect(FAILED), [(again.id, 1000)]);
+    assert_eq!(ended(1002).await, []);
+    store.end(None, all[1].id, 1001 + KEEP_MS).await.expect(FAILED);
+    assert_eq!(ended(0).await, [all[2].id, all[1].id], "what ended long ago is forgotten");
     assert!(store.family([9; 32]).await.expect(FAILED).is_none());
 }
 

@@ -3,7 +3,7 @@
 
 mod schema;
 
-use super::{AccountStore, Error, Family, Session};
+use super::{AccountStore, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
@@ -24,7 +24,7 @@ use madang_proto::{
     client::v1::{Device, User, UserKind},
     id::{SessionId, UserId},
 };
-use schema::{account, refresh, session, signing_key};
+use schema::{account, ended, refresh, session, signing_key};
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
 
@@ -139,6 +139,17 @@ async fn migrate(url: Secret) -> Result<(), Error> {
     Ok(())
 }
 
+/// Their refresh tokens have gone with them.
+async fn note_end(connection: &mut AsyncPgConnection, gone: &[Uuid], now: i64) -> Result<(), DieselError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    diesel::delete(ended::table.filter(ended::at.lt(now - KEEP_MS))).execute(connection).await?;
+    let rows: Vec<_> = gone.iter().map(|id| (ended::session.eq(*id), ended::at.eq(now))).collect();
+    diesel::insert_into(ended::table).values(rows).on_conflict_do_nothing().execute(connection).await?;
+    Ok(())
+}
+
 #[async_trait]
 impl AccountStore for PostgresAccounts {
     async fn signing_key(&self) -> Result<(String, [u8; 32]), Error> {
@@ -224,7 +235,7 @@ impl AccountStore for PostgresAccounts {
             let lock = account::table.find(user).select(account::user).for_update();
             lock.first::<Uuid>(connection).await.optional()?;
             let same = session::table.filter(session::user.eq(user)).filter(session::device.eq(&row.device));
-            diesel::delete(same).execute(connection).await?;
+            let mut gone: Vec<Uuid> = diesel::delete(same).returning(session::id).get_results(connection).await?;
             diesel::insert_into(session::table).values(&row).execute(connection).await?;
             let too_many: Vec<Uuid> = session::table
                 .filter(session::user.eq(user))
@@ -233,7 +244,9 @@ impl AccountStore for PostgresAccounts {
                 .select(session::id)
                 .load(connection)
                 .await?;
-            diesel::delete(session::table.filter(session::id.eq_any(too_many))).execute(connection).await?;
+            diesel::delete(session::table.filter(session::id.eq_any(&too_many))).execute(connection).await?;
+            gone.extend(too_many);
+            note_end(connection, &gone, row.created_at).await?;
             diesel::insert_into(refresh::table)
                 .values((
                     refresh::hash.eq(&hash[..]),
@@ -288,15 +301,19 @@ impl AccountStore for PostgresAccounts {
         Ok(self.connection().await?.transaction(transaction).await?)
     }
 
-    async fn end(&self, user: Option<UserId>, id: SessionId) -> Result<(), Error> {
-        let mut connection = self.connection().await?;
-        let one = session::table.find(log_in(id));
-        // Its refresh tokens go with it.
-        match user {
-            Some(user) => diesel::delete(one.filter(session::user.eq(person(user)))).execute(&mut connection).await?,
-            None => diesel::delete(one).execute(&mut connection).await?,
+    async fn end(&self, user: Option<UserId>, id: SessionId, now: i64) -> Result<(), Error> {
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            let one = session::table.find(log_in(id));
+            let gone: Vec<Uuid> = match user {
+                Some(user) => {
+                    let own = diesel::delete(one.filter(session::user.eq(person(user))));
+                    own.returning(session::id).get_results(connection).await?
+                }
+                None => diesel::delete(one).returning(session::id).get_results(connection).await?,
+            };
+            note_end(connection, &gone, now).await
         };
-        Ok(())
+        Ok(self.connection().await?.transaction(transaction).await?)
     }
 
     async fn sessions(&self, user: UserId) -> Result<Vec<Session>, Error> {
@@ -308,10 +325,13 @@ impl AccountStore for PostgresAccounts {
         Ok(rows.into_iter().map(Session::from).collect())
     }
 
-    async fn ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
-        let ids: Vec<Uuid> = sessions.iter().map(|id| log_in(*id)).collect();
-        let select = session::table.filter(session::id.eq_any(ids)).select(session::id);
-        let here: Vec<Uuid> = select.load(&mut self.connection().await?).await?;
-        Ok(sessions.into_iter().filter(|id| !here.contains(&log_in(*id))).collect())
+    async fn ended(&self, since: i64, limit: usize) -> Result<Vec<(SessionId, i64)>, Error> {
+        let select = ended::table
+            .filter(ended::at.ge(since))
+            .order(ended::at)
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            .select((ended::session, ended::at));
+        let rows: Vec<(Uuid, i64)> = select.load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(|(id, at)| (id.into(), at)).collect())
     }
 }

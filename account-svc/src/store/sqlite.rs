@@ -1,12 +1,12 @@
 //! What account-svc keeps, in one SQLite file. Every commit is fsynced: an account that was answered is there.
 
-use super::{AccountStore, Error, Family, Session};
+use super::{AccountStore, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use madang_proto::{
     client::v1::{Device, User, UserKind},
     id::{SessionId, UserId},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -65,6 +65,8 @@ impl SqliteAccounts {
                  hash BLOB PRIMARY KEY, session BLOB NOT NULL REFERENCES session ON DELETE CASCADE,
                  current INTEGER NOT NULL, next_used_at INTEGER NOT NULL) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS refresh_session ON refresh (session);
+             CREATE TABLE IF NOT EXISTS ended (session BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS ended_at ON ended (at);
              CREATE TABLE IF NOT EXISTS signing_key (kid TEXT PRIMARY KEY, seed BLOB NOT NULL);",
         )?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
@@ -78,6 +80,19 @@ impl SqliteAccounts {
         let run = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(tokio::task::spawn_blocking(run).await.map_err(|_| Error("the store's task ended".into()))??)
     }
+}
+
+/// Ends the sessions that fulfil a condition; their refresh tokens go with them.
+fn end(transaction: &Connection, which: &str, values: &[&dyn ToSql], now: i64) -> rusqlite::Result<()> {
+    let mut delete = transaction.prepare_cached(&format!("DELETE FROM session WHERE {which} RETURNING session"))?;
+    let ended: Vec<[u8; 16]> = delete.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if !ended.is_empty() {
+        transaction.execute("DELETE FROM ended WHERE at < ?1", [now - KEEP_MS])?;
+    }
+    for session in ended {
+        transaction.execute("INSERT OR IGNORE INTO ended VALUES (?1, ?2)", params![session, now])?;
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -151,7 +166,8 @@ impl AccountStore for SqliteAccounts {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
             let (user, device) = (new.user.bytes(), &new.device);
-            transaction.execute("DELETE FROM session WHERE user = ?1 AND device = ?2", params![user, device.id])?;
+            let same = "user = ?1 AND device = ?2";
+            end(&transaction, same, params![user, device.id], new.created_at)?;
             transaction.execute(
                 "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
@@ -165,11 +181,9 @@ impl AccountStore for SqliteAccounts {
                     new.used_at
                 ],
             )?;
-            transaction.execute(
-                "DELETE FROM session WHERE session IN (SELECT session FROM session WHERE user = ?1
-                 ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)",
-                params![user, i64::try_from(most).unwrap_or(i64::MAX)],
-            )?;
+            let unused = "session IN (SELECT session FROM session WHERE user = ?1
+                          ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)";
+            end(&transaction, unused, params![user, i64::try_from(most).unwrap_or(i64::MAX)], new.created_at)?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
             transaction.commit()
         })
@@ -208,11 +222,13 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn end(&self, user: Option<UserId>, session: SessionId) -> Result<(), Error> {
+    async fn end(&self, user: Option<UserId>, session: SessionId, now: i64) -> Result<(), Error> {
         self.run(move |connection| {
             let user = user.map(|user| user.bytes().to_vec());
-            let delete = "DELETE FROM session WHERE session = ?1 AND user = coalesce(?2, user)";
-            connection.execute(delete, params![session.bytes(), user]).map(drop)
+            let transaction = connection.transaction()?;
+            let one = "session = ?1 AND user = coalesce(?2, user)";
+            end(&transaction, one, params![session.bytes(), user], now)?;
+            transaction.commit()
         })
         .await
     }
@@ -226,16 +242,13 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Error> {
+    async fn ended(&self, since: i64, limit: usize) -> Result<Vec<(SessionId, i64)>, Error> {
         self.run(move |connection| {
-            let mut select = connection.prepare_cached("SELECT 1 FROM session WHERE session = ?1")?;
-            let mut ended = Vec::new();
-            for session in sessions {
-                if !select.exists([session.bytes()])? {
-                    ended.push(session);
-                }
-            }
-            Ok(ended)
+            let mut select =
+                connection.prepare_cached("SELECT session, at FROM ended WHERE at >= ?1 ORDER BY at LIMIT ?2")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let one = |row: &Row<'_>| Ok((uuid::Uuid::from_bytes(row.get(0)?).into(), row.get(1)?));
+            select.query_map([since, limit], one)?.collect()
         })
         .await
     }

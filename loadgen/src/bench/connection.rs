@@ -134,6 +134,11 @@ impl Conversation {
     pub fn new(senders: usize) -> Self {
         Self { acked: AtomicU64::new(0), sending: AtomicUsize::new(senders) }
     }
+
+    /// How many messages of it were acknowledged.
+    pub fn acked(&self) -> u64 {
+        self.acked.load(Relaxed)
+    }
 }
 
 impl Outcome {

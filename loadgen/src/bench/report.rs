@@ -26,6 +26,9 @@ pub struct Report {
     server_cores: f64,
     own_cores: f64,
     server_mib: f64,
+    /// From the last message until history had all, and until the list had, at the latest.
+    store_behind_ms: f64,
+    group_behind_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,13 +47,14 @@ impl Quantiles {
 }
 
 impl Report {
-    /// Of what was measured, with what the servers and this process had used before and after.
+    /// Of what was measured, with what the servers and this process had used before and after, and how long the
+    /// databases took.
     pub fn new(
         shape: &'static str,
         all: &Outcome,
         took: Duration,
-        before: (Usage, Usage),
-        after: (Usage, Usage),
+        (before, after): ((Usage, Usage), (Usage, Usage)),
+        (store, group): (Duration, Duration),
     ) -> Self {
         let seconds = took.as_secs_f64();
         let used = |before: Usage, after: Usage| after.cpu.saturating_sub(before.cpu).as_secs_f64();
@@ -73,6 +77,8 @@ impl Report {
             server_cores: server / seconds,
             own_cores: own / seconds,
             server_mib: after.0.memory as f64 / f64::from(1 << 20),
+            store_behind_ms: store.as_secs_f64() * 1000.0,
+            group_behind_ms: group.as_secs_f64() * 1000.0,
         }
     }
 
@@ -104,6 +110,10 @@ impl Report {
                 self.server_mib,
                 self.own_cores,
                 self.own_micros_per_delivery
+            ),
+            format!(
+                "history had all at most {:.0} ms after the last message was sent, the list {:.0} ms",
+                self.store_behind_ms, self.group_behind_ms
             ),
         ]
         .join("\n")

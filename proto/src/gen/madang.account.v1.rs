@@ -168,19 +168,25 @@ pub struct GetKeysResponse {
     #[prost(string, tag = "1")]
     pub jwks: ::prost::alloc::string::String,
 }
-/// Which sessions.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckSessionsRequest {
-    /// At most 10,000.
-    #[prost(string, repeated, tag = "1")]
-    pub sessions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+/// Since when.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEndedSessionsRequest {
+    /// Milliseconds since 1970, account-svc's time; 0: all that are kept, which is an hour's.
+    #[prost(int64, tag = "1")]
+    pub since: i64,
 }
-/// Those that are over.
+/// Those that ended at or after it, the earliest first.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CheckSessionsResponse {
-    /// Ended or unknown.
-    #[prost(string, repeated, tag = "1")]
-    pub ended: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+pub struct ListEndedSessionsResponse {
+    /// 16 bytes each; at most 100,000 of them.
+    #[prost(bytes = "vec", tag = "1")]
+    pub sessions: ::prost::alloc::vec::Vec<u8>,
+    /// Up to when this is all, milliseconds since 1970: ask for what follows from a few seconds before it.
+    #[prost(int64, tag = "2")]
+    pub until: i64,
+    /// There are more already: ask at once.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
 }
 /// Generated client implementations.
 pub mod account_service_client {
@@ -463,12 +469,12 @@ pub mod account_service_client {
                 .insert(GrpcMethod::new("madang.account.v1.AccountService", "GetKeys"));
             self.inner.unary(req, path, codec).await
         }
-        /// Which of these sessions have ended; what gateways ask to refuse their tokens.
-        pub async fn check_sessions(
+        /// The sessions that ended lately; what gateways and api ask, to refuse their tokens and close their sockets.
+        pub async fn list_ended_sessions(
             &mut self,
-            request: impl tonic::IntoRequest<super::CheckSessionsRequest>,
+            request: impl tonic::IntoRequest<super::ListEndedSessionsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::CheckSessionsResponse>,
+            tonic::Response<super::ListEndedSessionsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -481,12 +487,15 @@ pub mod account_service_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/madang.account.v1.AccountService/CheckSessions",
+                "/madang.account.v1.AccountService/ListEndedSessions",
             );
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(
-                    GrpcMethod::new("madang.account.v1.AccountService", "CheckSessions"),
+                    GrpcMethod::new(
+                        "madang.account.v1.AccountService",
+                        "ListEndedSessions",
+                    ),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -557,12 +566,12 @@ pub mod account_service_server {
             &self,
             request: tonic::Request<super::GetKeysRequest>,
         ) -> std::result::Result<tonic::Response<super::GetKeysResponse>, tonic::Status>;
-        /// Which of these sessions have ended; what gateways ask to refuse their tokens.
-        async fn check_sessions(
+        /// The sessions that ended lately; what gateways and api ask, to refuse their tokens and close their sockets.
+        async fn list_ended_sessions(
             &self,
-            request: tonic::Request<super::CheckSessionsRequest>,
+            request: tonic::Request<super::ListEndedSessionsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::CheckSessionsResponse>,
+            tonic::Response<super::ListEndedSessionsResponse>,
             tonic::Status,
         >;
     }
@@ -1002,25 +1011,26 @@ pub mod account_service_server {
                     };
                     Box::pin(fut)
                 }
-                "/madang.account.v1.AccountService/CheckSessions" => {
+                "/madang.account.v1.AccountService/ListEndedSessions" => {
                     #[allow(non_camel_case_types)]
-                    struct CheckSessionsSvc<T: AccountService>(pub Arc<T>);
+                    struct ListEndedSessionsSvc<T: AccountService>(pub Arc<T>);
                     impl<
                         T: AccountService,
-                    > tonic::server::UnaryService<super::CheckSessionsRequest>
-                    for CheckSessionsSvc<T> {
-                        type Response = super::CheckSessionsResponse;
+                    > tonic::server::UnaryService<super::ListEndedSessionsRequest>
+                    for ListEndedSessionsSvc<T> {
+                        type Response = super::ListEndedSessionsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
                         >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<super::CheckSessionsRequest>,
+                            request: tonic::Request<super::ListEndedSessionsRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as AccountService>::check_sessions(&inner, request).await
+                                <T as AccountService>::list_ended_sessions(&inner, request)
+                                    .await
                             };
                             Box::pin(fut)
                         }
@@ -1031,7 +1041,7 @@ pub mod account_service_server {
                     let max_encoding_message_size = self.max_encoding_message_size;
                     let inner = self.inner.clone();
                     let fut = async move {
-                        let method = CheckSessionsSvc(inner);
+                        let method = ListEndedSessionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

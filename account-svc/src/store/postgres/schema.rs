@@ -35,6 +35,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    ended (session) {
+        session -> Uuid,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     signing_key (one) {
         one -> Bool,
         kid -> Text,

@@ -1,0 +1,110 @@
+//! The OpenAPI 3.1 document of this door: a table of endpoints, with the objects of `madang.client.v1` described from the
+//! very descriptors and comments that the code is generated from.
+
+mod endpoints;
+mod schema;
+
+use endpoints::{ENDPOINTS, Endpoint};
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// The document, as it is served.
+pub static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
+
+fn document() -> Value {
+    let mut paths = Map::new();
+    let mut schemas = schema::of_messages();
+    for (name, value) in endpoints::objects() {
+        schemas.insert(name.to_owned(), value);
+    }
+    for endpoint in ENDPOINTS {
+        let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        path[endpoint.method] = operation(endpoint);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Madang", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "What client apps ask for. What is live goes over the WebSocket at /v1/connect, whose frames are in /v1/client.proto.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "responses": {"Problem": {
+                "description": "Why it was not done; retry if `retryable`.",
+                "content": {"application/problem+json": {"schema": schema::reference("Problem")}},
+            }},
+        },
+        "security": [{"token": []}],
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let named = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = named
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema::word("string")}))
+        .collect();
+    for (name, word, text) in endpoint.query {
+        parameters.push(json!({"name": name, "in": "query", "description": text, "schema": schema::word(word)}));
+    }
+    if endpoint.idempotent {
+        let text = "The same key again, within 24 h, is the same request.";
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string", "maxLength": 255},
+        }));
+    }
+    let (status, answer, text) = endpoint.answer;
+    let mut response = json!({"description": text});
+    if !answer.is_empty() {
+        response["content"] = json!({endpoint.media: {"schema": schema::word(answer)}});
+    }
+    let problem = json!({"$ref": "#/components/responses/Problem"});
+    let mut operation = json!({
+        "operationId": endpoint.id, "summary": endpoint.summary, "parameters": parameters,
+        "responses": {status: response, "default": problem},
+    });
+    if !endpoint.body.is_empty() {
+        let content = json!({"application/json": {"schema": schema::word(endpoint.body)}});
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
+    if endpoint.open {
+        operation["security"] = json!([]);
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(reference)) = fields.get("$ref") {
+                    found.insert(reference.clone());
+                }
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_is_there_and_every_operation_has_its_own_name() {
+        let document = document();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.contains("#/components/schemas/Message"));
+        for reference in found {
+            assert!(document.pointer(&reference[1..]).is_some(), "{reference} is not there");
+        }
+        let ids: BTreeSet<_> = ENDPOINTS.iter().map(|endpoint| endpoint.id).collect();
+        assert_eq!(ids.len(), ENDPOINTS.len());
+        let message = &document["components"]["schemas"]["Message"];
+        assert_eq!(message["properties"]["seq"]["format"], "uint64");
+        assert!(message["properties"]["text"]["description"].is_string(), "{message}");
+    }
+}
