@@ -177,7 +177,7 @@ pub(crate) async fn send(
     Body(send): Body<Send>,
 ) -> Result<Json<Ack>, Problem> {
     let request = for_user(me.user, SendMessageRequest { send: Some(send) })?;
-    Ok(Json(shared.homes.of(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
+    Ok(Json(shared.home(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
 }
 
 pub(crate) async fn read(
@@ -188,7 +188,7 @@ pub(crate) async fn read(
 ) -> Result<Json<Ack>, Problem> {
     let read = Read { conversation: id(&c)?, ..read };
     let request = for_user(me.user, MarkReadRequest { read: Some(read) })?;
-    Ok(Json(shared.homes.of(me.user)?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
+    Ok(Json(shared.home(me.user)?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
 }
 
 /// A new group.

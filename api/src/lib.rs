@@ -3,7 +3,6 @@
 pub mod accounts;
 pub mod auth;
 pub mod conversations;
-pub mod homes;
 pub mod openapi;
 pub mod problem;
 
@@ -12,11 +11,18 @@ use axum::{
     http::{Method, Uri},
     routing::{any, get, post, put},
 };
-use homes::Homes;
-use madang_mesh::{channel::InvalidAddress, process, serve::Context, token::Verifier};
+use madang_mesh::{
+    channel::{Channels, InvalidAddress},
+    homes::Homes,
+    process,
+    serve::Context,
+    token::Verifier,
+};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient,
+    chat::v1::chat_service_client::ChatServiceClient,
     group::v1::group_service_client::GroupServiceClient,
+    id::UserId,
     reason::{Reason, Refusal},
     store::v1::store_service_client::StoreServiceClient,
 };
@@ -30,8 +36,18 @@ pub(crate) struct Shared {
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) group: GroupServiceClient<Channel>,
     pub(crate) store: StoreServiceClient<Channel>,
+    pub(crate) channels: Channels,
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
+}
+
+impl Shared {
+    /// The home of a user, for what is sent without a socket.
+    pub(crate) fn home(&self, user: UserId) -> Result<ChatServiceClient<Channel>, Refusal> {
+        let channel = self.homes.of(user.bytes()).and_then(|home| self.channels.get(&home.address).ok());
+        let none = "no home at the moment: send again with the same clientId";
+        channel.map(ChatServiceClient::new).ok_or_else(|| Refusal::new(Reason::Unavailable, none).after(500))
+    }
 }
 
 /// An api that is ready to run.
@@ -46,7 +62,8 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         account: AccountServiceClient::new(channel(&context.peers.account)?),
         group: GroupServiceClient::new(channel(&context.peers.group)?),
         store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(16 << 20),
-        homes: Homes::new(context.channels.clone(), context.peers.chat.clone()),
+        homes: Homes::follow(context.channels.clone(), &context.peers.chat),
+        channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
     };
     Ok(Service { shared })
@@ -112,6 +129,6 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        self.shared.homes.follow(drain).await;
+        drain.cancelled().await;
     }
 }

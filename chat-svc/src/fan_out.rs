@@ -117,6 +117,17 @@ impl FanOut {
         by_shard
     }
 
+    /// Goes on where the shard's home before this one had come to, as the log says: with each destination, whose commits
+    /// up to there are passed over. What follows up to the marker is given by the new home at once.
+    pub fn resume(&self, shard: Shard, reached: &HashMap<Shard, Position>, marker: Position) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.newest.insert(shard, marker);
+        for (destination, position) in reached {
+            let published = progress.published.entry((shard, *destination)).or_default();
+            *published = (*position).max(*published);
+        }
+    }
+
     /// Takes a commit; waits while a destination has too much to do. In the order of the log, for each shard.
     pub async fn committed(&self, committed: Committed) {
         let Committed { shard, position, deliveries } = committed;
@@ -128,7 +139,12 @@ impl FanOut {
         }
         {
             let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            progress.newest.insert(shard, position);
+            let newest = progress.newest.entry(shard).or_default();
+            *newest = position.max(*newest);
+            // What a home before this one has published is not published again.
+            parcels.retain(|destination, _| {
+                progress.published.get(&(shard, *destination)).is_none_or(|published| *published < position)
+            });
             for destination in parcels.keys() {
                 progress.given.insert((shard, *destination), position);
             }
@@ -178,7 +194,6 @@ struct Publisher {
 
 impl Publisher {
     async fn run(self, mut parcels: mpsc::Receiver<Parcel>) {
-        let mut last: HashMap<Shard, Position> = HashMap::new();
         while let Some(first) = parcels.recv().await {
             let mut gathered = vec![first];
             let mut bytes = size(&gathered[0]);
@@ -194,18 +209,17 @@ impl Publisher {
                 sources.insert(parcel.shard, parcel.position);
                 batch.deliveries.extend(parcel.deliveries);
             }
-            batch.sources = sources
-                .iter()
-                .map(|(shard, position)| SourcePosition {
-                    shard: *shard,
-                    previous: last.get(shard).copied().unwrap_or(0),
-                    position: *position,
-                })
-                .collect();
+            {
+                let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                let source = |(shard, position): (&Shard, &Position)| {
+                    let previous = progress.published.get(&(*shard, self.destination)).copied().unwrap_or(0);
+                    SourcePosition { shard: *shard, previous, position: *position }
+                };
+                batch.sources = sources.iter().map(source).collect();
+            }
             self.publish(batch.encode_to_vec().into()).await;
             let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
             for (source, position) in sources {
-                last.insert(source, position);
                 progress.published.insert((source, self.destination), position);
             }
         }

@@ -13,7 +13,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -267,6 +267,16 @@ fn full(limits: Limits) -> Refusal {
     let message =
         format!("a group takes at most {} members: remove somebody first, or make another group", limits.members);
     Refusal::new(Reason::GroupFull, message)
+}
+
+/// Who is sent an event that group-svc's row has passed: members before or after it. Whoever has left and joined again
+/// since counts from their last joining on: they are shown nothing of what was before it.
+#[must_use]
+pub fn recipients_at(row: &RoomState, revision: u64) -> BTreeSet<UserId> {
+    let there = |member: &&madang_proto::group::v1::RoomMember| {
+        member.joined_revision <= revision && (member.left_revision == 0 || revision <= member.left_revision)
+    };
+    row.members.iter().filter(there).filter_map(|member| UserId::from_slice(&member.user).ok()).collect()
 }
 
 fn empty(kind: ConversationKind) -> State {

@@ -43,7 +43,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let settings = context.settings;
     let verifier = Verifier::new(&context.channels, &context.peers.account, settings.token_issuer.clone())?;
     let drain = CancellationToken::new();
-    let trunks = Trunks::spawn(context.channels, context.peers.chat, settings.queue_frames, settings.queue_bytes);
+    let trunks = Trunks::spawn(context.channels, &context.peers.chat, settings.queue_frames, settings.queue_bytes);
     let rate = SendRate::new(settings.send_rate, settings.send_burst);
     let connections = TaskTracker::new();
     Ok(Service { shared: Arc::new(Shared { settings, verifier, trunks, rate, drain, connections }) })

@@ -3,14 +3,10 @@
 
 use crate::outbox::{Out, Outbox};
 use futures_util::StreamExt;
-use madang_mesh::{
-    channel::Channels,
-    shard::{Home, ShardMap, shard_of},
-};
+use madang_mesh::{channel::Channels, homes::Homes, shard::Home};
 use madang_proto::{
     chat::v1::{
-        ClosedReason, ConnectRequest, Upstream, WatchShardsRequest, chat_service_client::ChatServiceClient,
-        downstream::Item, home_service_client::HomeServiceClient, upstream,
+        ClosedReason, ConnectRequest, Upstream, chat_service_client::ChatServiceClient, downstream::Item, upstream,
     },
     id::UserId,
 };
@@ -22,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// How many items wait for a trunk at most; then their sockets are not read.
@@ -47,7 +43,7 @@ struct Trunk {
 #[derive(Clone)]
 pub struct Trunks {
     channels: Channels,
-    map: Arc<watch::Sender<ShardMap>>,
+    homes: Homes,
     open: Arc<Mutex<HashMap<String, Trunk>>>,
     bounds: (usize, usize),
 }
@@ -69,29 +65,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Trunks {
     /// Finds homes by way of any chat-svc; outboxes have these bounds (frames, bytes).
     #[must_use]
-    pub fn spawn(channels: Channels, chat: String, frames: usize, bytes: usize) -> Self {
-        let map = Arc::new(watch::Sender::new(ShardMap::default()));
-        let trunks = Self { channels, map, open: Arc::default(), bounds: (frames, bytes) };
-        let follower = Arc::downgrade(&trunks.map);
-        let channels = trunks.channels.clone();
-        tokio::spawn(async move {
-            while let Some(map) = follower.upgrade() {
-                watch_map(&channels, &chat, &map).await;
-                drop(map);
-                tokio::time::sleep(AGAIN).await;
-            }
-        });
-        trunks
+    pub fn spawn(channels: Channels, chat: &str, frames: usize, bytes: usize) -> Self {
+        let homes = Homes::follow(channels.clone(), chat);
+        Self { channels, homes, open: Arc::default(), bounds: (frames, bytes) }
     }
 
     /// A link to the user's home, once there is one. The first item on it must be `open`.
     pub async fn link(&self, user: UserId, open: upstream::Item) -> Link {
         loop {
-            let home = {
-                let map = self.map.borrow();
-                map.homes.get(&shard_of(user.bytes(), map.count)).cloned()
-            };
-            if let Some(home) = home
+            if let Some(home) = self.homes.of(user.bytes())
                 && let Some(link) = self.try_link(&home, open.clone()).await
             {
                 return link;
@@ -140,17 +122,6 @@ impl Drop for Link {
             let items = self.trunk.items.clone();
             tokio::spawn(async move { drop(items.send(item).await) });
         }
-    }
-}
-
-async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {
-    let Ok(channel) = channels.get(chat) else { return };
-    let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
-    let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
-    while let Some(Ok(map)) = maps.next().await {
-        let homes =
-            map.homes.into_iter().map(|home| (home.shard, Home { process: home.process, address: home.address }));
-        to.send_replace(ShardMap { count: map.count, homes: homes.collect() });
     }
 }
 

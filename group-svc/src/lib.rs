@@ -3,16 +3,16 @@
 //!
 //! So far it has its embedded store (SQLite) only.
 
-pub mod homes;
+pub mod operations;
 pub mod projection;
 pub mod rpc;
 pub mod store;
 
-use homes::Homes;
 use madang_mesh::{lease, process, secret::Secret, serve::Context, subscription};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
 };
+use operations::Operations;
 use projection::Projection;
 use rpc::Groups;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -51,7 +51,6 @@ pub struct Service {
     context: Context,
     projection: Arc<Projection>,
     groups: Arc<Groups>,
-    homes: Homes,
 }
 
 /// Builds a group-svc.
@@ -62,15 +61,14 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         (None, None) => return Err(Error::NoStore),
     };
     let projection = Arc::new(Projection::new(store.clone()));
-    let homes = Homes::new(context.channels.clone(), context.peers.chat.clone());
     let groups = Groups {
         store,
         projection: projection.clone(),
         account: AccountServiceClient::new(context.channels.get(&context.peers.account)?),
-        homes: homes.clone(),
+        operations: Operations::new(context.channels.clone(), &context.peers.chat),
         settings: context.settings.clone(),
     };
-    Ok(Service { context, projection, groups: Arc::new(groups), homes })
+    Ok(Service { context, projection, groups: Arc::new(groups) })
 }
 
 impl process::Service for Service {
@@ -81,7 +79,6 @@ impl process::Service for Service {
     async fn run(self, drain: CancellationToken) {
         let Context { process, address, settings, log, registry, .. } = self.context;
         let leave = CancellationToken::new();
-        tokio::spawn(self.homes.follow(drain.clone()));
         let wanted = lease::Config { group: "group".into(), process, address, shards: settings.shards };
         let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
         let config = subscription::Config { group: "group".into(), max_batch: 256, linger: Duration::ZERO };

@@ -1,7 +1,7 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
 use crate::{
-    homes::Homes,
+    operations::Operations,
     projection::Projection,
     store::{self, GroupStore, Place, first_seq, present},
 };
@@ -31,7 +31,7 @@ pub struct Groups {
     pub(crate) store: Arc<dyn GroupStore>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) account: AccountServiceClient<Channel>,
-    pub(crate) homes: Homes,
+    pub(crate) operations: Operations,
     pub(crate) settings: settings::Settings,
 }
 
@@ -135,7 +135,7 @@ impl Groups {
 
     async fn operate(&self, id: ConversationId, actor: UserId, body: Body) -> Result<Ack, Status> {
         let operation = Operation { conversation: id.to_string(), actor: actor.to_string(), body: Some(body) };
-        self.homes.operate(id, operation).await.map_err(|refusal| to_status(&refusal))
+        self.operations.operate(id, operation).await.map_err(|refusal| to_status(&refusal))
     }
 }
 

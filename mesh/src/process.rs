@@ -50,7 +50,7 @@ pub struct Args {
     /// Where others reach this process's gRPC; by default http:// and what `--grpc` came to.
     #[arg(long, env = "MADANG_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Where any chat-svc is reached.
+    /// Where any chat-svc is reached; or several, separated by commas.
     #[arg(long, env = "MADANG_CHAT_URL", default_value = "http://127.0.0.1:7001")]
     pub chat_url: String,
     /// Where store-svc is reached.

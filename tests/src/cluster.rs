@@ -11,6 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
 };
+use tokio::runtime::Runtime;
 
 #[derive(Parser)]
 struct Cli<T: Args> {
@@ -24,14 +25,43 @@ struct Cli<T: Args> {
 #[derive(Args)]
 struct Nothing {}
 
+/// A chat-svc, in a runtime of its own, which can be killed.
+pub struct Chat {
+    running: Running,
+    runtime: Runtime,
+}
+
+impl Chat {
+    async fn start(flags: Vec<String>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let started = runtime.spawn(async move {
+            let cli = parse::<Nothing>(&flags);
+            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
+            process::start("chat", cli.process, None, build).await.unwrap()
+        });
+        Self { running: started.await.unwrap(), runtime }
+    }
+
+    /// Stops it as a roll-out does: its shards go to others first.
+    pub async fn stop(self) {
+        self.running.stop().await;
+        self.runtime.shutdown_background();
+    }
+
+    /// Ends it as a crash does: between any two steps, with nothing said to anybody.
+    pub fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
 /// A cluster at work.
 pub struct Cluster {
     /// The HTTP door.
     pub api: String,
     /// The WebSocket doors.
     pub gateways: Vec<String>,
-    /// The homes; each may be stopped.
-    pub chats: Vec<Running>,
+    /// The homes.
+    pub chats: Vec<Chat>,
     others: Vec<Running>,
 }
 
@@ -68,11 +98,12 @@ impl Cluster {
         let postgres = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
         let [store_at, group_at, account_at] = [free(), free(), free()];
         let chat_at: Vec<_> = (0..chats).map(|_| free()).collect();
+        let chat_urls = chat_at.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
         let nats = variable("MADANG_TEST_NATS");
         forget(&nats).await;
         let common = |grpc: Option<SocketAddr>, more: &[&str]| {
-            let mut flags = vec!["--nats".to_owned(), nats.clone()];
-            let urls = [("chat", chat_at[0]), ("store", store_at), ("group", group_at), ("account", account_at)];
+            let mut flags = vec!["--nats".to_owned(), nats.clone(), "--chat-url".to_owned(), chat_urls.clone()];
+            let urls = [("store", store_at), ("group", group_at), ("account", account_at)];
             for (service, address) in urls {
                 flags.extend([format!("--{service}-url"), format!("http://{address}")]);
             }
@@ -97,9 +128,7 @@ impl Cluster {
         others.push(process::start("group", cli.process, None, build).await.unwrap());
         let mut homes = Vec::new();
         for address in &chat_at {
-            let cli = parse::<Nothing>(&common(Some(*address), &[]));
-            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
-            homes.push(process::start("chat", cli.process, None, build).await.unwrap());
+            homes.push(Chat::start(common(Some(*address), &[])).await);
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
         let mut doors = Vec::new();
@@ -120,8 +149,11 @@ impl Cluster {
 
     /// Stops it: the doors first.
     pub async fn stop(self) {
-        for running in self.others.into_iter().rev().chain(self.chats) {
+        for running in self.others.into_iter().rev() {
             running.stop().await;
+        }
+        for chat in self.chats {
+            chat.stop().await;
         }
     }
 }

@@ -1,8 +1,15 @@
 //! Becoming a home: append the marker, whose position is the epoch; replay the log from where the slower of group-svc
-//! and store-svc stands up to it, on top of group-svc's rows; then serve.
+//! and store-svc stands up to it, on top of group-svc's rows; give the fan-out what the home before had not published; then
+//! serve.
 
 use super::{Home, World, batch::FORMAT, pressure::Pressure};
-use crate::{ask::now_micros, retry::Use, room::Room};
+use crate::{
+    ask::now_micros,
+    event,
+    fan_out::{Committed, Outgoing},
+    retry::Use,
+    room::Room,
+};
 use futures_util::StreamExt;
 use madang_mesh::{
     log::{Entry, Position},
@@ -14,7 +21,7 @@ use madang_proto::{
 };
 use prost::Message as _;
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 use tokio::task::JoinSet;
@@ -23,6 +30,16 @@ use tokio::task::JoinSet;
 /// first record, which is always right and only slower.
 const WAIT: Duration = Duration::from_secs(3);
 
+/// How many records are read back at once, looking for one that says how far the fan-out has come.
+const BACK: u64 = 64;
+
+/// A record of the log.
+struct Logged {
+    position: Position,
+    at_micros: i64,
+    record: Record,
+}
+
 /// Becomes the home.
 pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
     let said = |error: madang_mesh::log::Error| error.to_string();
@@ -30,12 +47,28 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
     let nonce = rand::random();
     let marker = Record { format: FORMAT, process: world.process.clone(), nonce, ..Record::default() };
     let epoch = world.log.append(shard, marker.encode_to_vec().into(), None).await.map_err(said)?;
-    let bounds = world.log.bounds(shard).await.map_err(said)?;
-    let passed = if epoch == bounds.first { epoch - 1 } else { passed(&world, shard).await };
-    let from = (passed + 1).max(bounds.first).min(epoch);
-    let entries = read(&world, shard, from, epoch).await?;
-    let horizon_ms = entries.first().map_or_else(now_micros, |entry| entry.at_micros) / 1000;
-    let rooms = replay(&mut world, &entries, horizon_ms).await?;
+    let first = world.log.bounds(shard).await.map_err(said)?.first;
+    let passed = if epoch == first { epoch - 1 } else { passed(&world, shard).await };
+    let mut from = (passed + 1).max(first).min(epoch);
+    let mut records = read(&world, shard, from, epoch).await?;
+    // The log is never trimmed past the fan-out: where no record that is kept says how far it has come, it had nothing to do.
+    while fanned_out(&records).is_none() && from > first {
+        let earlier = from.saturating_sub(BACK).max(first);
+        extend_back(&world, shard, earlier, &mut records).await?;
+        from = earlier;
+    }
+    let reached = fanned_out(&records).unwrap_or_default();
+    let lowest = reached.values().min().map_or(epoch, |position| position + 1).max(first);
+    if lowest < from {
+        extend_back(&world, shard, lowest, &mut records).await?;
+        from = lowest;
+    }
+    let horizon_ms = records.first().map_or_else(now_micros, |logged| logged.at_micros) / 1000;
+    let (rooms, commits) = replay(shard, &mut world, &records, lowest, horizon_ms).await?;
+    world.fan_out.resume(shard, &reached, epoch);
+    for committed in commits {
+        world.fan_out.committed(committed).await;
+    }
     tracing::info!(shard, epoch, from, rooms = rooms.len(), "home");
     Ok(Home {
         shard,
@@ -56,6 +89,20 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
     })
 }
 
+/// How far the fan-out had come with each destination when the newest record that says so was written.
+fn fanned_out(records: &[Logged]) -> Option<HashMap<Shard, Position>> {
+    let head = &records.iter().rev().find(|logged| !logged.record.fan_out.is_empty())?.record.fan_out;
+    Some(head.iter().map(|each| (each.shard, each.position)).collect())
+}
+
+async fn extend_back(world: &World, shard: Shard, from: Position, records: &mut Vec<Logged>) -> Result<(), String> {
+    let Some(next) = records.first().map(|logged| logged.position) else { return Ok(()) };
+    let mut earlier = read(world, shard, from, next - 1).await?;
+    earlier.append(records);
+    *records = earlier;
+    Ok(())
+}
+
 /// Up to where both readers have come; 0 where that can't be learned.
 async fn passed(world: &World, shard: Shard) -> Position {
     let of = |reader: &'static str| async move {
@@ -73,53 +120,67 @@ async fn passed(world: &World, shard: Shard) -> Position {
     tokio::time::timeout(WAIT, both).await.unwrap_or(0)
 }
 
-async fn read(world: &World, shard: Shard, from: Position, to: Position) -> Result<Vec<Entry>, String> {
+async fn read(world: &World, shard: Shard, from: Position, to: Position) -> Result<Vec<Logged>, String> {
     let mut stream = world.log.read(shard, from).await.map_err(|error| error.to_string())?;
-    let mut entries = Vec::new();
+    let mut records = Vec::new();
     for expected in from..=to {
         let entry = stream.next().await.ok_or("the log ended before the marker")?.map_err(|error| error.to_string())?;
-        if entry.position != expected {
-            return Err(format!("position {expected} is missing: the log gave {}", entry.position));
+        let Entry { position, at_micros, payload } = entry;
+        if position != expected {
+            return Err(format!("position {expected} is missing: the log gave {position}"));
         }
-        entries.push(entry);
+        let record = Record::decode(payload).map_err(|error| format!("position {position}: {error}"))?;
+        if record.format > FORMAT {
+            return Err(format!("position {position} has format {}, this version reads {FORMAT}", record.format));
+        }
+        records.push(Logged { position, at_micros, record });
     }
-    Ok(entries)
+    Ok(records)
 }
 
+/// The rooms as the log leaves them, and what their members are to be sent of it.
 async fn replay(
+    shard: Shard,
     world: &mut World,
-    entries: &[Entry],
+    records: &[Logged],
+    unsent_from: Position,
     horizon_ms: i64,
-) -> Result<HashMap<ConversationId, Room>, String> {
-    let mut events = Vec::new();
-    for entry in entries {
-        let record =
-            Record::decode(entry.payload.clone()).map_err(|error| format!("position {}: {error}", entry.position))?;
-        if record.format > FORMAT {
-            return Err(format!(
-                "position {} has format {}, this version reads {FORMAT}",
-                entry.position, record.format
-            ));
-        }
-        events.extend(record.events);
-    }
+) -> Result<(HashMap<ConversationId, Room>, Vec<Committed>), String> {
     let id = |event: &LoggedEvent| ConversationId::from_slice(&event.conversation).map_err(|error| error.to_string());
-    let ids: HashSet<_> = events.iter().map(id).collect::<Result<_, _>>()?;
+    let events = || records.iter().flat_map(|logged| &logged.record.events);
+    let ids: HashSet<_> = events().map(id).collect::<Result<_, _>>()?;
     let ids: Vec<_> = ids.into_iter().collect();
     let rows = world.sources.rooms(&ids).await.map_err(|refusal| refusal.message)?;
     let mut rooms: HashMap<_, _> = rows.iter().map(|(id, row)| (*id, Room::loaded(row, horizon_ms))).collect();
-    for event in &events {
-        let conversation = id(event)?;
-        let room = rooms.entry(conversation).or_insert_with(|| Room::begun(crate::room::nothing(event)));
-        if !room.replay(event) {
-            return Err(format!(
-                "{conversation} has revision {} and the log goes on at {}",
-                room.state.revision, event.revision
-            ));
+    let mut commits = Vec::new();
+    for logged in records {
+        let mut deliveries = Vec::with_capacity(logged.record.events.len());
+        for event in &logged.record.events {
+            let conversation = id(event)?;
+            let room = rooms.entry(conversation).or_insert_with(|| Room::begun(crate::room::nothing(event)));
+            let row = rows.get(&conversation).filter(|row| event.revision <= row.revision);
+            let before = room.state.members.present();
+            if !room.replay(event) {
+                return Err(format!(
+                    "{conversation} has revision {} and the log goes on at {}",
+                    room.state.revision, event.revision
+                ));
+            }
+            note(room, event);
+            if logged.position < unsent_from {
+                continue;
+            }
+            let recipients: BTreeSet<_> = match row {
+                Some(row) => crate::room::recipients_at(row, event.revision),
+                None => before.iter().chain(&*room.state.members.present()).copied().collect(),
+            };
+            deliveries.push(Outgoing { event: event::encode(event), recipients: recipients.into_iter().collect() });
         }
-        note(room, event);
+        if !deliveries.is_empty() {
+            commits.push(Committed { shard, position: logged.position, deliveries });
+        }
     }
-    Ok(rooms)
+    Ok((rooms, commits))
 }
 
 /// Takes note of the client id that the event used.

@@ -1,0 +1,62 @@
+//! What is asked of a room's home: sent where the map of homes says, and again while a home is moving.
+
+use madang_mesh::{channel::Channels, homes::Homes, status::from_status};
+use madang_proto::{
+    chat::v1::{OperateOnceRequest, Operation, home_service_client::HomeServiceClient, outcome},
+    client::v1::Ack,
+    id::ConversationId,
+    reason::{Reason, Refusal},
+};
+use std::time::Duration;
+
+/// How long an operation is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long between tries.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The way to every room's home.
+#[derive(Clone)]
+pub struct Operations {
+    channels: Channels,
+    homes: Homes,
+}
+
+fn unavailable() -> Refusal {
+    Refusal::new(Reason::Unavailable, "the conversation's home does not answer: try again").after(500)
+}
+
+impl Operations {
+    /// By way of any chat-svc.
+    #[must_use]
+    pub fn new(channels: Channels, chats: &str) -> Self {
+        Self { homes: Homes::follow(channels.clone(), chats), channels }
+    }
+
+    /// Has the room's home do it; waits for a home for a while.
+    pub async fn operate(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.once(conversation, &operation).await {
+                Err(refusal)
+                    if matches!(refusal.reason, Reason::NotHome | Reason::Unavailable)
+                        && tokio::time::Instant::now() + AGAIN < end =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn once(&self, conversation: ConversationId, operation: &Operation) -> Result<Ack, Refusal> {
+        let home = self.homes.of(conversation.bytes()).ok_or_else(unavailable)?;
+        let channel = self.channels.get(&home.address).map_err(|_| unavailable())?;
+        let request = OperateOnceRequest { operation: Some(operation.clone()) };
+        let call = HomeServiceClient::new(channel).operate_once(request).await;
+        match call.map_err(|status| from_status(&status))?.into_inner().outcome.and_then(|outcome| outcome.result) {
+            Some(outcome::Result::Ack(ack)) => Ok(ack),
+            Some(outcome::Result::Error(error)) => Err(Refusal::from_error(&error)),
+            None => Err(unavailable()),
+        }
+    }
+}

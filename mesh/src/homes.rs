@@ -1,0 +1,55 @@
+//! The way to homes: which process is home of which shard, as any chat-svc says it, kept fresh.
+
+use crate::{
+    channel::Channels,
+    shard::{Home, ShardMap, shard_of},
+};
+use futures_util::StreamExt;
+use madang_proto::chat::v1::{WatchShardsRequest, home_service_client::HomeServiceClient};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How long between tries to watch the map.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The map of homes, kept fresh for as long as somebody holds this.
+#[derive(Clone)]
+pub struct Homes {
+    map: Arc<watch::Sender<ShardMap>>,
+}
+
+impl Homes {
+    /// By way of any of these chat-svc: addresses separated by commas, the next one when one ends.
+    #[must_use]
+    pub fn follow(channels: Channels, chats: &str) -> Self {
+        let map = Arc::new(watch::Sender::new(ShardMap::default()));
+        let (follower, chats) = (Arc::downgrade(&map), chats.to_owned());
+        tokio::spawn(async move {
+            for chat in chats.split(',').cycle() {
+                let Some(map) = follower.upgrade() else { return };
+                watch_map(&channels, chat.trim(), &map).await;
+                drop(map);
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+        Self { map }
+    }
+
+    /// The home of a conversation or a user, by its id.
+    #[must_use]
+    pub fn of(&self, id: &[u8; 16]) -> Option<Home> {
+        let map = self.map.borrow();
+        map.homes.get(&shard_of(id, map.count)).cloned()
+    }
+}
+
+async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {
+    let Ok(channel) = channels.get(chat) else { return };
+    let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
+    let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
+    while let Some(Ok(map)) = maps.next().await {
+        let homes = map.homes.into_iter();
+        let homes = homes.map(|home| (home.shard, Home { process: home.process, address: home.address })).collect();
+        to.send_replace(ShardMap { count: map.count, homes });
+    }
+}
