@@ -55,6 +55,18 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(4096).map_err(taken)
 }
 
+/// A loopback port that is free now, for what must be told where it listens before it does. None that the system hands
+/// out to connections by itself: one of those could take it meanwhile.
+pub fn free() -> io::Result<SocketAddr> {
+    for _ in 0..1000 {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..30_000)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "none of 1,000 ports between 10000 and 30000 was free"))
+}
+
 /// Serves gRPC until `drain` is cancelled, on a TCP listener, connections from within the process, or both.
 pub async fn grpc(
     routes: Routes,

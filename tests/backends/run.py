@@ -10,6 +10,7 @@ missing and can't be installed is a failure. Downloads are kept in .tools/.
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -27,9 +28,15 @@ def run(*command, **options):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """None that the system hands out to connections by itself: one of those could take it meanwhile."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def wait(what, ready, process, log, seconds=90):

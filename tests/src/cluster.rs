@@ -6,11 +6,11 @@ use clap::{Args, Parser};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::TryStreamExt;
 use madang_chat::inbox::jetstream::JetStreamInbox;
-use madang_mesh::process::{self, Running};
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
+use madang_mesh::{
+    process::{self, Running},
+    serve::free,
 };
+use std::{net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -69,11 +69,6 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
 }
 
-/// A port that is free now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// Deletes what an earlier test left in NATS: other tests write other things under the same fixed names.
 async fn forget(nats: &str) {
     let context = jetstream::new(async_nats::connect(nats).await.unwrap());
@@ -96,8 +91,8 @@ impl Cluster {
         let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
         connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let postgres = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-        let [store_at, group_at, account_at] = [free(), free(), free()];
-        let chat_at: Vec<_> = (0..chats).map(|_| free()).collect();
+        let [store_at, group_at, account_at] = [free().unwrap(), free().unwrap(), free().unwrap()];
+        let chat_at: Vec<_> = (0..chats).map(|_| free().unwrap()).collect();
         let chat_urls = chat_at.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
         let nats = variable("MADANG_TEST_NATS");
         forget(&nats).await;

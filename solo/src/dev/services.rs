@@ -2,12 +2,12 @@
 
 use super::state::{self, Process, State};
 use anyhow::{Context as _, bail};
-use madang_mesh::telemetry;
+use madang_mesh::{serve::free, telemetry};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -62,10 +62,6 @@ pub fn binaries() -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn free() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 fn variable(name: &str) -> anyhow::Result<String> {
