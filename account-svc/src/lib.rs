@@ -1,6 +1,4 @@
 //! account-svc: people, their sessions and tokens. It owns what it keeps; nothing of it comes from the log.
-//!
-//! So far it has its embedded store (SQLite) only.
 
 pub mod accounts;
 pub mod form;

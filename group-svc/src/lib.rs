@@ -1,14 +1,17 @@
 //! group-svc: conversations and who is in them, as the log says. It decides only what needs the database; changes go
 //! to the room's home, and count when this service's own reading of the log has brought them back.
-//!
-//! So far it has its embedded store (SQLite) only.
 
 pub mod operations;
 pub mod projection;
 pub mod rpc;
 pub mod store;
 
-use madang_mesh::{lease, process, secret::Secret, serve::Context, subscription};
+use madang_mesh::{
+    lease, process,
+    secret::Secret,
+    serve::Context,
+    subscription::{self, Lag},
+};
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
 };
@@ -67,6 +70,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         account: AccountServiceClient::new(context.channels.get(&context.peers.account)?),
         operations: Operations::new(context.channels.clone(), &context.peers.chat),
         settings: context.settings.clone(),
+        lag: Lag::default(),
     };
     Ok(Service { context, projection, groups: Arc::new(groups) })
 }
@@ -81,7 +85,12 @@ impl process::Service for Service {
         let leave = CancellationToken::new();
         let wanted = lease::Config { group: "group".into(), process, address, shards: settings.shards };
         let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
-        let config = subscription::Config { group: "group".into(), max_batch: 256, linger: Duration::ZERO };
+        let config = subscription::Config {
+            group: "group".into(),
+            max_batch: 256,
+            linger: Duration::ZERO,
+            lag: self.groups.lag.clone(),
+        };
         subscription::run(config, leases, log, registry, self.projection, drain).await;
         leave.cancel();
     }

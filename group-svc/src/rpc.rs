@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_mesh::{
     settings,
     status::{from_status, to_status},
+    subscription::Lag,
 };
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
@@ -21,10 +22,13 @@ use madang_proto::{
 use std::{
     collections::HashSet,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tonic::{Request, Response, Status, transport::Channel};
 use unicode_normalization::UnicodeNormalization;
+
+/// The list is not shown if it is older: half of how far back a new connection's events begin.
+const STALE: Duration = Duration::from_secs(15);
 
 /// Conversations and members.
 pub struct Groups {
@@ -33,6 +37,7 @@ pub struct Groups {
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) operations: Operations,
     pub(crate) settings: settings::Settings,
+    pub(crate) lag: Lag,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -157,6 +162,10 @@ impl GroupService for Groups {
     ) -> Answer<ListConversationsResponse> {
         let ListConversationsRequest { user: whose, page_size, page_token } = request.into_inner();
         let whose = user(&whose)?;
+        if self.lag.worst() > STALE {
+            let message = "the list is being caught up with, and would be old: ask again a little later";
+            return Err(to_status(&reason::Refusal::new(Reason::Lagging, message).after(1000)));
+        }
         let size = self.settings.page(page_size);
         let listed = self.store.list(whose, place(&page_token)?, size + 1).await.map_err(|error| failed(&error))?;
         let more = listed.len() > size;

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,53 @@ pub trait Handler: Send + Sync + 'static {
     async fn released(&self, _shard: Shard) {}
 }
 
+/// How far behind the log what a service has written is, as far as this process knows: it knows of the shards that it
+/// reads.
+#[derive(Debug, Clone, Default)]
+pub struct Lag {
+    /// When the oldest record that is not written yet came to the log, microseconds since 1970; or since when it is not
+    /// known what has come.
+    since: Arc<Mutex<HashMap<Shard, i64>>>,
+}
+
+impl Lag {
+    /// Of one shard.
+    #[must_use]
+    pub fn of(&self, shard: Shard) -> Duration {
+        self.lock().get(&shard).map_or(Duration::ZERO, |since| age(*since))
+    }
+
+    /// Of the shard that is furthest behind.
+    #[must_use]
+    pub fn worst(&self) -> Duration {
+        self.lock().values().min().map_or(Duration::ZERO, |since| age(*since))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Shard, i64>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nothing_is_known(&self, shard: Shard) {
+        self.lock().entry(shard).or_insert_with(now_micros);
+    }
+
+    fn has_come(&self, shard: Shard, at_micros: i64) {
+        self.lock().insert(shard, at_micros);
+    }
+
+    fn all_is_written(&self, shard: Shard) {
+        self.lock().remove(&shard);
+    }
+}
+
+fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn age(since_micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(now_micros() - since_micros).unwrap_or(0))
+}
+
 /// How a subscription runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -57,6 +104,8 @@ pub struct Config {
     pub max_batch: usize,
     /// How long an entry may wait for others.
     pub linger: Duration,
+    /// Where it is said how far behind it is.
+    pub lag: Lag,
 }
 
 /// Reads every shard that the leases give, until `drain` is cancelled. Publishes its progress once a second, while it
@@ -82,6 +131,7 @@ pub async fn run(
                     tracing::error!(shard, group = reader.config.group, "a reader of the log has panicked");
                 }
                 reader.handler.released(shard).await;
+                reader.config.lag.all_is_written(shard);
             }
         }
         if drain.is_cancelled() {
@@ -126,6 +176,7 @@ impl Reader {
     async fn shard(self: Arc<Self>, shard: Shard, cancel: CancellationToken) {
         let mut pause = FIRST;
         loop {
+            self.config.lag.nothing_is_known(shard);
             // Never cut off within a batch: the handler's effects and its cursor belong together.
             let end = match self.read(shard, &cancel, &mut pause).await {
                 Ok(()) => return,
@@ -161,7 +212,7 @@ impl Reader {
         let mut published = None;
         self.publish(shard, handled, &mut published).await;
         let again_from = self.handler.again_from(shard).await.map_err(End::from)?;
-        let first = self.log.bounds(shard).await.map_err(failed)?.first;
+        let log::Bounds { first, mut last, .. } = self.log.bounds(shard).await.map_err(failed)?;
         let mut cursor = again_from.max(first.saturating_sub(1)).min(handled);
         let mut entries = self.log.read(shard, cursor + 1).await.map_err(failed)?;
         let mut progress = tokio::time::interval(PROGRESS);
@@ -172,6 +223,12 @@ impl Reader {
                 () = cancel.cancelled() => return Ok(()),
                 _ = progress.tick() => {
                     self.publish(shard, cursor, &mut published).await;
+                    match self.log.bounds(shard).await {
+                        Ok(bounds) => last = bounds.last,
+                        Err(error) => tracing::debug!(shard, %error, "the log does not say where it ends"),
+                    }
+                    // Nothing handled since the last look, and there is something: it has waited at least so long.
+                    if cursor >= last { self.config.lag.all_is_written(shard) } else { self.config.lag.nothing_is_known(shard) }
                     continue;
                 }
                 entry = entries.next() => batch.push(entry.ok_or_else(|| End::Again("the log ended".into()))?.map_err(failed)?),
@@ -183,7 +240,13 @@ impl Reader {
                     return Err(End::Stop(format!("position {cursor} is missing: the log gave {}", entry.position)));
                 }
             }
+            let newest = batch.last().map_or(0, |entry| entry.at_micros);
             self.handler.handle(shard, &batch).await.map_err(End::from)?;
+            if cursor < last {
+                self.config.lag.has_come(shard, newest);
+            } else {
+                self.config.lag.all_is_written(shard);
+            }
             batch.clear();
             *pause = FIRST;
         }

@@ -4,7 +4,12 @@ pub mod messages;
 pub mod projection;
 pub mod rpc;
 
-use madang_mesh::{lease, process, secret::Secret, serve::Context, subscription};
+use madang_mesh::{
+    lease, process,
+    secret::Secret,
+    serve::Context,
+    subscription::{self, Lag},
+};
 use madang_proto::{
     group::v1::group_service_client::GroupServiceClient, store::v1::store_service_server::StoreServiceServer,
 };
@@ -89,8 +94,13 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store = config.store().await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
-    let history =
-        Arc::new(History { store, projection: projection.clone(), group, settings: context.settings.clone() });
+    let history = Arc::new(History {
+        store,
+        projection: projection.clone(),
+        group,
+        settings: context.settings.clone(),
+        lag: Lag::default(),
+    });
     Ok(Service { context, projection, history })
 }
 
@@ -104,7 +114,12 @@ impl process::Service for Service {
         let leave = CancellationToken::new();
         let wanted = lease::Config { group: "store".into(), process, address, shards: settings.shards };
         let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
-        let config = subscription::Config { group: "store".into(), max_batch: 64, linger: Duration::ZERO };
+        let config = subscription::Config {
+            group: "store".into(),
+            max_batch: 64,
+            linger: Duration::ZERO,
+            lag: self.history.lag.clone(),
+        };
         subscription::run(config, leases, log, registry, self.projection, drain).await;
         leave.cancel();
     }

@@ -7,7 +7,9 @@ use crate::{
 use futures_util::stream::BoxStream;
 use madang_mesh::{
     settings,
+    shard::shard_of,
     status::{from_status, to_status},
+    subscription::Lag,
 };
 use madang_proto::{
     client::v1::Message,
@@ -20,6 +22,8 @@ use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status, transport::Channel};
 
+/// The newest page is not shown if it is older: half of how far back a new connection's events begin.
+const STALE: Duration = Duration::from_secs(15);
 /// The most bytes of a page.
 const PAGE_BYTES: usize = 1 << 20;
 /// The most client ids that are listed.
@@ -33,6 +37,7 @@ pub struct History {
     pub(crate) projection: Arc<Projection>,
     pub(crate) group: GroupServiceClient<Channel>,
     pub(crate) settings: settings::Settings,
+    pub(crate) lag: Lag,
 }
 
 /// What a reader may see.
@@ -46,6 +51,11 @@ fn failed(error: messages::Error) -> Status {
     tracing::error!(%error, "the message store failed");
     let message = "history can't be read at the moment: ask again a little later";
     to_status(&Refusal::new(Reason::Unavailable, message).after(1000))
+}
+
+fn stale() -> Status {
+    let message = "history is being caught up with, so its newest page would be old: ask again a little later";
+    to_status(&Refusal::new(Reason::Lagging, message).after(1000))
 }
 
 fn behind() -> Status {
@@ -115,6 +125,10 @@ impl StoreService for History {
         if usize::from(before > 0) + usize::from(after.is_some()) + usize::from(around > 0) > 1 {
             let message = "before, after and around exclude each other: give one of them";
             return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+        }
+        // Who comes back after long must not be shown less than what lies before the events that follow.
+        if before == 0 && self.lag.of(shard_of(id.bytes(), self.settings.shards)) > STALE {
+            return Err(stale());
         }
         let (access, revision) = self.access(id, &user, at_least).await?;
         let (first, limit, end) = (access.first_seq, self.settings.page(asked), i64::MAX.unsigned_abs());

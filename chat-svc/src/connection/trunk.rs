@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::mpsc;
@@ -22,6 +22,8 @@ use tonic::Status;
 
 /// How many items wait for a gateway at most.
 const QUEUE: usize = 65_536;
+/// How many bytes of them.
+const QUEUE_BYTES: usize = 64 << 20;
 /// How many items one gRPC message carries at most.
 const BATCH: usize = 256;
 
@@ -34,12 +36,15 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub struct Trunk {
     pub(super) id: u64,
     items: mpsc::Sender<Downstream>,
+    waiting: Arc<AtomicUsize>,
     broken: CancellationToken,
 }
 
 impl Trunk {
     pub(super) fn send(&self, item: Downstream) {
-        if self.items.try_send(item).is_err() && !self.broken.is_cancelled() {
+        let bytes = size(&item);
+        let full = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES;
+        if (full || self.items.try_send(item).is_err()) && !self.broken.is_cancelled() {
             tracing::warn!(trunk = self.id, "a gateway does not read: its stream is ended, and it resumes on another");
             self.broken.cancel();
         }
@@ -62,8 +67,9 @@ pub struct TrunkHandle {
 pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, Result<ConnectResponse, Status>>) {
     let (items, receiver) = mpsc::channel(QUEUE);
     let broken = CancellationToken::new();
-    let trunk = Arc::new(Trunk { id: NEXT.fetch_add(1, Ordering::Relaxed), items, broken: broken.clone() });
-    let responses = stream::unfold(receiver, |mut receiver| async move {
+    let (id, waiting) = (NEXT.fetch_add(1, Ordering::Relaxed), Arc::<AtomicUsize>::default());
+    let trunk = Arc::new(Trunk { id, items, waiting: waiting.clone(), broken: broken.clone() });
+    let responses = stream::unfold((receiver, waiting), |(mut receiver, waiting)| async move {
         let mut items = vec![receiver.recv().await?];
         let mut bytes = size(&items[0]);
         while items.len() < BATCH
@@ -73,7 +79,8 @@ pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, 
             bytes += size(&item);
             items.push(item);
         }
-        Some((Ok(ConnectResponse { items }), receiver))
+        waiting.fetch_sub(bytes, Ordering::Relaxed);
+        Some((Ok(ConnectResponse { items }), (receiver, waiting)))
     });
     let ended = stream::once(async {
         let message = "the stream was ended because it was not read, or the process drains: open another";
