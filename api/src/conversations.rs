@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_proto::{
     chat::v1::{MarkReadRequest, SendMessageRequest},
     client::v1::{Ack, Conversation, Read, Send, User},
@@ -26,6 +27,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Where the text of a list's last message is cut, in bytes.
 const PREVIEW: usize = 1024;
+/// How many last messages of a list are asked for at once.
+const AT_ONCE: usize = 16;
 
 /// What a list or a page is asked for.
 #[derive(Deserialize, Default)]
@@ -75,13 +78,19 @@ async fn profiles(shared: &mut Shared, ids: Vec<String>) -> Result<HashMap<Strin
     Ok(profiles)
 }
 
-async fn with_last_message(shared: &mut Shared, user: &str, conversation: &mut Conversation) -> Result<(), Problem> {
+/// Puts in each conversation's last message; several are asked for at once.
+async fn with_last_messages(shared: &Shared, user: &str, conversations: &mut [Conversation]) -> Result<(), Problem> {
+    let asked = stream::iter(conversations.iter_mut());
+    asked.map(Ok).try_for_each_concurrent(AT_ONCE, |conversation| with_last_message(shared, user, conversation)).await
+}
+
+async fn with_last_message(shared: &Shared, user: &str, conversation: &mut Conversation) -> Result<(), Problem> {
     if conversation.last_seq < conversation.first_seq {
         return Ok(());
     }
     let (id, seqs) = (conversation.conversation.clone(), vec![conversation.last_seq]);
     let request = GetMessagesRequest { conversation: id, user: user.to_owned(), seqs };
-    let mut last = shared.store.get_messages(request).await?.into_inner().messages.pop();
+    let mut last = shared.store.clone().get_messages(request).await?.into_inner().messages.pop();
     if let Some(message) = &mut last
         && message.text.len() > PREVIEW
     {
@@ -105,9 +114,7 @@ pub(crate) async fn list(
     let request = ListConversationsRequest { user: user.clone(), page_size: page.limit, page_token: page.page_token };
     let mut answer = shared.group.list_conversations(request).await?.into_inner();
     with_profiles(&mut shared, &mut answer.conversations).await?;
-    for conversation in &mut answer.conversations {
-        with_last_message(&mut shared, &user, conversation).await?;
-    }
+    with_last_messages(&shared, &user, &mut answer.conversations).await?;
     Ok(Json(json!({
         "conversations": answer.conversations, "removed": [], "badge": answer.badge.to_string(), "sync": "",
         "nextPageToken": answer.next_page_token,
@@ -124,7 +131,7 @@ pub(crate) async fn one(
     let request = GetConversationRequest { user: user.clone(), conversation: id(&c)?, at_least };
     let mut conversation = shared.group.get_conversation(request).await?.into_inner().conversation.unwrap_or_default();
     with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
-    with_last_message(&mut shared, &user, &mut conversation).await?;
+    with_last_message(&shared, &user, &mut conversation).await?;
     Ok(Json(conversation))
 }
 

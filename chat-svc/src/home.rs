@@ -6,6 +6,7 @@
 mod append;
 mod batch;
 mod fetch;
+mod forget;
 mod pressure;
 mod replay;
 
@@ -24,6 +25,7 @@ pub use fetch::Sources;
 use futures_util::{FutureExt, future::BoxFuture};
 use madang_mesh::{
     log::{Log, Position},
+    metrics,
     registry::Registry,
     shard::Shard,
 };
@@ -33,11 +35,12 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use pressure::Pressure;
+use prometheus::{Histogram, IntGaugeVec};
 use prost::Message as _;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -112,6 +115,15 @@ pub fn moving() -> Refusal {
         .after(200)
 }
 
+static APPEND: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "How long an append to the log took until it was acknowledged.";
+    metrics::histogram("madang_chat_append_seconds", help, metrics::SECONDS)
+});
+static BATCH: LazyLock<Histogram> =
+    LazyLock::new(|| metrics::histogram("madang_chat_batch_events", "How many events a batch had.", metrics::COUNTS));
+static ROOMS: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| metrics::gauges("madang_chat_rooms", "How many rooms a home holds.", &["shard"]));
+
 /// A shard's home at work.
 struct Home {
     shard: Shard,
@@ -133,6 +145,8 @@ struct Home {
     unread_marks: HashSet<ConversationId>,
     pressure: Pressure,
     ticks: u64,
+    /// When rooms were last forgotten.
+    forgot: Option<Instant>,
 }
 
 struct InFlight {
@@ -173,12 +187,15 @@ impl Home {
                 in_flight = self.begin();
             }
             let idle = in_flight.is_none();
+            if idle {
+                self.forget_rooms();
+            }
             let room = self.ready.len() < batch::MAX_EVENTS;
             tokio::select! {
                 biased;
                 appended = async { match in_flight.as_mut() { Some(f) => (&mut f.append).await, None => std::future::pending().await } } => {
                     if let Some(done) = in_flight.take() {
-                        self.finish(done.batch, appended).await?;
+                        self.finish(done.batch, done.since, appended).await?;
                     }
                 }
                 // A graceful stop finishes the batch in flight, and takes no more.
@@ -253,7 +270,10 @@ impl Home {
             };
             return self.wait(ask, fetch::Wanted::Room { conversation, peer });
         }
-        let room = self.rooms.get_mut(&conversation);
+        let mut room = self.rooms.get_mut(&conversation);
+        if let Some(room) = &mut room {
+            room.touched = self.ticks;
+        }
         match &ask.what {
             What::Read(seq) => {
                 let answer = match (room, ask.actor) {
@@ -337,7 +357,7 @@ impl Home {
     }
 
     /// The log has the batch, or not: apply and answer, or only answer.
-    async fn finish(&mut self, batch: Batch, appended: Appended) -> Result<(), String> {
+    async fn finish(&mut self, batch: Batch, since: Instant, appended: Appended) -> Result<(), String> {
         let position = match appended {
             Appended::At(position) => position,
             Appended::Refused(why) => {
@@ -350,13 +370,18 @@ impl Home {
                 return Err("another home has written to the log of this shard".into());
             }
         };
+        APPEND.observe(since.elapsed().as_secs_f64());
+        BATCH.observe(batch.len() as f64);
         self.last = position;
         self.pressure.appended(position, batch.bytes());
         let (states, events, answers, again) = batch.into_parts();
         for (conversation, state) in states {
             match self.rooms.get_mut(&conversation) {
                 Some(room) => room.state = state,
-                None => drop(self.rooms.insert(conversation, Room::begun(state))),
+                None => drop(self.rooms.insert(conversation, Room { touched: self.ticks, ..Room::begun(state) })),
+            }
+            if let Some(room) = self.rooms.get_mut(&conversation) {
+                room.last_position = position;
             }
         }
         let mut deliveries = Vec::with_capacity(events.len());
@@ -404,6 +429,8 @@ impl Home {
             }
             !room.pending_marks.is_empty()
         });
+        let rooms = i64::try_from(self.rooms.len()).unwrap_or(i64::MAX);
+        ROOMS.with_label_values(&[&self.shard.to_string()]).set(rooms);
         let fanned_out = self.world.fan_out.lowest(self.shard);
         let trim = self.pressure.look(&*self.world.registry, self.shard, self.last, fanned_out).await;
         if let Some(before) = trim

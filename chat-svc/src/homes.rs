@@ -26,6 +26,12 @@ impl Homes {
         self.serving.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
     }
 
+    /// How many homes serve here.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn set(&self, shard: Shard, handle: Option<HomeHandle>) {
         let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
         match handle {

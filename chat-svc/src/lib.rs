@@ -94,10 +94,18 @@ pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, E
         notices,
         sources,
         process,
-        limits: room::Limits { members: settings.max_members as usize },
+        limits: room::Limits { members: settings.max_members as usize, rooms: settings.rooms_in_memory },
     };
     let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
     Ok(Service { rpc, world, leases, leave, drain })
+}
+
+impl Service {
+    /// The homes of this process, which come to serve once it runs.
+    #[must_use]
+    pub fn homes(&self) -> Homes {
+        self.rpc.homes.clone()
+    }
 }
 
 impl process::Service for Service {

@@ -78,6 +78,10 @@ pub struct Room {
     pub pending_marks: BTreeMap<UserId, u64>,
     /// Client ids.
     pub seen: Seen,
+    /// Where its newest event is in the log; 0: it was loaded, so the databases have all of it.
+    pub last_position: u64,
+    /// When it was last asked for something, in ticks of its home.
+    pub touched: u64,
 }
 
 /// What a member asks of a room; checked for form already.
@@ -109,6 +113,8 @@ pub enum Request {
 pub struct Limits {
     /// Members of a group.
     pub members: usize,
+    /// Rooms that a home holds; more for a while if they can't be forgotten yet.
+    pub rooms: usize,
 }
 
 /// A numbered event and who gets it.
@@ -338,7 +344,8 @@ impl Room {
     /// A room that the log has just begun, with nothing before it.
     #[must_use]
     pub fn begun(state: State) -> Self {
-        Self { state, marks: HashMap::new(), pending_marks: BTreeMap::new(), seen: Seen::default() }
+        let (marks, pending_marks, seen) = (HashMap::new(), BTreeMap::new(), Seen::default());
+        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0 }
     }
 
     /// A room as group-svc has it; ids before `horizon_ms` are not in memory.
@@ -361,7 +368,8 @@ impl Room {
             last_at_micros: row.last_at_micros,
             members: Arc::new(members),
         };
-        Self { state, marks, pending_marks: BTreeMap::new(), seen: Seen::since(horizon_ms) }
+        let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
+        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0 }
     }
 
     /// Applies an event that the log has: in replay, where there was no draft. Events that the state has are skipped;

@@ -1,5 +1,8 @@
 //! One client's socket, from its hello to its close, in one task: read, heed what waits, drain it, flush once.
 
+mod hello;
+mod wire;
+
 use crate::{
     Shared,
     frame::{self, Cut, Encoding},
@@ -9,21 +12,26 @@ use crate::{
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use madang_mesh::token::{Claims, bad_token};
+use hello::first;
+use madang_mesh::{
+    metrics,
+    token::{Claims, bad_token},
+};
 use madang_proto::{
     chat::v1::{ClosedReason, Open, upstream::Item},
     client::v1::{
-        Ack, ClientFrame, Device, DeviceKind, GoAway, Hello, Interrupted, Pong, Ready, Resume, Resync, ServerFrame,
-        client_frame::Body, server_frame,
+        Ack, ClientFrame, Device, GoAway, Interrupted, Pong, Ready, Resume, Resync, ServerFrame, client_frame::Body,
+        server_frame,
     },
-    id::DeviceId,
     reason::{Reason, Refusal},
 };
+use prometheus::{IntCounter, IntGauge};
 use prost::Message as _;
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use wire::{cut, finished, message};
 
 /// Close codes of the protocol.
 mod code {
@@ -106,6 +114,15 @@ fn next_ping() -> Instant {
     Instant::now() + PING.mul_f64(rand::random_range(0.8..1.2))
 }
 
+static CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("madang_gateway_connections", "How many sockets have said hello and are open."));
+static FRAMES: LazyLock<IntCounter> =
+    LazyLock::new(|| metrics::counter("madang_gateway_frames_total", "How many frames were written to sockets."));
+static BEHIND: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "How many times a socket was too slow and caught up from its cursor.";
+    metrics::counter("madang_gateway_catch_ups_total", help)
+});
+
 /// Serves a socket to its end.
 pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: Encoding) {
     let hello = tokio::time::timeout(HELLO, first(&mut socket, encoding, &shared)).await;
@@ -129,7 +146,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: 
                 pinged: None,
                 next_ping: next_ping(),
             };
+            CONNECTIONS.inc();
             let end = connection.run().await;
+            CONNECTIONS.dec();
             return close(connection.socket, end).await;
         }
     };
@@ -151,86 +170,6 @@ async fn close(mut socket: WebSocket, end: End) {
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
     }
-}
-
-fn message(encoding: Encoding, frames: &[Bytes]) -> Message {
-    let mut buffer = Vec::with_capacity(frames.iter().map(|frame| frame.len() + 5).sum());
-    frames.iter().for_each(|frame| frame::write(encoding, frame, &mut buffer));
-    finished(encoding, buffer)
-}
-
-fn finished(encoding: Encoding, buffer: Vec<u8>) -> Message {
-    match encoding {
-        Encoding::Protobuf => Message::Binary(buffer.into()),
-        Encoding::Json => Message::Text(String::from_utf8_lossy(&buffer).into_owned().into()),
-    }
-}
-
-/// What a WebSocket message holds: frames, or why the connection ends; none: a control frame.
-fn cut(received: Option<Result<Message, axum::Error>>, encoding: Encoding) -> Result<Option<Vec<Cut>>, End> {
-    match (received, encoding) {
-        (Some(Ok(Message::Binary(bytes))), Encoding::Protobuf) => {
-            frame::cut_protobuf(bytes).map(Some).ok_or(Some((code::PROTOCOL, "not varint-delimited frames")))
-        }
-        (Some(Ok(Message::Text(text))), Encoding::Json) => Ok(Some(frame::cut_json(text.as_str()))),
-        (Some(Ok(Message::Binary(_) | Message::Text(_))), _) => {
-            Err(Some((code::PROTOCOL, "not the subprotocol's messages")))
-        }
-        (Some(Ok(Message::Ping(_) | Message::Pong(_))), _) => Ok(None),
-        (Some(Ok(Message::Close(_))) | None, _) => Err(None),
-        (Some(Err(error)), _) => {
-            let text = format!("{error:?}");
-            Err(match () {
-                () if text.contains("Utf8") => Some((code::INVALID_DATA, "not UTF-8")),
-                () if text.contains("TooLong") => Some((code::TOO_BIG, "longer than maxFrameBytes")),
-                () => None,
-            })
-        }
-    }
-}
-
-type Refused = (Option<Bytes>, End);
-
-/// Waits for the hello, and checks it.
-async fn first(
-    socket: &mut WebSocket,
-    encoding: Encoding,
-    shared: &Shared,
-) -> Result<(u32, Claims, Device, String), Refused> {
-    let frames = loop {
-        match cut(socket.recv().await, encoding).map_err(|end| (None, end))? {
-            Some(frames) if !frames.is_empty() => break frames,
-            _ => {}
-        }
-    };
-    let protocol = Some((code::PROTOCOL, "the first frame must be a hello with a device"));
-    let frame = match frames.into_iter().next() {
-        Some(Ok(frame)) => frame,
-        Some(Err((id, refusal))) => return Err((Some(error(id, &refusal)), protocol)),
-        None => return Err((None, protocol)),
-    };
-    let id = frame.id;
-    let refuse = |reason, text: &str| Some(error(id, &Refusal::new(reason, text)));
-    let Some(Body::Hello(Hello { token, device, resume })) = frame.body else {
-        return Err((refuse(Reason::InvalidFrame, "the first frame must be a hello"), protocol));
-    };
-    let good = |device: &Device| device.id.parse::<DeviceId>().is_ok() && device.kind() != DeviceKind::Unspecified;
-    let Some(device) = device.filter(good) else {
-        let text = "hello needs a device with an id (a UUID that it keeps) and a kind";
-        return Err((refuse(Reason::InvalidField, text), protocol));
-    };
-    let claims = shared.verifier.verify(&token).await.map_err(|refusal| {
-        let end = if refusal.reason == Reason::BadToken {
-            (code::BAD_TOKEN, "bad token")
-        } else {
-            (code::GOING_AWAY, "try again")
-        };
-        (Some(error(id, &refusal)), Some(end))
-    })?;
-    if shared.verifier.ended(claims.session).await {
-        return Err((Some(error(id, &bad_token())), Some((code::REVOKED, "the session has ended"))));
-    }
-    Ok((id, claims, device, resume))
 }
 
 impl Connection {
@@ -339,6 +278,8 @@ impl Connection {
         if !taken.cursor.is_empty() {
             self.cursor = taken.cursor;
         }
+        FRAMES.inc_by(frames.len() as u64);
+        BEHIND.inc_by(u64::from(taken.lagging));
         self.send(&frames).await?;
         Ok(good && !taken.lagging)
     }

@@ -18,6 +18,9 @@ pub const STREAM_WINDOW: u32 = 4 << 20;
 /// The window of one HTTP/2 connection. h2 closes the *whole* connection when unread small frames exceed a budget of
 /// half of it, so it is wide, and no reader of a trunk ever stops reading.
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How often it is looked whether the other side still answers, and half of how long it may take to: a process that
+/// hangs is left about when its leases run out.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// How many bytes wait in an in-process pipe.
 const PIPE: usize = 256 << 10;
 
@@ -114,7 +117,7 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .connect_timeout(Duration::from_secs(2))
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(2 * KEEP_ALIVE)
         .keep_alive_while_idle(true)
 }

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod homes;
 pub mod lease;
 pub mod log;
+pub mod metrics;
 pub mod process;
 pub mod registry;
 pub mod secret;

@@ -4,6 +4,7 @@
 use crate::{
     channel::Channels,
     log::jetstream::JetStreamLog,
+    metrics,
     registry::jetstream::JetStreamRegistry,
     secret::Secret,
     serve::{self, Context, Peers},
@@ -44,7 +45,7 @@ pub struct Args {
     /// Where this process serves gRPC.
     #[arg(long, env = "MADANG_GRPC", default_value = "127.0.0.1:0")]
     pub grpc: SocketAddr,
-    /// Health and readiness of this process.
+    /// Health, readiness and metrics of this process.
     #[arg(long, env = "MADANG_ADMIN", default_value = "127.0.0.1:0")]
     pub admin: SocketAddr,
     /// Where others reach this process's gRPC; by default http:// and what `--grpc` came to.
@@ -230,13 +231,17 @@ pub async fn described(routes: Routes) -> Result<Routes, tonic_reflection::serve
     Ok(routes.add_service(health).add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }
 
-/// The admin port: whether the process lives, and whether it wants work.
+/// The admin port: whether the process lives, whether it wants work, and what it counts.
 pub fn health(draining: CancellationToken) -> Router {
     let ready = move || {
         let draining = draining.is_cancelled();
         async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") } }
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    let metrics = || async { ([("content-type", "text/plain; version=0.0.4")], metrics::text()) };
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 /// Serves HTTP until `drain`.

@@ -33,6 +33,9 @@ pub struct Settings {
     /// How much a page of a list or of history has, at most.
     #[arg(long, env = "MADANG_MAX_PAGE_SIZE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_page_size: u32,
+    /// Rooms that a shard's home keeps in memory, at most; others are loaded when they are asked for something.
+    #[arg(long, env = "MADANG_ROOMS_IN_MEMORY", default_value_t = 50_000)]
+    pub rooms_in_memory: usize,
     /// The longest WebSocket message that is taken, in bytes.
     #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
     pub max_frame_bytes: usize,

@@ -4,14 +4,16 @@
 use crate::{
     lease::Leases,
     log::{self, Entry, Log, Position},
+    metrics,
     registry::Registry,
     shard::Shard,
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
+use prometheus::IntGaugeVec;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::task::JoinHandle;
@@ -157,6 +159,11 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How often progress is published, while it moves.
 const PROGRESS: Duration = Duration::from_secs(1);
 
+static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "How long the oldest record of the log has waited that this reader has not written, in seconds.";
+    metrics::gauges("madang_subscription_lag_seconds", help, &["group", "shard"])
+});
+
 struct Reader {
     config: Config,
     log: Arc<dyn Log>,
@@ -227,6 +234,8 @@ impl Reader {
                         Ok(bounds) => last = bounds.last,
                         Err(error) => tracing::debug!(shard, %error, "the log does not say where it ends"),
                     }
+                    let seconds = i64::try_from(self.config.lag.of(shard).as_secs()).unwrap_or(i64::MAX);
+                    LAG.with_label_values(&[&self.config.group, &shard.to_string()]).set(seconds);
                     // Nothing handled since the last look, and there is something: it has waited at least so long.
                     if cursor >= last { self.config.lag.all_is_written(shard) } else { self.config.lag.nothing_is_known(shard) }
                     continue;

@@ -1,6 +1,7 @@
 //! `madang serve`: every service in this process, on SQLite in one folder, on loopback.
 
 use crate::token::Tokens;
+use anyhow::Context as _;
 use axum::{
     extract::{Request, State},
     middleware::{self, Next},
@@ -21,6 +22,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,11 @@ pub struct Args {
     pub account: madang_account::Config,
 }
 
+/// How long the homes may take to replay the log.
+const HOMES: Duration = Duration::from_secs(60);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// All of Madang, running.
 pub struct Running {
     /// Where client apps connect.
@@ -92,6 +99,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     for data in [&mut args.store.data, &mut args.group.data, &mut args.account.data] {
         data.get_or_insert(args.data.clone());
     }
+    let shards = args.settings.shards as usize;
     let channels = Channels::new();
     let inside = |name: &str| format!("inproc://{name}");
     let context = Context {
@@ -133,12 +141,20 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     serving.spawn(account.run(services.clone()));
     serving.spawn(store.run(services.clone()));
     serving.spawn(group.run(services.clone()));
+    let homes = chat.homes();
     serving.spawn(chat.run(services.clone()));
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
     at_door.spawn(web("http", http, router, doors.clone()));
     at_door.spawn(gateway.run(doors.clone()));
     at_door.spawn(api.run(doors.clone()));
     carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
+    // Ready is who takes a message: every shard has its home.
+    let all = async {
+        while homes.count() < shards {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(HOMES, all).await.context("the homes did not come to serve; the log above says why")?;
     let (http, grpc, admin) = addresses;
     Ok(Running { http, grpc, admin, doors, services, transports, tasks: [at_door, serving, carrying] })
 }

@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -27,6 +27,16 @@ pub async fn call(server: &Running, method: &str, path: &str, token: &str, body:
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// What an HTTP server says at a path.
+pub async fn text(server: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// Somebody who has signed up.

@@ -59,6 +59,11 @@ impl Batch {
         self.events.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
     }
 
+    /// How many events it has.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether nothing of it needs the log.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

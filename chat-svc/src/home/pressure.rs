@@ -67,6 +67,11 @@ impl Pressure {
         self.lagging
     }
 
+    /// Up to where store-svc and group-svc have both written.
+    pub fn slowest(&self) -> Position {
+        self.slowest
+    }
+
     /// Up to when everything is stored, ms since 1970.
     pub fn stored_until_ms(&self) -> i64 {
         self.checkpoints.iter().take_while(|each| each.position <= self.stored).last().map_or(0, |each| each.at_ms)

@@ -86,6 +86,7 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
         unread_marks: HashSet::new(),
         pressure: Pressure::new(from.saturating_sub(1)),
         ticks: 0,
+        forgot: None,
     })
 }
 
@@ -167,6 +168,7 @@ async fn replay(
                 ));
             }
             note(room, event);
+            room.last_position = logged.position;
             if logged.position < unsent_from {
                 continue;
             }

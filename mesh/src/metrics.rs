@@ -1,0 +1,85 @@
+//! What this process counts, for Prometheus: one registry, shown at `/metrics` of the admin port. Names are
+//! `madang_<service>_<what>_<unit>`; a name with a wrong form or used twice is said in the log and not shown.
+
+use prometheus::{Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, TextEncoder};
+
+/// Seconds from 100 µs to 10 s.
+pub const SECONDS: &[f64] =
+    &[0.0001, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How many of something, from 1 to 1,000.
+pub const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
+
+/// Registers what was made; where that fails it counts all the same, unseen.
+fn shown<T: prometheus::core::Collector + Clone + 'static>(made: T) -> T {
+    if let Err(error) = prometheus::register(Box::new(made.clone())) {
+        tracing::error!(%error, "a metric is not shown");
+    }
+    made
+}
+
+/// A counter, such as `madang_gateway_events_total`.
+///
+/// # Panics
+/// Where the name is none that Prometheus takes: a mistake in the code, which its first use shows.
+#[must_use]
+#[allow(clippy::expect_used)] // names are literals, checked by the first use
+pub fn counter(name: &str, help: &str) -> IntCounter {
+    shown(IntCounter::new(name, help).expect("a metric's name is well formed"))
+}
+
+/// A gauge, such as `madang_gateway_connections`.
+///
+/// # Panics
+/// As [`counter`].
+#[must_use]
+#[allow(clippy::expect_used)] // as above
+pub fn gauge(name: &str, help: &str) -> IntGauge {
+    shown(IntGauge::new(name, help).expect("a metric's name is well formed"))
+}
+
+/// Gauges with labels, which must be few: shards, groups; never users or conversations.
+///
+/// # Panics
+/// As [`counter`].
+#[must_use]
+#[allow(clippy::expect_used)] // as above
+pub fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    shown(IntGaugeVec::new(Opts::new(name, help), labels).expect("a metric's name is well formed"))
+}
+
+/// A histogram with these buckets.
+///
+/// # Panics
+/// As [`counter`].
+#[must_use]
+#[allow(clippy::expect_used)] // as above
+pub fn histogram(name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    shown(Histogram::with_opts(options).expect("a metric's name is well formed"))
+}
+
+/// All of it, in Prometheus' text format.
+#[must_use]
+pub fn text() -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&prometheus::gather(), &mut text) {
+        tracing::error!(%error, "metrics can't be shown");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        counter("madang_test_things_total", "Things.").inc_by(3);
+        gauges("madang_test_places", "Places.", &["shard"]).with_label_values(&["7"]).set(5);
+        histogram("madang_test_seconds", "How long.", SECONDS).observe(0.003);
+        let text = String::from_utf8(text()).unwrap();
+        for line in ["madang_test_things_total 3", "madang_test_places{shard=\"7\"} 5", "madang_test_seconds_count 1"] {
+            assert!(text.lines().any(|each| each == line), "{line} is not in {text}");
+        }
+    }
+}
