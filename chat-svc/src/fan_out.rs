@@ -58,6 +58,8 @@ struct Parcel {
 #[derive(Default)]
 struct Progress {
     published: HashMap<(Shard, Shard), Position>,
+    /// What was published last, as the destination knows it.
+    sent: HashMap<(Shard, Shard), Position>,
     given: HashMap<(Shard, Shard), Position>,
     newest: HashMap<Shard, Position>,
 }
@@ -119,12 +121,14 @@ impl FanOut {
 
     /// Goes on where the shard's home before this one had come to, as the log says: with each destination, whose commits
     /// up to there are passed over. What follows up to the marker is given by the new home at once.
-    pub fn resume(&self, shard: Shard, reached: &HashMap<Shard, Position>, marker: Position) {
+    pub fn resume(&self, shard: Shard, reached: &[FanOutPosition], marker: Position) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.newest.insert(shard, marker);
-        for (destination, position) in reached {
-            let published = progress.published.entry((shard, *destination)).or_default();
-            *published = (*position).max(*published);
+        for each in reached {
+            let published = progress.published.entry((shard, each.shard)).or_default();
+            *published = each.position.max(*published);
+            let sent = progress.sent.entry((shard, each.shard)).or_default();
+            *sent = each.sent.max(*sent);
         }
     }
 
@@ -162,7 +166,9 @@ impl FanOut {
     pub fn positions(&self, source: Shard) -> Vec<FanOutPosition> {
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let destinations = 0..u32::try_from(self.destinations.len()).unwrap_or(0);
-        destinations.map(|shard| FanOutPosition { shard, position: progress.reached(source, shard) }).collect()
+        let sent = |shard| progress.sent.get(&(source, shard)).copied().unwrap_or(0);
+        let of = |shard| FanOutPosition { shard, position: progress.reached(source, shard), sent: sent(shard) };
+        destinations.map(of).collect()
     }
 
     /// Up to where everything of a shard has been published.
@@ -212,7 +218,7 @@ impl Publisher {
             {
                 let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
                 let source = |(shard, position): (&Shard, &Position)| {
-                    let previous = progress.published.get(&(*shard, self.destination)).copied().unwrap_or(0);
+                    let previous = progress.sent.get(&(*shard, self.destination)).copied().unwrap_or(0);
                     SourcePosition { shard: *shard, previous, position: *position }
                 };
                 batch.sources = sources.iter().map(source).collect();
@@ -221,6 +227,7 @@ impl Publisher {
             let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
             for (source, position) in sources {
                 progress.published.insert((source, self.destination), position);
+                progress.sent.insert((source, self.destination), position);
             }
         }
     }

@@ -27,6 +27,8 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// How long between tries to reach chat-svc.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a chat-svc may take to open a trunk.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The largest gRPC message that is taken.
 const MAX_GRPC: usize = 16 << 20;
 
@@ -131,7 +133,9 @@ async fn carry(channels: Channels, address: String, items: mpsc::Receiver<Upstre
     let gather = tokio::spawn(gather(items, sender));
     if let Ok(channel) = channels.get(&address) {
         let mut client = ChatServiceClient::new(channel).max_decoding_message_size(MAX_GRPC);
-        match client.connect(ReceiverStream::new(receiver)).await {
+        let opened = tokio::time::timeout(PATIENCE, client.connect(ReceiverStream::new(receiver))).await;
+        let late = || tonic::Status::unavailable("it does not answer");
+        match opened.unwrap_or_else(|_| Err(late())) {
             Ok(responses) => {
                 let mut responses = responses.into_inner();
                 while let Some(Ok(response)) = responses.next().await {

@@ -12,6 +12,9 @@ use tokio::sync::watch;
 /// How long between tries to watch the map.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// How long one chat-svc may take to begin to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The map of homes, kept fresh for as long as somebody holds this.
 #[derive(Clone)]
 pub struct Homes {
@@ -45,8 +48,9 @@ impl Homes {
 
 async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {
     let Ok(channel) = channels.get(chat) else { return };
-    let maps = HomeServiceClient::new(channel).watch_shards(WatchShardsRequest {}).await;
-    let Ok(mut maps) = maps.map(tonic::Response::into_inner) else { return };
+    let mut client = HomeServiceClient::new(channel);
+    let asked = tokio::time::timeout(PATIENCE, client.watch_shards(WatchShardsRequest {})).await;
+    let Ok(Ok(mut maps)) = asked.map(|maps| maps.map(tonic::Response::into_inner)) else { return };
     while let Some(Ok(map)) = maps.next().await {
         let homes = map.homes.into_iter();
         let homes = homes.map(|home| (home.shard, Home { process: home.process, address: home.address })).collect();

@@ -69,7 +69,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Serve(args) => {
             let running = serve::start(*args).await?;
-            writeln!(out, "http {}\ngrpc {}\nadmin {}", running.http, running.grpc, running.admin)?;
+            let ready = format!("http {}\ngrpc {}\nadmin {}\n", running.http, running.grpc, running.admin);
+            out.write_all(ready.as_bytes())?;
             out.flush()?;
             if std::io::stderr().is_terminal() {
                 let hint = "two people talk in two more terminals: madang chat --as ann --to bob, madang chat --as bob --to ann";

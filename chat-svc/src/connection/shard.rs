@@ -188,8 +188,11 @@ impl State {
         };
         let mut gap = false;
         for source in &batch.sources {
-            let had = self.sources.insert(source.shard, source.position).unwrap_or(source.previous);
-            gap |= source.previous > had;
+            // Two homes of one shard may publish for a moment, the later one some of it again: what counts is how far
+            // the shard has come, by whomever.
+            let reached = self.sources.entry(source.shard).or_insert(source.previous);
+            gap |= source.previous > *reached;
+            *reached = source.position.max(*reached);
         }
         let at = |index: usize| Cursor {
             sequence: entry.sequence,

@@ -17,7 +17,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     id::{ClientId, ConversationId, UserId},
-    log::v1::{LoggedEvent, Record, logged_event::Body},
+    log::v1::{FanOutPosition, LoggedEvent, Record, logged_event::Body},
 };
 use prost::Message as _;
 use std::{
@@ -58,7 +58,7 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
         from = earlier;
     }
     let reached = fanned_out(&records).unwrap_or_default();
-    let lowest = reached.values().min().map_or(epoch, |position| position + 1).max(first);
+    let lowest = reached.iter().map(|each| each.position).min().map_or(epoch, |position| position + 1).max(first);
     if lowest < from {
         extend_back(&world, shard, lowest, &mut records).await?;
         from = lowest;
@@ -91,9 +91,8 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
 }
 
 /// How far the fan-out had come with each destination when the newest record that says so was written.
-fn fanned_out(records: &[Logged]) -> Option<HashMap<Shard, Position>> {
-    let head = &records.iter().rev().find(|logged| !logged.record.fan_out.is_empty())?.record.fan_out;
-    Some(head.iter().map(|each| (each.shard, each.position)).collect())
+fn fanned_out(records: &[Logged]) -> Option<Vec<FanOutPosition>> {
+    records.iter().rev().map(|logged| &logged.record.fan_out).find(|head| !head.is_empty()).cloned()
 }
 
 async fn extend_back(world: &World, shard: Shard, from: Position, records: &mut Vec<Logged>) -> Result<(), String> {

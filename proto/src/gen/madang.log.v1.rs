@@ -27,9 +27,12 @@ pub struct FanOutPosition {
     /// The destination shard.
     #[prost(uint32, tag = "1")]
     pub shard: u32,
-    /// All events up to this position have been published there.
+    /// All events up to this position that concern it have been published there.
     #[prost(uint64, tag = "2")]
     pub position: u64,
+    /// The position of the newest that did concern it: what the next one names as the one before.
+    #[prost(uint64, tag = "3")]
+    pub sent: u64,
 }
 /// Something that happened in a conversation.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -115,8 +115,8 @@ async fn begin(
         }
     }
     let url = |service: &str| {
-        let at = services.iter().find(|(_, name, ..)| *name == service).map(|(.., address)| *address);
-        at.map(|address| format!("http://{address}")).unwrap_or_default()
+        let all = services.iter().filter(|(_, name, ..)| *name == service);
+        all.map(|(.., address)| format!("http://{address}")).collect::<Vec<_>>().join(",")
     };
     let mut settings: BTreeMap<String, String> = ["account", "store", "group", "chat"]
         .map(|service| (format!("MADANG_{}_URL", service.to_uppercase()), url(service)))
