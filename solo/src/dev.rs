@@ -37,11 +37,11 @@ pub struct Args {
     #[arg(long, default_value = ".dev", global = true)]
     folder: PathBuf,
     #[command(subcommand)]
-    command: Command_,
+    action: Action,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command_ {
+enum Action {
     /// Start the backends and the services, and wait until all are ready.
     Up(services::Args),
     /// Say what runs where; exit 1 if something does not.
@@ -60,11 +60,11 @@ enum Command_ {
 /// Runs it; false: something that should run does not, which has been said.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
     let folder = args.folder;
-    match args.command {
-        Command_::Up(args) => up(&folder, &args)?,
-        Command_::Status { json } => return status(&folder, json),
-        Command_::Down => down(&folder)?,
-        Command_::Services(args) => services::run(&folder, args).await?,
+    match args.action {
+        Action::Up(args) => up(&folder, &args)?,
+        Action::Status { json } => return status(&folder, json),
+        Action::Down => down(&folder)?,
+        Action::Services(args) => services::run(&folder, args).await?,
     }
     Ok(true)
 }
