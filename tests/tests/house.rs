@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -42,6 +42,29 @@ fn every_crate_inherits_lints_and_versions() {
             let Some(section) = manifest.get(section) else { continue };
             for (name, value) in section.as_table().unwrap() {
                 assert!(value.get("workspace").is_some(), "{member}: the version of {name} belongs in the workspace");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    for member in members() {
+        let (folder, mut found, mut text) = (root().join(&member), Vec::new(), String::new());
+        sources(&folder, &mut found);
+        let generated = folder.join("src/gen");
+        if generated.exists() {
+            found.extend(fs::read_dir(generated).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        for path in found {
+            text += &String::from_utf8_lossy(&fs::read(path).unwrap());
+        }
+        let words: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let manifest = manifest(&folder);
+        for section in ["dependencies", "dev-dependencies"] {
+            let Some(section) = manifest.get(section) else { continue };
+            for name in section.as_table().unwrap().keys() {
+                assert!(words.contains(&*name.replace('-', "_")), "{member} does not use {name}");
             }
         }
     }
