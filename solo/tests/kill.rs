@@ -1,15 +1,16 @@
 //! What was acknowledged is there after the process was killed between any two instructions.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
-use madang_client::{Format, Http, Session, session::Options};
+use madang_client::{Format, Http, Session, Update, session::Options};
 use madang_proto::{
     client::v1::{Device, DeviceKind, Send},
     id::ClientId,
 };
-use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    sync::Notify,
 };
 
 struct Server {
@@ -31,7 +32,12 @@ async fn serve(data: &Path) -> Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kill_9() {
-    let seed: u64 = rand::random();
+    for _ in 0..5 {
+        once(rand::random()).await;
+    }
+}
+
+async fn once(seed: u64) {
     eprintln!("seed {seed}");
     let folder = tempfile::tempdir().unwrap();
     let mut server = serve(folder.path()).await;
@@ -47,7 +53,13 @@ async fn what_was_acknowledged_survives_kill_9() {
         format: Format::Protobuf,
         cursor: String::new(),
     };
-    let session = Session::start(options, |_| ());
+    let lost = Arc::new(Notify::new());
+    let told = lost.clone();
+    let session = Session::start(options, move |update| {
+        if let Update::Lost(_) = update {
+            told.notify_one();
+        }
+    });
     // A hundred senders at once; killed when so many of their messages have been acknowledged.
     let (acked, mut count) = tokio::sync::mpsc::unbounded_channel();
     for sender in 0..100 {
@@ -70,6 +82,8 @@ async fn what_was_acknowledged_survives_kill_9() {
     }
     server.child.start_kill().unwrap();
     server.child.wait().await.unwrap();
+    // All that it had said before it died has arrived by then.
+    lost.notified().await;
     while let Ok((_, seq, text)) = count.try_recv() {
         known.insert(seq, text);
     }
