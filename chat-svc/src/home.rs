@@ -455,3 +455,6 @@ fn typing(conversation: ConversationId, user: madang_proto::id::UserId) -> Bytes
     let notice = TypingNotice { conversation: conversation.to_string(), user: user.to_string() };
     ServerFrame { id: 0, body: Some(server_frame::Body::Typing(notice)) }.encode_to_vec().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! An answer comes after the log has it, and not if it does not.
+
+use super::*;
+use crate::{connection::Connections, inbox::memory::MemoryInbox, room};
+use async_trait::async_trait;
+use madang_mesh::{
+    channel::Channels,
+    log::{Bounds, Entries, Error},
+    registry::memory::MemoryRegistry,
+    shard::ShardMap,
+};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient,
+    client::v1::Content,
+    group::v1::group_service_client::GroupServiceClient,
+    id::{ClientId, UserId},
+    store::v1::store_service_client::StoreServiceClient,
+};
+use std::collections::BTreeSet;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// A log that appends when it is allowed to; `asked` says that it was asked to.
+struct Gate {
+    asked: Semaphore,
+    allowed: Semaphore,
+    answer: Result<Position, Error>,
+}
+
+#[async_trait]
+impl Log for Gate {
+    async fn create(&self, _: Shard) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn append(&self, _: Shard, _: Bytes, _: Option<Position>) -> Result<Position, Error> {
+        self.asked.add_permits(1);
+        self.allowed.acquire().await.unwrap().forget();
+        self.answer.clone()
+    }
+    async fn bounds(&self, _: Shard) -> Result<Bounds, Error> {
+        Err(Error::Full)
+    }
+    async fn read(&self, _: Shard, _: Position) -> Result<Entries, Error> {
+        Err(Error::Full)
+    }
+    async fn trim(&self, _: Shard, _: Position) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
+    let (cancel, channels, inbox) = (CancellationToken::new(), Channels::new(), Arc::new(MemoryInbox::new()));
+    let (_, held) = watch::channel(BTreeSet::new());
+    let (_, map) = watch::channel(ShardMap::default());
+    let connections = Connections::spawn(inbox.clone(), 1, 16, held, cancel.clone());
+    let nowhere = channels.get("http://127.0.0.1:1").unwrap();
+    let world = World {
+        log,
+        registry: Arc::new(MemoryRegistry::new()),
+        fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel),
+        notices: Notices::new(connections, map, "test".into(), channels),
+        sources: Sources {
+            group: GroupServiceClient::new(nowhere.clone()),
+            store: StoreServiceClient::new(nowhere.clone()),
+            account: AccountServiceClient::new(nowhere),
+        },
+        process: "test".into(),
+        limits: Limits { members: 10, rooms: 10 },
+    };
+    Home {
+        shard: 0,
+        world,
+        epoch: 1,
+        last: 1,
+        rooms: HashMap::new(),
+        horizon_ms: 1,
+        waiting: HashMap::new(),
+        waiting_count: 0,
+        ready: VecDeque::new(),
+        // Found not to be there just now, and that the peer is somebody.
+        absent: HashMap::from([(conversation, true)]),
+        to_fetch: Vec::new(),
+        fetches: JoinSet::new(),
+        unread_marks: HashSet::new(),
+        pressure: Pressure::new(1),
+        ticks: 0,
+        forgot: None,
+    }
+}
+
+/// A first message; what is answered once the log has been allowed to answer so. Nothing may be before.
+async fn answered(answer: Result<Position, Error>) -> Result<Ack, Refusal> {
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let conversation = ConversationId::direct(ann, bob);
+    let log = Arc::new(Gate { asked: Semaphore::new(0), allowed: Semaphore::new(0), answer });
+    let mut home = home(log.clone(), conversation);
+    let (asks, receiver) = mpsc::channel(8);
+    let (answer, mut answered) = oneshot::channel();
+    let content = Content { text: "hi".into(), ..Content::default() };
+    let request = room::Request::Send { first_to: Some(bob), client_id: ClientId::now(), hash: 1, content };
+    let answer = Box::new(move |result| drop(answer.send(result)));
+    let what = What::Request(request, now_micros() / 1000);
+    asks.send(Ask { conversation, actor: Some(ann), what, bytes: 0, answer }).await.ok().unwrap();
+    let serving = tokio::spawn(async move { home.serve(receiver, Arc::default(), CancellationToken::new()).await });
+    log.asked.acquire().await.unwrap().forget();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        assert!(answered.try_recv().is_err(), "answered before the log has it");
+    }
+    log.allowed.add_permits(1);
+    let result = answered.await.unwrap();
+    serving.abort();
+    result
+}
+
+#[tokio::test]
+async fn nobody_is_answered_before_the_log_has_it() {
+    let ack = answered(Ok(2)).await.unwrap();
+    assert_eq!((ack.seq, ack.duplicate), (1, false));
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_take_is_refused() {
+    let refused = answered(Err(Error::Full)).await.unwrap_err();
+    assert_eq!((refused.reason, refused.reason.retryable()), (Reason::Unavailable, true));
+    let fenced = answered(Err(Error::Conflict { expected: 1 })).await.unwrap_err();
+    assert_eq!((fenced.reason, fenced.reason.retryable()), (Reason::Unavailable, true));
+}
