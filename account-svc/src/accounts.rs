@@ -7,7 +7,10 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
-use madang_mesh::token::{self, Claims};
+use madang_mesh::{
+    clock::now_ms,
+    token::{self, Claims},
+};
 use madang_proto::{
     account::v1::TokenSet,
     client::v1::{Device, User},
@@ -15,10 +18,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use sha2::{Digest, Sha256};
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 /// How long an older refresh token works after the newer one was used, in ms.
 const GRACE_MS: i64 = 60_000;
@@ -37,10 +37,6 @@ pub struct Accounts {
 pub(crate) fn failed(error: store::Error) -> Refusal {
     tracing::error!(%error, "the account store failed");
     Refusal::new(Reason::Unavailable, "accounts can't be reached: try again a little later").after(1000)
-}
-
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn hash(refresh: &str) -> [u8; 32] {
@@ -114,7 +110,7 @@ impl Accounts {
         if !family.current && family.next_used_at != 0 && now > family.next_used_at + GRACE_MS {
             let session = family.session.id;
             tracing::warn!(%session, "an old refresh token was used: its session is ended");
-            self.store.end(None, session, now_ms()).await.map_err(failed)?;
+            self.store.end(None, session, now).await.map_err(failed)?;
             return Err(bad());
         }
         let next = new_refresh();

@@ -1,10 +1,10 @@
 //! gRPC: translates.
 
 use crate::{
-    accounts::{Accounts, failed, now_ms},
+    accounts::{Accounts, failed},
     form,
 };
-use madang_mesh::status::to_status;
+use madang_mesh::{clock::now_ms, status::to_status};
 use madang_proto::{
     account::v1::{account_service_server::AccountService, *},
     id::{SessionId, UserId},

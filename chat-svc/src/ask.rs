@@ -4,6 +4,7 @@ use crate::{
     content, retry,
     room::{Request, not_found},
 };
+use madang_mesh::clock::now_micros;
 use madang_proto::{
     chat::v1::{Operation, operation::Body},
     client::v1::{Ack, ConversationKind, History, Role},
@@ -11,7 +12,6 @@ use madang_proto::{
     log::v1 as log,
     reason::{Reason, Refusal},
 };
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Takes the answer to where it was asked; called exactly once.
 pub type Answer = Box<dyn FnOnce(Result<Ack, Refusal>) + Send>;
@@ -39,12 +39,6 @@ pub enum What {
     Read(u64),
     /// The actor is writing.
     Typing,
-}
-
-/// Microseconds since 1970.
-#[must_use]
-pub fn now_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {

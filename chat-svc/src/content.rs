@@ -9,8 +9,6 @@ use prost::Message as _;
 use std::{collections::HashMap, hash::Hasher};
 use twox_hash::XxHash64;
 
-/// The longest text, in bytes of UTF-8.
-pub const MAX_TEXT: usize = 65_536;
 /// The most mentions.
 const MAX_MENTIONS: usize = 200;
 /// The most attachments.
@@ -118,6 +116,9 @@ pub fn hash(kind: &str, content: &Content) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The longest text, in bytes of UTF-8.
+    const MAX_TEXT: usize = 65_536;
 
     fn send(text: &str) -> Send {
         Send { text: text.into(), ..Send::default() }

@@ -11,7 +11,7 @@ mod pressure;
 mod replay;
 
 use crate::{
-    ask::{Ask, What, now_micros},
+    ask::{Ask, What},
     event,
     fan_out::{Committed, FanOut, Outgoing},
     notices::Notices,
@@ -24,6 +24,7 @@ use fetch::Fetched;
 pub use fetch::Sources;
 use futures_util::{FutureExt, future::BoxFuture};
 use madang_mesh::{
+    clock::now_micros,
     log::{Log, Position},
     metrics,
     registry::Registry,
@@ -38,7 +39,7 @@ use pressure::Pressure;
 use prometheus::{Histogram, IntGaugeVec};
 use prost::Message as _;
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -173,6 +174,28 @@ pub async fn run(
 }
 
 impl Home {
+    /// One that begins after its marker, with no room yet; the readers of the log have passed a position.
+    fn new(shard: Shard, world: World, epoch: Position, passed: Position, horizon_ms: i64) -> Self {
+        Self {
+            shard,
+            world,
+            epoch,
+            last: epoch,
+            rooms: HashMap::new(),
+            horizon_ms,
+            waiting: HashMap::new(),
+            waiting_count: 0,
+            ready: VecDeque::new(),
+            absent: HashMap::new(),
+            to_fetch: Vec::new(),
+            fetches: JoinSet::new(),
+            unread_marks: HashSet::new(),
+            pressure: Pressure::new(passed),
+            ticks: 0,
+            forgot: None,
+        }
+    }
+
     async fn serve(
         &mut self,
         mut asks: mpsc::Receiver<Ask>,
@@ -376,13 +399,15 @@ impl Home {
         self.pressure.appended(position, batch.bytes());
         let (states, events, answers, again) = batch.into_parts();
         for (conversation, state) in states {
-            match self.rooms.get_mut(&conversation) {
-                Some(room) => room.state = state,
-                None => drop(self.rooms.insert(conversation, Room { touched: self.ticks, ..Room::begun(state) })),
-            }
-            if let Some(room) = self.rooms.get_mut(&conversation) {
-                room.last_position = position;
-            }
+            let room = match self.rooms.entry(conversation) {
+                Entry::Occupied(known) => {
+                    let room = known.into_mut();
+                    room.state = state;
+                    room
+                }
+                Entry::Vacant(place) => place.insert(Room { touched: self.ticks, ..Room::begun(state) }),
+            };
+            room.last_position = position;
         }
         let mut deliveries = Vec::with_capacity(events.len());
         for (conversation, numbered, used) in events {

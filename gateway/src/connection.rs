@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use hello::first;
 use madang_mesh::{
+    clock::now_ms,
     metrics,
     token::{Claims, bad_token},
 };
@@ -29,7 +30,7 @@ use prometheus::{IntCounter, IntGauge};
 use prost::Message as _;
 use std::{
     sync::{Arc, LazyLock},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use wire::{cut, finished, message};
 
@@ -96,10 +97,6 @@ struct Connection {
     heard: Instant,
     pinged: Option<Instant>,
     next_ping: Instant,
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn encoded(id: u32, body: server_frame::Body) -> Bytes {

@@ -7,9 +7,9 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_mesh::{
-    settings,
+    clock, settings,
     status::{from_status, to_status},
-    subscription::Lag,
+    subscription::{Lag, STALE},
 };
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
@@ -19,16 +19,9 @@ use madang_proto::{
     id::{ConversationId, UserId},
     reason::{self, Reason},
 };
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, sync::Arc};
 use tonic::{Request, Response, Status, transport::Channel};
 use unicode_normalization::UnicodeNormalization;
-
-/// The list is not shown if it is older: half of how far back a new connection's events begin.
-const STALE: Duration = Duration::from_secs(15);
 
 /// Conversations and members.
 pub struct Groups {
@@ -232,9 +225,7 @@ impl GroupService for Groups {
         }
         let mut id = ConversationId::new();
         if !idempotency_key.is_empty() {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+            let now = clock::now_ms();
             id = self.store.made(whose, idempotency_key, id, now).await.map_err(|error| failed(&error))?;
         }
         let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });

@@ -3,6 +3,7 @@
 //! A module is here only if three services use it, and none but the settings knows a chat word.
 
 pub mod channel;
+pub mod clock;
 pub mod homes;
 pub mod lease;
 pub mod log;

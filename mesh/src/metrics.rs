@@ -9,8 +9,11 @@ pub const SECONDS: &[f64] =
 /// How many of something, from 1 to 1,000.
 pub const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
-/// Registers what was made; where that fails it counts all the same, unseen.
-fn shown<T: prometheus::core::Collector + Clone + 'static>(made: T) -> T {
+/// Registers what was made; where that fails it counts all the same, unseen. Panics where the name is none that
+/// Prometheus takes: a mistake in the code, which its first use shows.
+#[allow(clippy::expect_used)] // names are literals, checked by the first use
+fn shown<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Result<T>) -> T {
+    let made = made.expect("a metric's name is well formed");
     if let Err(error) = prometheus::register(Box::new(made.clone())) {
         tracing::error!(%error, "a metric is not shown");
     }
@@ -18,44 +21,27 @@ fn shown<T: prometheus::core::Collector + Clone + 'static>(made: T) -> T {
 }
 
 /// A counter, such as `madang_gateway_events_total`.
-///
-/// # Panics
-/// Where the name is none that Prometheus takes: a mistake in the code, which its first use shows.
 #[must_use]
-#[allow(clippy::expect_used)] // names are literals, checked by the first use
 pub fn counter(name: &str, help: &str) -> IntCounter {
-    shown(IntCounter::new(name, help).expect("a metric's name is well formed"))
+    shown(IntCounter::new(name, help))
 }
 
 /// A gauge, such as `madang_gateway_connections`.
-///
-/// # Panics
-/// As [`counter`].
 #[must_use]
-#[allow(clippy::expect_used)] // as above
 pub fn gauge(name: &str, help: &str) -> IntGauge {
-    shown(IntGauge::new(name, help).expect("a metric's name is well formed"))
+    shown(IntGauge::new(name, help))
 }
 
 /// Gauges with labels, which must be few: shards, groups; never users or conversations.
-///
-/// # Panics
-/// As [`counter`].
 #[must_use]
-#[allow(clippy::expect_used)] // as above
 pub fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    shown(IntGaugeVec::new(Opts::new(name, help), labels).expect("a metric's name is well formed"))
+    shown(IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 /// A histogram with these buckets.
-///
-/// # Panics
-/// As [`counter`].
 #[must_use]
-#[allow(clippy::expect_used)] // as above
 pub fn histogram(name: &str, help: &str, buckets: &[f64]) -> Histogram {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    shown(Histogram::with_opts(options).expect("a metric's name is well formed"))
+    shown(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
 }
 
 /// All of it, in Prometheus' text format.

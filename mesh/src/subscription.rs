@@ -2,6 +2,7 @@
 //! positions are contiguous, handle in batches, save a cursor that can only grow. No acks, no redelivery.
 
 use crate::{
+    clock::now_micros,
     lease::Leases,
     log::{self, Entry, Log, Position},
     metrics,
@@ -14,7 +15,7 @@ use prometheus::IntGaugeVec;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,10 @@ pub trait Handler: Send + Sync + 'static {
     /// The shard went to another process: forget what is kept in memory for it.
     async fn released(&self, _shard: Shard) {}
 }
+
+/// Lists, and the newest page of history, are not shown if they are older: half of how far back a new connection's
+/// events begin, so that the two overlap.
+pub const STALE: Duration = Duration::from_secs(15);
 
 /// How far behind the log what a service has written is, as far as this process knows: it knows of the shards that it
 /// reads.
@@ -87,10 +92,6 @@ impl Lag {
     fn all_is_written(&self, shard: Shard) {
         self.lock().remove(&shard);
     }
-}
-
-fn now_micros() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn age(since_micros: i64) -> Duration {

@@ -3,7 +3,10 @@
 
 mod ended;
 
-use crate::channel::{Channels, InvalidAddress};
+use crate::{
+    channel::{Channels, InvalidAddress},
+    clock::now_ms,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
 use ended::Ended;
@@ -16,7 +19,7 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tonic::transport::Channel;
 
@@ -71,8 +74,7 @@ impl Verifier {
     pub async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
         let parts = Parts::split(token).ok_or_else(bad_token)?;
         let key = self.key(&parts.kid).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        parts.check(&key, &self.issuer, i64::try_from(now).unwrap_or(i64::MAX)).ok_or_else(bad_token)
+        parts.check(&key, &self.issuer, now_ms() / 1000).ok_or_else(bad_token)
     }
 
     async fn key(&self, kid: &str) -> Result<VerifyingKey, Refusal> {

@@ -9,7 +9,7 @@ use madang_mesh::{
     settings,
     shard::shard_of,
     status::{from_status, to_status},
-    subscription::Lag,
+    subscription::{Lag, STALE},
 };
 use madang_proto::{
     client::v1::Message,
@@ -22,8 +22,6 @@ use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status, transport::Channel};
 
-/// The newest page is not shown if it is older: half of how far back a new connection's events begin.
-const STALE: Duration = Duration::from_secs(15);
 /// The most bytes of a page.
 const PAGE_BYTES: usize = 1 << 20;
 /// The most client ids that are listed.

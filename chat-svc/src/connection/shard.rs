@@ -6,13 +6,12 @@ use super::{
     trunk::Trunk,
 };
 use crate::{
-    ask::now_micros,
     cursor::Cursor,
     inbox::{Inbox, InboxEntry},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
-use madang_mesh::shard::Shard;
+use madang_mesh::{clock::now_micros, shard::Shard};
 use madang_proto::{
     chat::v1::{ClosedReason, Downstream, Open, Opened, downstream::Item},
     client::v1::{Live, Resume, Resync, ServerFrame, server_frame},

@@ -2,7 +2,7 @@
 //! have written to the last event (rule 3: what is not in memory is in the databases).
 
 use super::Home;
-use crate::ask::now_micros;
+use madang_mesh::clock::now_micros;
 use std::time::{Duration, Instant};
 
 /// How often it is tried at most.

@@ -86,7 +86,7 @@ impl Pressure {
     }
 
     fn checkpoint(&mut self, position: Position) {
-        let at_ms = crate::ask::now_micros() / 1000;
+        let at_ms = madang_mesh::clock::now_micros() / 1000;
         self.checkpoints.push_back(Checkpoint { position, at: Instant::now(), at_ms, bytes: self.bytes });
     }
 

@@ -2,9 +2,8 @@
 //! and store-svc stands up to it, on top of group-svc's rows; give the fan-out what the home before had not published; then
 //! serve.
 
-use super::{Home, World, batch::FORMAT, pressure::Pressure};
+use super::{Home, World, batch::FORMAT};
 use crate::{
-    ask::now_micros,
     event,
     fan_out::{Committed, Outgoing},
     retry::Use,
@@ -12,6 +11,7 @@ use crate::{
 };
 use futures_util::StreamExt;
 use madang_mesh::{
+    clock::now_micros,
     log::{Entry, Position},
     shard::Shard,
 };
@@ -21,10 +21,9 @@ use madang_proto::{
 };
 use prost::Message as _;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
-use tokio::task::JoinSet;
 
 /// How long readers that have just started may take to say where they stand; after that the log is read from its
 /// first record, which is always right and only slower.
@@ -70,24 +69,7 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
         world.fan_out.committed(committed).await;
     }
     tracing::info!(shard, epoch, from, rooms = rooms.len(), "home");
-    Ok(Home {
-        shard,
-        world,
-        epoch,
-        last: epoch,
-        rooms,
-        horizon_ms,
-        waiting: HashMap::new(),
-        waiting_count: 0,
-        ready: VecDeque::new(),
-        absent: HashMap::new(),
-        to_fetch: Vec::new(),
-        fetches: JoinSet::new(),
-        unread_marks: HashSet::new(),
-        pressure: Pressure::new(from.saturating_sub(1)),
-        ticks: 0,
-        forgot: None,
-    })
+    Ok(Home { rooms, ..Home::new(shard, world, epoch, from.saturating_sub(1), horizon_ms) })
 }
 
 /// How far the fan-out had come with each destination when the newest record that says so was written.

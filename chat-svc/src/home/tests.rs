@@ -66,25 +66,8 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         process: "test".into(),
         limits: Limits { members: 10, rooms: 10 },
     };
-    Home {
-        shard: 0,
-        world,
-        epoch: 1,
-        last: 1,
-        rooms: HashMap::new(),
-        horizon_ms: 1,
-        waiting: HashMap::new(),
-        waiting_count: 0,
-        ready: VecDeque::new(),
-        // Found not to be there just now, and that the peer is somebody.
-        absent: HashMap::from([(conversation, true)]),
-        to_fetch: Vec::new(),
-        fetches: JoinSet::new(),
-        unread_marks: HashSet::new(),
-        pressure: Pressure::new(1),
-        ticks: 0,
-        forgot: None,
-    }
+    // Found not to be there just now, and that the peer is somebody.
+    Home { absent: HashMap::from([(conversation, true)]), ..Home::new(0, world, 1, 1, 1) }
 }
 
 /// A first message; what is answered once the log has been allowed to answer so. Nothing may be before.

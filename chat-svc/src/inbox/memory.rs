@@ -2,11 +2,10 @@
 //! inbox may be.
 
 use super::{Inbox, InboxEntry, Unavailable};
-use crate::ask::now_micros;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use madang_mesh::shard::Shard;
+use madang_mesh::{clock::now_micros, shard::Shard};
 use madang_proto::id::UserId;
 use std::{
     collections::HashMap,

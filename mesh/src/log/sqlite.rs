@@ -2,7 +2,7 @@
 //! one fsync serves them all. Readers at the tail are served from memory.
 
 use super::{Bounds, Entries, Entry, Error, Log, Position};
-use crate::shard::Shard;
+use crate::{clock::now_micros, shard::Shard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,7 +11,6 @@ use std::{
     collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -204,8 +203,7 @@ fn commit(connection: &mut Connection, gathered: &mut Vec<Request>, shared: &Sha
                         continue;
                     }
                     *last += 1;
-                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-                    let at_micros = i64::try_from(now).unwrap_or(i64::MAX);
+                    let at_micros = now_micros();
                     insert.execute(params![shard, number(*last), at_micros, &payload[..]])?;
                     written.push(Some((*shard, Entry { position: *last, at_micros, payload: payload.clone() })));
                 }

@@ -79,7 +79,7 @@ pub async fn run(folder: &Path, args: Args) -> anyhow::Result<()> {
     let begun = begin(folder, &args, &backends, &mut started).await;
     if begun.is_ok() {
         let supervisor = std::process::id();
-        let processes = started.iter().map(|started| &started.process).map(copy).collect();
+        let processes = started.iter().map(|started| started.process.clone()).collect();
         State { supervisor, launcher: std::os::unix::process::parent_id(), backends, processes }.write(folder)?;
         telemetry::shutdown_signal().await;
         end(started).await;
@@ -87,11 +87,6 @@ pub async fn run(folder: &Path, args: Args) -> anyhow::Result<()> {
     }
     end(started).await;
     begun
-}
-
-fn copy(process: &Process) -> Process {
-    let Process { name, pid, grpc, admin, http } = process;
-    Process { name: name.clone(), pid: *pid, grpc: grpc.clone(), admin: admin.clone(), http: http.clone() }
 }
 
 async fn begin(

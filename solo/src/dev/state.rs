@@ -23,7 +23,7 @@ pub struct State {
 }
 
 /// A service's process.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Process {
     /// The service, and which one of several.
     pub name: String,
