@@ -3,6 +3,7 @@
 use crate::{
     form,
     passwords::Passwords,
+    pictures::Pictures,
     store::{self, AccountStore, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -27,6 +28,8 @@ const GRACE_MS: i64 = 60_000;
 pub struct Accounts {
     pub(crate) store: Arc<dyn AccountStore>,
     pub(crate) passwords: Passwords,
+    /// None: no place for pictures is configured.
+    pub(crate) pictures: Option<Pictures>,
     pub(crate) key: SigningKey,
     pub(crate) kid: String,
     pub(crate) issuer: String,
@@ -116,6 +119,29 @@ impl Accounts {
         let next = new_refresh();
         self.store.rotate(family.session.id, used, hash(&next), now).await.map_err(failed)?;
         self.tokens(&family.session, next).await
+    }
+
+    /// Changes one's password: with the old one, since a session may be in wrong hands. The other sessions end.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        keep: SessionId,
+        old: String,
+        new: String,
+    ) -> Result<(), Refusal> {
+        form::password(&new)?;
+        let hash = self.store.password(user).await.map_err(failed)?;
+        if !self.passwords.check(old, hash).await? {
+            return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`"));
+        }
+        let hash = self.passwords.hash(new).await?;
+        self.store.set_password(user, hash, keep, now_ms()).await.map_err(failed)
+    }
+
+    /// The place for pictures.
+    pub(crate) fn pictures(&self) -> Result<&Pictures, Refusal> {
+        let none = "pictures are not kept here: the operator sets a place for them (--pictures)";
+        self.pictures.as_ref().ok_or_else(|| Refusal::new(Reason::Unimplemented, none))
     }
 
     /// The public keys, as a JWK set.

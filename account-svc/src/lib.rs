@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod form;
 pub mod passwords;
+pub mod pictures;
 pub mod rpc;
 pub mod store;
 
@@ -11,6 +12,7 @@ use ed25519_dalek::SigningKey;
 use madang_mesh::{process, secret::Secret, serve::Context};
 use madang_proto::account::v1::account_service_server::AccountServiceServer;
 use passwords::Passwords;
+use pictures::{MAX_BYTES, Pictures};
 use std::{path::PathBuf, sync::Arc};
 use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,10 @@ pub struct Config {
     /// What a password's hash costs, in KiB of memory.
     #[arg(long, env = "MADANG_ARGON2_KIB", default_value_t = 19_456)]
     pub argon2_kib: u32,
+    /// Where pictures are kept: a folder that all account-svc share, or s3://BUCKET with the usual AWS_… variables.
+    /// Embedded: a folder beside the accounts. Otherwise, without it, none are taken.
+    #[arg(long, env = "MADANG_PICTURES")]
+    pub pictures: Option<String>,
 }
 
 /// An account-svc could not be built.
@@ -43,6 +49,9 @@ pub enum Error {
     /// The store can't be opened.
     #[error("can't open the accounts: {0}")]
     Store(#[from] store::Error),
+    /// The place for pictures can't be used.
+    #[error(transparent)]
+    Pictures(#[from] pictures::Unusable),
     /// The cost is none that argon2 takes.
     #[error("--argon2-kib {0} is not a cost that argon2 takes (8 to 1048576)")]
     Cost(u32),
@@ -62,9 +71,12 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     };
     let (kid, seed) = store.signing_key().await?;
     let passwords = Passwords::new(config.argon2_kib).ok_or(Error::Cost(config.argon2_kib))?;
+    let beside = || config.data.as_ref().map(|folder| folder.join("pictures").to_string_lossy().into_owned());
+    let place = config.pictures.or_else(beside);
     let accounts = Accounts {
         store,
         passwords,
+        pictures: place.as_deref().map(Pictures::open).transpose()?,
         key: SigningKey::from_bytes(&seed),
         kid,
         issuer: context.settings.token_issuer,
@@ -76,7 +88,9 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
 
 impl process::Service for Service {
     fn routes(&self) -> Routes {
-        Routes::new(AccountServiceServer::from_arc(self.accounts.clone()))
+        // A picture and its frame.
+        let largest = MAX_BYTES + (64 << 10);
+        Routes::new(AccountServiceServer::from_arc(self.accounts.clone()).max_decoding_message_size(largest))
     }
 
     async fn run(self, drain: CancellationToken) {

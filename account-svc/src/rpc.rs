@@ -3,6 +3,7 @@
 use crate::{
     accounts::{Accounts, failed},
     form,
+    store::Change,
 };
 use madang_mesh::{clock::now_ms, status::to_status};
 use madang_proto::{
@@ -80,7 +81,7 @@ impl AccountService for Accounts {
     }
 
     async fn update_profile(&self, request: Request<UpdateProfileRequest>) -> Answer<UpdateProfileResponse> {
-        let UpdateProfileRequest { user: whose, handle, name, status_message } = request.into_inner();
+        let UpdateProfileRequest { user: whose, handle, name, status_message, picture } = request.into_inner();
         let refused = |error: Refusal| to_status(&error);
         let handle = handle.map(|text| form::handle(&text)).transpose().map_err(refused)?;
         let name = name.map(|text| form::name(&text)).transpose().map_err(refused)?;
@@ -88,9 +89,38 @@ impl AccountService for Accounts {
             let message = "statusMessage takes at most 200 characters, and no NUL";
             return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
         }
-        let updated = self.store.update(user(&whose)?, handle, name, status_message).await.map_err(stored)?;
+        let change = Change { handle, name, status: status_message, picture };
+        let updated = self.store.update(user(&whose)?, change).await.map_err(stored)?;
         let taken = || to_status(&Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another"));
         Ok(Response::new(UpdateProfileResponse { user: Some(updated.ok_or_else(taken)?) }))
+    }
+
+    async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<ChangePasswordResponse> {
+        let ChangePasswordRequest { user: whose, session, old_password, new_password } = request.into_inner();
+        let invalid = |_| to_status(&Refusal::new(Reason::InvalidField, "session must be a session's id"));
+        let (whose, session) = (user(&whose)?, session.parse().map_err(invalid)?);
+        let changed = Self::change_password(self, whose, session, old_password, new_password).await;
+        changed.map_err(|error| to_status(&error))?;
+        Ok(Response::new(ChangePasswordResponse {}))
+    }
+
+    async fn store_picture(&self, request: Request<StorePictureRequest>) -> Answer<StorePictureResponse> {
+        let kept = async { self.pictures()?.keep(request.into_inner().image.into()).await };
+        let picture = kept.await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(StorePictureResponse { picture }))
+    }
+
+    async fn get_picture(&self, request: Request<GetPictureRequest>) -> Answer<GetPictureResponse> {
+        let GetPictureRequest { picture, size } = request.into_inner();
+        let found = async { self.pictures()?.get(&picture, size).await };
+        let image = found.await.map_err(|error| to_status(&error))?.into();
+        Ok(Response::new(GetPictureResponse { image }))
+    }
+
+    async fn delete_picture(&self, request: Request<DeletePictureRequest>) -> Answer<DeletePictureResponse> {
+        let pictures = self.pictures().map_err(|error| to_status(&error))?;
+        pictures.forget(&request.into_inner().picture).await;
+        Ok(Response::new(DeletePictureResponse {}))
     }
 
     async fn get_keys(&self, _: Request<GetKeysRequest>) -> Answer<GetKeysResponse> {

@@ -41,6 +41,19 @@ pub struct Family {
     pub next_used_at: i64,
 }
 
+/// What changes of a profile; what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The handle.
+    pub handle: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// The line about oneself.
+    pub status: Option<String>,
+    /// The picture's id; empty: none.
+    pub picture: Option<String>,
+}
+
 /// How long it is known that a session has ended, in ms: longer than its tokens could be good.
 pub const KEEP_MS: i64 = 3_600_000;
 
@@ -60,13 +73,13 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, Error>;
 
     /// Changes a profile; none: the handle is taken, or there is no such account.
-    async fn update(
-        &self,
-        id: UserId,
-        handle: Option<String>,
-        name: Option<String>,
-        status: Option<String>,
-    ) -> Result<Option<User>, Error>;
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error>;
+
+    /// The hash of an account's password; none: there is no such account.
+    async fn password(&self, id: UserId) -> Result<Option<String>, Error>;
+
+    /// Sets the hash of an account's password, and ends all its sessions but `keep`, in one.
+    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error>;
 
     /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning.
     async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<(), Error>;

@@ -3,11 +3,11 @@
 use crate::{
     Shared,
     auth::Caller,
-    problem::{Body, Problem, invalid},
+    problem::{Body, Params, Problem, invalid},
 };
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -104,7 +104,7 @@ pub(crate) async fn find(shared: &mut Shared, users: Vec<String>) -> Result<Vec<
     Ok(shared.account.get_users(GetUsersRequest { users, handle: String::new() }).await?.into_inner().users)
 }
 
-fn nobody() -> Problem {
+pub(crate) fn nobody() -> Problem {
     Refusal::new(Reason::UserNotFound, "no such user: check the id or the handle").into()
 }
 
@@ -127,8 +127,27 @@ pub(crate) async fn update_me(
     Body(profile): Body<Profile>,
 ) -> Result<Json<User>, Problem> {
     let Profile { handle, name, status_message } = profile;
-    let request = UpdateProfileRequest { user: caller.user.to_string(), handle, name, status_message };
+    let user = caller.user.to_string();
+    let request = UpdateProfileRequest { user, handle, name, status_message, picture: None };
     shared.account.update_profile(request).await?.into_inner().user.map(Json).ok_or_else(nobody)
+}
+
+/// A new password.
+#[derive(Deserialize)]
+pub struct Password {
+    old: String,
+    new: String,
+}
+
+pub(crate) async fn change_password(
+    State(mut shared): State<Shared>,
+    Caller(caller): Caller,
+    Body(Password { old, new }): Body<Password>,
+) -> Result<StatusCode, Problem> {
+    let (user, session) = (caller.user.to_string(), caller.session.to_string());
+    let request = ChangePasswordRequest { user, session, old_password: old, new_password: new };
+    shared.account.change_password(request).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(crate) async fn user(
@@ -149,7 +168,7 @@ pub struct Wanted {
 pub(crate) async fn users(
     State(mut shared): State<Shared>,
     _: Caller,
-    Query(wanted): Query<Wanted>,
+    Params(wanted): Params<Wanted>,
 ) -> Result<Json<Value>, Problem> {
     let request = match wanted {
         Wanted { ids: Some(ids), handle: None } => {

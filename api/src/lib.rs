@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod auth;
 pub mod conversations;
 pub mod openapi;
+pub mod pictures;
 pub mod problem;
 
 use axum::{
@@ -71,17 +72,14 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 
 /// Endpoints of the contract that are not there yet.
 const LATER: &[&str] = &[
-    "/v1/me/password",
     "/v1/me/deletion",
     "/v1/me/export",
-    "/v1/me/picture",
     "/v1/groups/{c}",
     "/v1/groups/{c}/picture",
     "/v1/groups/{c}/members/{user}/role",
     "/v1/groups/{c}/invites",
     "/v1/groups/{c}/invites/{code}",
     "/v1/invites/{code}",
-    "/v1/pictures/{picture}",
     "/v1/blocks",
     "/v1/blocks/{user}",
     "/v1/conversations/{c}/settings",
@@ -103,6 +101,9 @@ impl process::Service for Service {
             .route("/v1/sessions/refresh", post(accounts::refresh))
             .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))
             .route("/v1/me", get(accounts::me).patch(accounts::update_me))
+            .route("/v1/me/password", put(accounts::change_password))
+            .route("/v1/me/picture", put(pictures::put_mine).delete(pictures::delete_mine))
+            .route("/v1/pictures/{picture}", get(pictures::get))
             .route("/v1/users", get(accounts::users))
             .route("/v1/users/{user}", get(accounts::user))
             .route("/v1/conversations", get(conversations::list))

@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 /// The document, as it is served.
 pub static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
+/// The files that pictures are taken from.
+const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
+
 fn document() -> Value {
     let mut paths = Map::new();
     let mut schemas = schema::of_messages();
@@ -65,7 +68,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         "responses": {status: response, "default": problem},
     });
     if !endpoint.body.is_empty() {
-        let content = json!({"application/json": {"schema": schema::word(endpoint.body)}});
+        let schema = schema::word(endpoint.body);
+        // A file is sent as it is.
+        let media = if endpoint.body == "image" { IMAGES } else { &["application/json"] };
+        let content: Map<_, _> = media.iter().map(|media| ((*media).to_owned(), json!({"schema": schema}))).collect();
         operation["requestBody"] = json!({"required": true, "content": content});
     }
     if endpoint.open {

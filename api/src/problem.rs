@@ -1,8 +1,8 @@
 //! Errors as RFC 9457 problems, and bodies whose faults are named.
 
 use axum::{
-    extract::{FromRequest, Request},
-    http::{StatusCode, header},
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use madang_mesh::status::from_status;
@@ -62,6 +62,18 @@ impl IntoResponse for Problem {
 /// A request that names what is wrong with it.
 pub(crate) fn invalid(message: impl Into<String>) -> Problem {
     Refusal::new(Reason::InvalidField, message).into()
+}
+
+/// The parameters behind the path.
+pub struct Params<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|error| invalid(error.body_text()))?;
+        Ok(Self(params))
+    }
 }
 
 /// A JSON body.

@@ -80,6 +80,8 @@ reasons! {
     KeyReused = "KEY_REUSED", AlreadyExists, false;
     /// No such handle, or another password.
     BadCredentials = "BAD_CREDENTIALS", Unauthenticated, false;
+    /// Not one's password.
+    WrongPassword = "WRONG_PASSWORD", PermissionDenied, false;
     /// The token is missing, forged, expired or of an ended session.
     BadToken = "BAD_TOKEN", Unauthenticated, false;
     /// Too many requests unanswered.

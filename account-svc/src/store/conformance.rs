@@ -1,7 +1,7 @@
 //! What every store of accounts must do; each adapter passes it.
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{AccountStore, KEEP_MS, Session};
+use super::{AccountStore, Change, KEEP_MS, Session};
 use madang_proto::{
     client::v1::{Device, DeviceKind},
     id::{SessionId, UserId},
@@ -24,6 +24,7 @@ pub async fn check(store: &dyn AccountStore) {
     profiles(store).await;
     sessions(store).await;
     tokens(store).await;
+    passwords(store).await;
 }
 
 async fn profiles(store: &dyn AccountStore) {
@@ -38,19 +39,26 @@ async fn profiles(store: &dyn AccountStore) {
     assert!(store.by_handle("nobody".into()).await.expect(FAILED).is_none());
     let found = store.by_ids(vec![bob, UserId::new(), ann]).await.expect(FAILED);
     assert_eq!(found.iter().map(|user| user.handle.as_str()).collect::<Vec<_>>(), ["bob", "ann"]);
-    let changed = store.update(ann, None, Some("앤 2".into()), Some("hi".into())).await.expect(FAILED);
+    let change = Change { name: Some("앤 2".into()), status: Some("hi".into()), ..Change::default() };
+    let changed = store.update(ann, change).await.expect(FAILED);
     let changed = changed.expect("ann is there");
     assert_eq!(
         (changed.handle.as_str(), changed.name.as_str(), changed.status_message.as_str()),
         ("ann", "앤 2", "hi")
     );
-    assert!(store.update(ann, Some("bob".into()), None, None).await.expect(FAILED).is_none(), "taken");
-    assert!(store.update(UserId::new(), None, Some("x".into()), None).await.expect(FAILED).is_none());
-    let renamed = store.update(ann, Some("ann_2".into()), None, None).await.expect(FAILED);
+    let handle = |handle: &str| Change { handle: Some(handle.into()), ..Change::default() };
+    assert!(store.update(ann, handle("bob")).await.expect(FAILED).is_none(), "taken");
+    assert!(store.update(UserId::new(), handle("x")).await.expect(FAILED).is_none());
+    let renamed = store.update(ann, handle("ann_2")).await.expect(FAILED);
     assert_eq!(renamed.expect("ann is there").handle, "ann_2");
     assert!(store.by_handle("ann".into()).await.expect(FAILED).is_none());
-    let same = store.update(ann, None, None, None).await.expect(FAILED);
-    assert_eq!(same.expect("ann is there").handle, "ann_2");
+    let same = store.update(ann, Change::default()).await.expect(FAILED).expect("ann is there");
+    assert_eq!((same.handle.as_str(), same.picture.as_str()), ("ann_2", ""));
+    let picture = |picture: &str| Change { picture: Some(picture.into()), ..Change::default() };
+    let shown = store.update(ann, picture("p")).await.expect(FAILED).expect("ann is there");
+    assert_eq!((shown.picture.as_str(), shown.name.as_str()), ("p", "앤 2"));
+    assert_eq!(store.by_ids(vec![ann]).await.expect(FAILED)[0].picture, "p");
+    assert_eq!(store.update(ann, picture("")).await.expect(FAILED).expect("ann is there").picture, "");
 }
 
 async fn sessions(store: &dyn AccountStore) {
@@ -85,6 +93,26 @@ async fn sessions(store: &dyn AccountStore) {
     store.end(None, all[1].id, 1001 + KEEP_MS).await.expect(FAILED);
     assert_eq!(ended(0).await, [all[2].id, all[1].id], "what ended long ago is forgotten");
     assert!(store.family([9; 32]).await.expect(FAILED).is_none());
+}
+
+async fn passwords(store: &dyn AccountStore) {
+    let user = UserId::new();
+    store.create(user, "changes".into(), "changes".into(), "old".into(), 1).await.expect(FAILED);
+    assert_eq!(store.password(user).await.expect(FAILED).as_deref(), Some("old"));
+    assert_eq!(store.password(UserId::new()).await.expect(FAILED), None);
+    let all: Vec<_> = (1..=3).map(|n| session(user, &format!("device {n}"), n)).collect();
+    for (n, one) in (150..).zip(&all) {
+        store.begin(one.clone(), [n; 32], 16).await.expect(FAILED);
+    }
+    store.set_password(user, "new".into(), all[1].id, 5000).await.expect(FAILED);
+    assert_eq!(store.password(user).await.expect(FAILED).as_deref(), Some("new"));
+    assert_eq!(store.sessions(user).await.expect(FAILED), [all[1].clone()], "the other sessions have ended");
+    let ended: Vec<_> = store.ended(5000, 1000).await.expect(FAILED).into_iter().map(|(id, _)| id).collect();
+    assert!(ended.contains(&all[0].id) && ended.contains(&all[2].id) && !ended.contains(&all[1].id));
+    assert!(
+        store.family([150; 32]).await.expect(FAILED).is_none()
+            && store.family([151; 32]).await.expect(FAILED).is_some()
+    );
 }
 
 async fn tokens(store: &dyn AccountStore) {

@@ -3,7 +3,7 @@
 
 mod schema;
 
-use super::{AccountStore, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
@@ -45,6 +45,7 @@ struct AccountRow {
     status_message: String,
     password: String,
     created_at: i64,
+    picture: String,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -67,7 +68,7 @@ impl From<AccountRow> for User {
             handle: row.handle,
             name: row.name,
             status_message: row.status_message,
-            picture: String::new(),
+            picture: row.picture,
             kind: UserKind::Person.into(),
             deleted: false,
         }
@@ -167,8 +168,8 @@ impl AccountStore for PostgresAccounts {
     }
 
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
-        let row =
-            AccountRow { user: person(id), handle, name, status_message: String::new(), password, created_at: at };
+        let (status_message, picture) = (String::new(), String::new());
+        let row = AccountRow { user: person(id), handle, name, status_message, password, created_at: at, picture };
         let insert = diesel::insert_into(account::table).values(row).on_conflict_do_nothing();
         Ok(insert.execute(&mut self.connection().await?).await? == 1)
     }
@@ -190,15 +191,11 @@ impl AccountStore for PostgresAccounts {
         Ok(wanted.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    async fn update(
-        &self,
-        id: UserId,
-        handle: Option<String>,
-        name: Option<String>,
-        status: Option<String>,
-    ) -> Result<Option<User>, Error> {
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error> {
         let mut connection = self.connection().await?;
-        if handle.is_none() && name.is_none() && status.is_none() {
+        let nothing = change == Change::default();
+        let Change { handle, name, status, picture } = change;
+        if nothing {
             let row = account::table.find(person(id)).select(AccountRow::as_select());
             return Ok(row.first(&mut connection).await.optional()?.map(User::from));
         }
@@ -207,6 +204,7 @@ impl AccountStore for PostgresAccounts {
                 handle.map(|handle| account::handle.eq(handle)),
                 name.map(|name| account::name.eq(name)),
                 status.map(|status| account::status_message.eq(status)),
+                picture.map(|picture| account::picture.eq(picture)),
             ))
             .returning(AccountRow::as_returning())
             .get_result(&mut connection)
@@ -216,6 +214,22 @@ impl AccountStore for PostgresAccounts {
             Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(None),
             other => Ok(other?.map(User::from)),
         }
+    }
+
+    async fn password(&self, id: UserId) -> Result<Option<String>, Error> {
+        let select = account::table.find(person(id)).select(account::password);
+        Ok(select.first(&mut self.connection().await?).await.optional()?)
+    }
+
+    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error> {
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            let set = diesel::update(account::table.find(person(id))).set(account::password.eq(&password));
+            set.execute(connection).await?;
+            let others = session::table.filter(session::user.eq(person(id))).filter(session::id.ne(log_in(keep)));
+            let gone: Vec<Uuid> = diesel::delete(others).returning(session::id).get_results(connection).await?;
+            note_end(connection, &gone, now).await
+        };
+        Ok(self.connection().await?.transaction(transaction).await?)
     }
 
     async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<(), Error> {

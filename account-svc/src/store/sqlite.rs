@@ -1,6 +1,6 @@
 //! What account-svc keeps, in one SQLite file. Every commit is fsynced: an account that was answered is there.
 
-use super::{AccountStore, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use madang_proto::{
     client::v1::{Device, User, UserKind},
@@ -31,7 +31,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         handle: row.get("handle")?,
         name: row.get("name")?,
         status_message: row.get("status_message")?,
-        picture: String::new(),
+        picture: row.get("picture")?,
         kind: UserKind::Person.into(),
         deleted: false,
     })
@@ -69,6 +69,11 @@ impl SqliteAccounts {
              CREATE INDEX IF NOT EXISTS ended_at ON ended (at);
              CREATE TABLE IF NOT EXISTS signing_key (kid TEXT PRIMARY KEY, seed BLOB NOT NULL);",
         )?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version < 1 {
+            let change = "ALTER TABLE account ADD COLUMN picture TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 1;";
+            connection.execute_batch(&format!("BEGIN; {change} COMMIT;"))?;
+        }
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -113,7 +118,8 @@ impl AccountStore for SqliteAccounts {
         self.run(move |connection| {
             connection
                 .execute(
-                    "INSERT OR IGNORE INTO account VALUES (?1, ?2, ?3, '', ?4, ?5)",
+                    "INSERT OR IGNORE INTO account (user, handle, name, status_message, password, created_at)
+                     VALUES (?1, ?2, ?3, '', ?4, ?5)",
                     params![id.bytes(), handle, name, password, at],
                 )
                 .map(|made| made == 1)
@@ -141,23 +147,34 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn update(
-        &self,
-        id: UserId,
-        handle: Option<String>,
-        name: Option<String>,
-        status: Option<String>,
-    ) -> Result<Option<User>, Error> {
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error> {
         self.run(move |connection| {
+            let Change { handle, name, status, picture } = change;
             let changed = connection.execute(
                 "UPDATE OR IGNORE account SET handle = coalesce(?2, handle), name = coalesce(?3, name),
-                 status_message = coalesce(?4, status_message) WHERE user = ?1",
-                params![id.bytes(), handle, name, status],
+                 status_message = coalesce(?4, status_message), picture = coalesce(?5, picture) WHERE user = ?1",
+                params![id.bytes(), handle, name, status, picture],
             )?;
             if changed == 0 {
                 return Ok(None);
             }
             connection.query_row("SELECT * FROM account WHERE user = ?1", [id.bytes()], user).optional()
+        })
+        .await
+    }
+
+    async fn password(&self, id: UserId) -> Result<Option<String>, Error> {
+        let select = "SELECT password FROM account WHERE user = ?1";
+        self.run(move |connection| connection.query_row(select, [id.bytes()], |row| row.get(0)).optional()).await
+    }
+
+    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let set = "UPDATE account SET password = ?2 WHERE user = ?1";
+            transaction.execute(set, params![id.bytes(), password])?;
+            end(&transaction, "user = ?1 AND session != ?2", params![id.bytes(), keep.bytes()], now)?;
+            transaction.commit()
         })
         .await
     }

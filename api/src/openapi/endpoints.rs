@@ -97,6 +97,39 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..GET
     },
     Endpoint {
+        path: "/v1/me/password",
+        id: "changePassword",
+        summary: "Change one's password; one's other sessions end.",
+        body: "Password",
+        answer: ("204", "", "It holds from now on."),
+        ..PUT
+    },
+    Endpoint {
+        path: "/v1/me/picture",
+        id: "setPicture",
+        summary: "Show a picture: at most 5 MiB and 32 million pixels; it is cut square.",
+        body: "image",
+        answer: ("200", "Picture", "Its id."),
+        ..PUT
+    },
+    Endpoint {
+        path: "/v1/me/picture",
+        id: "removePicture",
+        summary: "Show no picture.",
+        answer: ("204", "", "It is gone."),
+        ..DELETE
+    },
+    Endpoint {
+        path: "/v1/pictures/{picture}",
+        id: "getPicture",
+        summary: "A picture, cached for good.",
+        query: &[("size", "uint32", "Pixels a side: 64, 256 or 1024; 0: 256.")],
+        answer: ("200", "image", "The picture."),
+        media: "image/jpeg",
+        open: true,
+        ..GET
+    },
+    Endpoint {
         path: "/v1/users",
         id: "findUsers",
         summary: "People by id, or one by handle: give either.",
@@ -292,6 +325,8 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
             "Profile",
             object(&[("handle", "string", false), ("name", "string", false), ("statusMessage", "string", false)]),
         ),
+        ("Password", object(&[("old", "string", true), ("new", "string", true)])),
+        ("Picture", object(&[("picture", "uuid", true)])),
         ("Users", object(&[("users", "[User]", true)])),
         ("Conversations", object(&page)),
         ("Members", object(&[("members", "[Member]", true), ("revision", "uint64", true)])),

@@ -32,6 +32,8 @@ pub(super) fn word(word: &str) -> Value {
         "bool" => json!({"type": "boolean"}),
         "uint32" => json!({"type": "integer", "format": "uint32", "minimum": 0, "maximum": u32::MAX}),
         "uint64" | "int64" => json!({"type": "string", "format": word, "pattern": "^-?[0-9]{1,20}$"}),
+        // OpenAPI 3.1: a body of a media type that is no text needs no schema of its own.
+        "image" => json!({}),
         "object" => json!({"type": "object"}),
         "map" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         name => reference(name),

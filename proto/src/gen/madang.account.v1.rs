@@ -150,6 +150,9 @@ pub struct UpdateProfileRequest {
     /// A new line about oneself, at most 200 code points.
     #[prost(string, optional, tag = "4")]
     pub status_message: ::core::option::Option<::prost::alloc::string::String>,
+    /// A picture that is kept, by its id; empty: none.
+    #[prost(string, optional, tag = "5")]
+    pub picture: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The profile.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -158,6 +161,66 @@ pub struct UpdateProfileResponse {
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<super::super::client::v1::User>,
 }
+/// A new password.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangePasswordRequest {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The session that asks, which stays.
+    #[prost(string, tag = "2")]
+    pub session: ::prost::alloc::string::String,
+    /// The password so far.
+    #[prost(string, tag = "3")]
+    pub old_password: ::prost::alloc::string::String,
+    /// The one from now on: 8 to 1,024 bytes.
+    #[prost(string, tag = "4")]
+    pub new_password: ::prost::alloc::string::String,
+}
+/// It holds from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangePasswordResponse {}
+/// A picture as it was taken.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StorePictureRequest {
+    /// JPEG, PNG or WebP; at most 5 MiB, 32 million pixels, 16,384 pixels a side.
+    #[prost(bytes = "vec", tag = "1")]
+    pub image: ::prost::alloc::vec::Vec<u8>,
+}
+/// It is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StorePictureResponse {
+    /// Its id: a random UUID.
+    #[prost(string, tag = "1")]
+    pub picture: ::prost::alloc::string::String,
+}
+/// Which picture.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPictureRequest {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub picture: ::prost::alloc::string::String,
+    /// Pixels a side: 64, 256 or 1,024; 0: 256. A picture that was smaller stays smaller.
+    #[prost(uint32, tag = "2")]
+    pub size: u32,
+}
+/// The picture.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPictureResponse {
+    /// JPEG.
+    #[prost(bytes = "vec", tag = "1")]
+    pub image: ::prost::alloc::vec::Vec<u8>,
+}
+/// Which picture.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePictureRequest {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub picture: ::prost::alloc::string::String,
+}
+/// It is not there any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePictureResponse {}
 /// The keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetKeysRequest {}
@@ -444,6 +507,115 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT.
+        pub async fn change_password(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangePasswordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangePasswordResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/ChangePassword",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "ChangePassword"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Keeps a picture: decoded, cut square, encoded anew in three sizes, without what it said about itself.
+        /// INVALID_ARGUMENT (TOO_LARGE, INVALID_FIELD), RESOURCE_EXHAUSTED (OVERLOADED).
+        pub async fn store_picture(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StorePictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StorePictureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/StorePicture",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "StorePicture"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A picture in one of its sizes. NOT_FOUND.
+        pub async fn get_picture(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPictureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/GetPicture",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "GetPicture"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Forgets a picture that nothing shows any more; one that is not there is forgotten.
+        pub async fn delete_picture(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePictureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/DeletePicture",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "DeletePicture"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// The keys that access tokens are signed with, as a JWK set.
         pub async fn get_keys(
             &mut self,
@@ -559,6 +731,39 @@ pub mod account_service_server {
             request: tonic::Request<super::UpdateProfileRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UpdateProfileResponse>,
+            tonic::Status,
+        >;
+        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT.
+        async fn change_password(
+            &self,
+            request: tonic::Request<super::ChangePasswordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangePasswordResponse>,
+            tonic::Status,
+        >;
+        /// Keeps a picture: decoded, cut square, encoded anew in three sizes, without what it said about itself.
+        /// INVALID_ARGUMENT (TOO_LARGE, INVALID_FIELD), RESOURCE_EXHAUSTED (OVERLOADED).
+        async fn store_picture(
+            &self,
+            request: tonic::Request<super::StorePictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StorePictureResponse>,
+            tonic::Status,
+        >;
+        /// A picture in one of its sizes. NOT_FOUND.
+        async fn get_picture(
+            &self,
+            request: tonic::Request<super::GetPictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPictureResponse>,
+            tonic::Status,
+        >;
+        /// Forgets a picture that nothing shows any more; one that is not there is forgotten.
+        async fn delete_picture(
+            &self,
+            request: tonic::Request<super::DeletePictureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePictureResponse>,
             tonic::Status,
         >;
         /// The keys that access tokens are signed with, as a JWK set.
@@ -951,6 +1156,187 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateProfileSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/ChangePassword" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangePasswordSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::ChangePasswordRequest>
+                    for ChangePasswordSvc<T> {
+                        type Response = super::ChangePasswordResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangePasswordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::change_password(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangePasswordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/StorePicture" => {
+                    #[allow(non_camel_case_types)]
+                    struct StorePictureSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::StorePictureRequest>
+                    for StorePictureSvc<T> {
+                        type Response = super::StorePictureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StorePictureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::store_picture(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StorePictureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/GetPicture" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPictureSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::GetPictureRequest>
+                    for GetPictureSvc<T> {
+                        type Response = super::GetPictureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPictureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::get_picture(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPictureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/DeletePicture" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeletePictureSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::DeletePictureRequest>
+                    for DeletePictureSvc<T> {
+                        type Response = super::DeletePictureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePictureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::delete_picture(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeletePictureSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -9,6 +9,7 @@ diesel::table! {
         status_message -> Text,
         password -> Text,
         created_at -> BigInt,
+        picture -> Text,
     }
 }
 

@@ -1,0 +1,83 @@
+//! Pictures: taken from people who are logged in, given to everybody who knows their random ids, as `<img>` has no token.
+
+use crate::{
+    Shared,
+    accounts::{find, nobody},
+    auth::Caller,
+    problem::{Params, Problem, invalid},
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use madang_proto::{
+    account::v1::{DeletePictureRequest, GetPictureRequest, StorePictureRequest, UpdateProfileRequest},
+    reason::{Reason, Refusal},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The largest picture that is taken, in bytes.
+const MAX_BYTES: usize = 5 << 20;
+/// For good: another picture has another id.
+const CACHED: &str = "public, max-age=31536000, immutable";
+
+/// Keeps an uploaded picture; its id.
+async fn keep(shared: &mut Shared, body: Body) -> Result<String, Problem> {
+    let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
+    let image = axum::body::to_bytes(body, MAX_BYTES).await.map_err(too_large)?;
+    if image.is_empty() {
+        return Err(invalid("the body must be a JPEG, PNG or WebP file"));
+    }
+    Ok(shared.account.store_picture(StorePictureRequest { image: image.into() }).await?.into_inner().picture)
+}
+
+/// Shows another picture, or none; the one before is forgotten.
+async fn show(shared: &mut Shared, user: String, picture: String) -> Result<(), Problem> {
+    let before = find(shared, vec![user.clone()]).await?.pop().ok_or_else(nobody)?.picture;
+    let request = UpdateProfileRequest { user, picture: Some(picture), ..UpdateProfileRequest::default() };
+    shared.account.update_profile(request).await?;
+    if !before.is_empty() {
+        shared.account.delete_picture(DeletePictureRequest { picture: before }).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn put_mine(
+    State(mut shared): State<Shared>,
+    Caller(caller): Caller,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let picture = keep(&mut shared, body).await?;
+    show(&mut shared, caller.user.to_string(), picture.clone()).await?;
+    Ok(Json(json!({ "picture": picture })))
+}
+
+pub(crate) async fn delete_mine(
+    State(mut shared): State<Shared>,
+    Caller(caller): Caller,
+) -> Result<StatusCode, Problem> {
+    show(&mut shared, caller.user.to_string(), String::new()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which size.
+#[derive(Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    size: u32,
+}
+
+pub(crate) async fn get(
+    State(mut shared): State<Shared>,
+    Path(picture): Path<String>,
+    Params(Wanted { size }): Params<Wanted>,
+) -> Result<Response, Problem> {
+    let image = shared.account.get_picture(GetPictureRequest { picture, size }).await?.into_inner().image;
+    // Whatever a browser makes of the bytes, it takes them for nothing but a picture.
+    let headers = [("content-type", "image/jpeg"), ("cache-control", CACHED), ("x-content-type-options", "nosniff")];
+    Ok((headers, image).into_response())
+}

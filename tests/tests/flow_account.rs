@@ -1,0 +1,104 @@
+//! One's own account over HTTP: password, picture.
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+
+use madang_solo::serve::Running;
+use madang_tests::{
+    client::{Socket, call, sign_up},
+    start,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// A request with a body of bytes; status, head, body.
+async fn exchange(server: &Running, method: &str, path: &str, token: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A server that refuses early may not read all of it.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    (head[9..12].parse().unwrap(), head.to_lowercase(), answer[end + 4..].to_vec())
+}
+
+async fn log_in(server: &Running, password: &str) -> (u16, Value) {
+    let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_WEB"});
+    call(server, "POST", "/v1/sessions", "", json!({"handle": "ann", "password": password, "device": device})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_ends_the_other_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let (_, other) = log_in(&server, "correct horse").await;
+    let token = other["accessToken"].as_str().unwrap();
+    let (mut socket, _) = Socket::connect(&server, &ann, "").await;
+    let change = async |old: &str, new: &str| {
+        call(&server, "PUT", "/v1/me/password", token, json!({"old": old, "new": new})).await
+    };
+    let (status, answer) = change("wrong horse", "battery staple").await;
+    assert_eq!(
+        (status, &answer["reason"], &answer["code"]),
+        (403, &json!("WRONG_PASSWORD"), &json!("PERMISSION_DENIED"))
+    );
+    assert_eq!(change("correct horse", "1234567").await.0, 400);
+    assert_eq!(log_in(&server, "correct horse").await.0, 201, "nothing has changed");
+    assert_eq!(change("correct horse", "battery staple").await.0, 204);
+    while socket.next().await != json!({"close": 4503}) {}
+    assert_eq!(call(&server, "GET", "/v1/me", token, Value::Null).await.0, 200, "this session stays");
+    assert_eq!(log_in(&server, "correct horse").await.0, 401);
+    assert_eq!(log_in(&server, "battery staple").await.0, 201);
+    server.stop().await;
+}
+
+/// A PNG of one grey pixel.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\x0aIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_shown_to_everybody_until_there_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let put = async |bytes: &[u8]| exchange(&server, "PUT", "/v1/me/picture", &ann.token, bytes).await;
+    let picture = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["picture"].as_str().unwrap().to_owned();
+    let shown = async || {
+        let (_, ann) = call(&server, "GET", &format!("/v1/users/{}", ann.id), &bob.token, Value::Null).await;
+        ann["picture"].as_str().unwrap().to_owned()
+    };
+    let get = async |picture: &str, query: &str| {
+        exchange(&server, "GET", &format!("/v1/pictures/{picture}{query}"), "", b"").await
+    };
+    assert_eq!(shown().await, "");
+    assert_eq!(put(b"").await.0, 400);
+    assert_eq!(put(b"GIF89a").await.0, 400);
+    let (status, _, answer) = put(&vec![0; (5 << 20) + 1]).await;
+    assert_eq!(
+        (status, serde_json::from_slice::<Value>(&answer).unwrap()["reason"].as_str()),
+        (400, Some("TOO_LARGE"))
+    );
+    let (status, _, body) = put(PNG).await;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let first = picture(&body);
+    assert_eq!(shown().await, first);
+    let (status, head, jpeg) = get(&first, "?size=64").await;
+    assert_eq!((status, &jpeg[..2]), (200, &[0xff, 0xd8][..]));
+    assert!(head.contains("immutable") && head.contains("image/jpeg"), "{head}");
+    assert_eq!(get(&first, "?size=65").await.0, 400);
+    assert_eq!(get(&first, "?size=big").await.0, 400);
+    assert_eq!(get("..%2Flog.db", "").await.0, 404);
+    let second = picture(&put(PNG).await.2);
+    assert_eq!((shown().await, get(&first, "").await.0, get(&second, "").await.0), (second.clone(), 404, 200));
+    assert_eq!(exchange(&server, "DELETE", "/v1/me/picture", &ann.token, b"").await.0, 204);
+    assert_eq!((shown().await.as_str(), get(&second, "").await.0), ("", 404));
+    assert_eq!(exchange(&server, "PUT", "/v1/me/picture", "", PNG).await.0, 401);
+    server.stop().await;
+}
