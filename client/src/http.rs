@@ -123,6 +123,9 @@ pub struct Page {
     /// By seq upwards.
     #[serde(default)]
     pub messages: Vec<client::Message>,
+    /// Who came and went, and what was renamed, between them.
+    #[serde(default)]
+    pub notices: Vec<client::Event>,
     /// As of which event.
     #[serde(default, deserialize_with = "number")]
     pub revision: u64,

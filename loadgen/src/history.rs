@@ -1,48 +1,22 @@
-//! What was said against what arrived: the judgements of a replay, without any network, so that they can be shown to
-//! catch every fault that they exist for.
+//! What was said against what arrived: judgements without any network, so that they can be shown to catch every fault
+//! that they exist for. [`compare`] and [`Watch`] are for a load whose sockets stay up; a [`Journal`] and its [`judge`]
+//! are for one whose clients retry, reconnect, come and go while things break.
+
+#[cfg(test)]
+mod doctored;
+mod fault;
+mod journal;
+mod judge;
+mod shown;
+mod spans;
+mod stream;
+
+pub use fault::{Counts, Faults, Kind, Verdict};
+pub use journal::{Device, Fetched, Journal, Membership};
+pub use judge::{Judge, Room, judge};
 
 use madang_proto::client::v1::Message;
-use serde::Serialize;
 use std::collections::HashMap;
-
-/// What went wrong, counted. All zero: nothing did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Faults {
-    /// Acknowledged, and not there.
-    pub lost: u64,
-    /// There twice, under two numbers.
-    pub doubled: u64,
-    /// Not in the order in which it was sent.
-    pub misordered: u64,
-    /// Received by somebody who should not have it, or never sent by us.
-    pub leaked: u64,
-    /// Not as it was sent, byte for byte.
-    pub altered: u64,
-    /// Numbers left out.
-    pub gaps: u64,
-    /// One number for two messages.
-    pub reused: u64,
-}
-
-impl Faults {
-    /// Whether nothing went wrong.
-    #[must_use]
-    pub fn none(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Adds another count to this one.
-    pub fn add(&mut self, other: &Self) {
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-        self.misordered += other.misordered;
-        self.leaked += other.leaked;
-        self.altered += other.altered;
-        self.gaps += other.gaps;
-        self.reused += other.reused;
-    }
-}
 
 /// A message that was acknowledged.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Programs that use a server as its clients do: a replay of real conversations that checks every delivery, and a load
 //! generator. They know the public contract and nothing else.
 
+pub mod archive;
 pub mod bench;
 pub mod history;
 pub mod people;

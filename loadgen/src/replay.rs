@@ -7,7 +7,7 @@ pub mod report;
 mod rooms;
 
 use crate::{
-    Error,
+    Error, archive,
     history::{self, Faults, Sent},
     people::{self, Person},
 };
@@ -409,20 +409,8 @@ async fn read_back(
         let said = &plan.dataset.rooms[room.room];
         // The last member: whoever made the room is not the only one who may read it.
         let Some(reader) = said.members.last() else { return Ok(Faults::default()) };
-        let mut history = Vec::new();
-        loop {
-            let after = history.last().map_or(0, |message: &client::Message| message.seq);
-            let page = people::persist(|| {
-                let token = lock(&sockets.tokens[*reader]).access_token.clone();
-                async move { http.after(&token, &room.conversation, after, 200).await }
-            });
-            let page = page.await?;
-            let more = page.has_after && !page.messages.is_empty();
-            history.extend(page.messages);
-            if !more {
-                break;
-            }
-        }
+        let token = || lock(&sockets.tokens[*reader]).access_token.clone();
+        let history = archive::read(http, token, &room.conversation, true).await?.messages;
         let users: Vec<_> = sockets.tokens.iter().map(|tokens| lock(tokens).user.clone()).collect();
         let sent = answered.seqs.iter().enumerate().filter_map(|(place, seq)| {
             let message = &said.messages[place];
