@@ -2,60 +2,56 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use madang_client::{Format, Http, Session, Update, session::Options};
-use madang_loadgen::people::{self, Person};
+use madang_loadgen::{
+    archive,
+    history::{Journal, judge},
+    people::{self, Person},
+};
 use madang_proto::{
-    client::v1::{Event, History, Send, event::Body},
+    client::v1::{History, Resume, Send},
     id::ClientId,
 };
 use madang_tests::cluster::Cluster;
 use rand::{Rng as _, SeedableRng as _};
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::{sync::watch, time::timeout};
 
 const GROUPS: usize = 6;
 const MEMBERS: usize = 5;
 const SENDS: usize = 80;
+/// All messages, and all deliveries of them.
+const MESSAGES: u64 = (GROUPS * MEMBERS * SENDS) as u64;
+const DELIVERIES: u64 = MESSAGES * MEMBERS as u64;
 
-/// What one person has seen of each conversation: the newest revision, and the texts by seq.
-#[derive(Default)]
-struct Seen {
-    revision: HashMap<String, u64>,
-    texts: HashMap<String, BTreeMap<u64, String>>,
-    gaps: Vec<String>,
-    resyncs: usize,
+/// What everybody notes in one journal.
+#[derive(Clone)]
+struct Notes {
+    journal: Arc<Mutex<Journal>>,
+    began: Instant,
+    /// How much was acknowledged and delivered.
+    done: watch::Sender<(u64, u64)>,
 }
 
-impl Seen {
-    fn event(&mut self, event: Event) {
-        let newest = self.revision.entry(event.conversation.clone()).or_default();
-        if event.revision <= *newest {
-            return;
-        }
-        if *newest > 0 && event.revision != *newest + 1 {
-            self.gaps.push(format!("{}: {} after {newest}", event.conversation, event.revision));
-        }
-        *newest = event.revision;
-        if let Some(Body::Message(message)) = event.body {
-            self.texts.entry(event.conversation).or_default().insert(message.seq, message.text);
-        }
+impl Notes {
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
+    }
+
+    fn acked(&self) {
+        self.done.send_modify(|done| done.0 += 1);
+    }
+
+    /// Waits until so much was acknowledged, and delivered.
+    async fn wait(&self, acked: u64, delivered: u64) {
+        let mut done = self.done.subscribe();
+        done.wait_for(|done| done.0 >= acked && done.1 >= delivered).await.unwrap();
     }
 }
 
-struct Member {
-    person: Person,
-    session: Session,
-    seen: Arc<Mutex<Seen>>,
-}
-
-fn connect(cluster: &Cluster, number: usize, person: Person, changed: Arc<Notify>) -> Member {
-    let seen: Arc<Mutex<Seen>> = Arc::default();
+fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> Session {
     let options = Options {
         http: Http::new(&cluster.api).unwrap(),
         gateway: Some(cluster.gateways[number % cluster.gateways.len()].clone()),
@@ -65,41 +61,43 @@ fn connect(cluster: &Cluster, number: usize, person: Person, changed: Arc<Notify
         format: Format::Protobuf,
         cursor: String::new(),
     };
-    let into = seen.clone();
-    let session = Session::start(options, move |update| {
+    let device = notes.journal.lock().unwrap().device(&person.tokens.user);
+    Session::start(options, move |update| {
+        let at = notes.now();
+        let mut journal = notes.journal.lock().unwrap();
         match update {
-            Update::Event(event) => into.lock().unwrap().event(*event),
-            Update::Resync => into.lock().unwrap().resyncs += 1,
+            Update::Ready(ready) if ready.resume() != Resume::Resumed => journal.resynced(device),
+            Update::Resync => journal.resynced(device),
+            Update::Event(event) => {
+                journal.saw(at, device, &event);
+                let delivered = journal.so_far().1.delivered;
+                notes.done.send_modify(|done| done.1 = delivered);
+            }
             Update::Ended(why) => panic!("a session ended: {why}"),
             _ => {}
         }
-        changed.notify_waiters();
-    });
-    Member { person, session, seen }
+    })
 }
 
-/// What was acknowledged: seq and text.
-type Acked = Arc<Mutex<BTreeMap<u64, String>>>;
-
-async fn talk(session: Session, group: String, name: usize, acked: Acked, count: Arc<AtomicUsize>) {
+async fn talk(session: Session, group: String, user: String, notes: Notes) {
     for n in 0..SENDS {
-        let text = format!("{name} says {n}");
-        let conversation = group.clone();
+        let text = format!("{user} says {n}");
         let client_id = ClientId::now().to_string();
-        let send = Send { conversation, client_id, text: text.clone(), ..Send::default() };
+        let send = Send { conversation: group.clone(), client_id, text, ..Send::default() };
         // Sent again until it is saved: with the same id, so it is one message whatever became of the first.
-        let ack = loop {
+        loop {
+            notes.journal.lock().unwrap().invoked(notes.now(), &group, &user, &send);
             match session.send(send.clone()).await {
-                Ok(ack) => break ack,
+                Ok(ack) => {
+                    notes.journal.lock().unwrap().acked(notes.now(), &user, &send.client_id, &ack);
+                    break notes.acked();
+                }
                 Err(refusal) if refusal.reason.retryable() => {
                     tokio::time::sleep(Duration::from_millis(refusal.retry_after_ms.clamp(20, 1000))).await;
                 }
                 Err(refusal) => panic!("{refusal:?}"),
             }
-        };
-        let before = acked.lock().unwrap().insert(ack.seq, text);
-        assert_eq!(before, None, "one number for two messages");
-        count.fetch_add(1, SeqCst);
+        }
     }
 }
 
@@ -111,30 +109,25 @@ async fn run(kill: bool) {
     let http = Http::new(&cluster.api).unwrap();
     let everybody =
         people::sign_up(&http, "crash", GROUPS * MEMBERS, 8, &indicatif::ProgressBar::hidden()).await.unwrap();
-    let changed = Arc::new(Notify::new());
-    let members: Vec<Member> =
-        everybody.into_iter().enumerate().map(|(n, person)| connect(&cluster, n, person, changed.clone())).collect();
+    let notes = Notes { journal: Arc::default(), began: Instant::now(), done: watch::Sender::new((0, 0)) };
+    let sessions: Vec<Session> =
+        everybody.iter().enumerate().map(|(n, person)| connect(&cluster, n, person, notes.clone())).collect();
     let mut groups = Vec::new();
-    for (n, some) in members.chunks(MEMBERS).enumerate() {
+    for (n, some) in everybody.chunks(MEMBERS).enumerate() {
         let (owner, others) = some.split_first().unwrap();
-        let users: Vec<String> = others.iter().map(|member| member.person.tokens.user.clone()).collect();
-        let token = &owner.person.tokens.access_token;
+        let users: Vec<String> = others.iter().map(|member| member.tokens.user.clone()).collect();
+        let token = &owner.tokens.access_token;
         let (name, key) = (format!("group {n}"), uuid::Uuid::new_v4().to_string());
         let made = people::persist(|| http.create_group(token, &name, &users, History::All, &key)).await;
         groups.push(made.unwrap().conversation.conversation);
     }
-    let (acked, count): (Vec<Acked>, _) =
-        (groups.iter().map(|_| Acked::default()).collect(), Arc::new(AtomicUsize::new(0)));
     let mut talking = tokio::task::JoinSet::new();
-    for (n, member) in members.iter().enumerate() {
-        let group = n / MEMBERS;
-        talking.spawn(talk(member.session.clone(), groups[group].clone(), n, acked[group].clone(), count.clone()));
+    for (n, session) in sessions.iter().enumerate() {
+        let user = everybody[n].tokens.user.clone();
+        talking.spawn(talk(session.clone(), groups[n / MEMBERS].clone(), user, notes.clone()));
     }
     // In the middle of it, at any moment.
-    let when = random.random_range(GROUPS * MEMBERS..GROUPS * MEMBERS * SENDS / 2);
-    while count.load(SeqCst) < when {
-        tokio::task::yield_now().await;
-    }
+    notes.wait(random.random_range(MESSAGES / SENDS as u64..MESSAGES / 2), 0).await;
     let victim = cluster.chats.swap_remove(random.random_range(0..2));
     if kill {
         victim.kill();
@@ -144,32 +137,19 @@ async fn run(kill: bool) {
     while let Some(done) = talking.join_next().await {
         done.unwrap();
     }
-    assert_eq!(count.load(SeqCst), GROUPS * MEMBERS * SENDS);
-    let all = async {
-        for (n, member) in members.iter().enumerate() {
-            let (group, wanted) = (&groups[n / MEMBERS], acked[n / MEMBERS].lock().unwrap().len());
-            loop {
-                let next = changed.notified();
-                let have = member.seen.lock().unwrap().texts.get(group).map_or(0, BTreeMap::len);
-                if have >= wanted {
-                    break;
-                }
-                // Looked at again even if the last change came just before.
-                let _ = tokio::time::timeout(Duration::from_millis(200), next).await;
-            }
-        }
-    };
-    let complete = tokio::time::timeout(Duration::from_secs(30), all).await.is_ok();
-    for (n, member) in members.iter().enumerate() {
-        let (seen, wanted) = (member.seen.lock().unwrap(), acked[n / MEMBERS].lock().unwrap());
-        let got = seen.texts.get(&groups[n / MEMBERS]).cloned().unwrap_or_default();
-        assert_eq!(got, *wanted, "what {n} was sent");
-        assert_eq!((&seen.gaps, seen.texts.len()), (&vec![], 1), "gaps, and nobody else's messages; {n}");
-        assert_eq!(wanted.keys().copied().collect::<Vec<_>>(), (1..=wanted.len() as u64).collect::<Vec<_>>());
-        eprintln!("{n}: {} resyncs", seen.resyncs);
+    let complete = timeout(Duration::from_secs(30), notes.wait(MESSAGES, DELIVERIES)).await.is_ok();
+    let mut rooms = Vec::new();
+    for (n, group) in groups.iter().enumerate() {
+        let token = || everybody[n * MEMBERS].tokens.access_token.clone();
+        rooms.push(archive::read(&http, token, group, true).await.unwrap());
     }
-    assert!(complete);
-    drop(members);
+    drop(sessions);
+    let journal = notes.journal.lock().unwrap();
+    let verdict = judge(&journal, &rooms);
+    eprintln!("{:?}", verdict.counts);
+    assert!(verdict.good(), "{verdict}");
+    assert_eq!((verdict.counts.acked, verdict.counts.messages, complete), (MESSAGES, MESSAGES, true));
+    drop(journal);
     cluster.stop().await;
 }
 

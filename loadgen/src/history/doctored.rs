@@ -289,6 +289,7 @@ proptest! {
         let mut run = play(&actions);
         let verdict = run.judge();
         prop_assert!(verdict.good(), "{}", verdict);
+        prop_assert_eq!(verdict.counts.delivered, run.delivered());
         let (what, kind, doctor) = DOCTORS[doctor];
         if doctor(&mut run, pick) {
             let verdict = run.judge();

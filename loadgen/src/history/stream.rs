@@ -30,24 +30,24 @@ pub struct Stream {
 impl Stream {
     /// Takes an event; `resyncs` is how often the device has been told that it may have missed something.
     pub fn step(&mut self, resyncs: u32, revision: u64) -> Step {
-        let begins = self.last == 0 || self.resyncs != resyncs;
         let had = self.seen.contains(revision);
-        let step = if begins {
+        let mut late = false;
+        if self.last == 0 || self.resyncs != resyncs {
             (self.resyncs, self.began, self.last) = (resyncs, revision, revision);
-            if had { Step::Again } else { Step::New }
         } else if revision > self.last {
             self.skipped.add(self.last + 1, revision - 1);
             self.last = revision;
-            Step::New
-        } else if had {
-            Step::Again
-        } else if revision < self.began {
-            // From before what it began with: repeated further back than where the device was put.
-            Step::New
         } else {
-            Step::Late
-        };
+            // What is from before that with which it began was repeated further back than where the device was put.
+            late = !had && revision >= self.began;
+        }
         self.seen.add(revision, revision);
-        step
+        if had {
+            Step::Again
+        } else if late {
+            Step::Late
+        } else {
+            Step::New
+        }
     }
 }

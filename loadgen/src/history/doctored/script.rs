@@ -4,6 +4,7 @@
 use crate::history::*;
 use madang_proto::client::v1::{Ack, Event, Joined, JoinedMember, Left, Message, ReadMarks, Send, event::Body};
 use proptest::prelude::*;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// What happens next. Rooms are 0 and 1 (where members see nothing from before they joined), users 0 to 3, devices
@@ -104,6 +105,17 @@ impl Run {
         self.users.iter().position(|each| each == user).unwrap() as u32
     }
 
+    /// How many messages devices received, each counted once for each device.
+    pub fn delivered(&self) -> u64 {
+        let saw = |note: &Note| match note {
+            Note::Saw { device, event, .. } if matches!(event.body, Some(Body::Message(_))) => {
+                Some((*device, event.conversation.clone(), event.revision))
+            }
+            _ => None,
+        };
+        self.notes.iter().filter_map(saw).collect::<HashSet<_>>().len() as u64
+    }
+
     /// Every note about a message.
     pub fn each_of(&mut self, client_id: &str, mut change: impl FnMut(&mut Note)) {
         for note in &mut self.notes {
@@ -137,6 +149,7 @@ impl Run {
 /// What a device has been sent of a conversation, as places in the truth.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
+    joined: usize,
     next: usize,
 }
 
@@ -203,7 +216,7 @@ impl Model {
         for user in users {
             self.inside[room][*user] = true;
             for device in [2 * user, 2 * user + 1] {
-                self.places[room][device].next = place;
+                self.places[room][device] = Place { joined: place, next: place };
             }
         }
         let members = users.iter().map(|user| JoinedMember { user: self.run.users[*user].clone(), role: 1 }).collect();
@@ -337,9 +350,10 @@ impl Model {
             if !self.inside[room][device / 2] {
                 continue;
             }
-            // It goes on from a little before the newest event.
-            let from = self.places[room][device].next;
-            self.places[room][device].next = from.max(self.run.truth[room].len().saturating_sub(2));
+            // It goes on from a little before the newest event, also if it has that.
+            let newest = self.run.truth[room].len();
+            let place = &mut self.places[room][device];
+            place.next = place.joined.max(newest.saturating_sub(3));
             let user = &self.run.users[device / 2];
             let joined = |event: &&Event| matches!(&event.body, Some(Body::Joined(joined)) if joined.members.iter().any(|each| each.user == *user));
             let joined = self.run.truth[room].iter().rev().find(joined).map_or(0, |event| event.revision);
