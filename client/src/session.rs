@@ -53,8 +53,9 @@ pub enum Update {
 pub struct Options {
     /// The server's HTTP door.
     pub http: Http,
-    /// Its WebSocket door, where that is another: `http://HOST:PORT`.
-    pub gateway: Option<String>,
+    /// Its WebSocket doors, where those are others: `http://HOST:PORT` each. The first is used while it can be, then the
+    /// next, and so on around.
+    pub gateways: Vec<String>,
     /// Of a log-in.
     pub tokens: Tokens,
     /// The device that logged in.
@@ -90,6 +91,7 @@ impl Session {
             unanswered: BTreeMap::new(),
             next_id: 2,
             in_flight: 1,
+            door: 0,
         };
         tokio::spawn(session.run());
         Self { commands }
@@ -131,6 +133,8 @@ struct Running {
     unanswered: BTreeMap<u32, Command>,
     next_id: u32,
     in_flight: usize,
+    /// Which of the gateways is used: counts up, around.
+    door: usize,
 }
 
 impl Running {
@@ -187,11 +191,9 @@ impl Running {
             }
         }
         let mut frames = Vec::new();
-        let opened = timeout(PATIENCE, open(&self.options, &self.cursor, &mut frames)).await;
-        let (mut socket, ready) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return end(error),
-            Err(_) => return End::Lost("the server does not answer".into()),
+        let (mut socket, ready) = match self.open(&mut frames).await {
+            Ok(opened) => opened,
+            Err(end) => return end,
         };
         self.in_flight = usize::try_from(ready.max_in_flight).unwrap_or(1).max(1);
         let silence = Duration::from_millis(u64::from(ready.heartbeat_ms.max(1000)));
@@ -210,7 +212,10 @@ impl Running {
                 match self.take(frame) {
                     Taken::Done => {}
                     Taken::Again => again = true,
-                    Taken::Leave(after) => leaving = Some(Instant::now() + after),
+                    Taken::Leave(after) => {
+                        leaving = Some(Instant::now() + after);
+                        self.door += 1;
+                    }
                 }
             }
             if again
@@ -257,6 +262,37 @@ impl Running {
                         return end(error);
                     }
                 }
+            }
+        }
+    }
+
+    /// Connects and says hello. A gateway that can't be reached is passed over for the next at once; one that can, but
+    /// does not serve, for the next time.
+    async fn open(&mut self, rest: &mut Vec<client::ServerFrame>) -> Result<(Socket, client::Ready), End> {
+        let Options { http, gateways, tokens, device, source, format, .. } = &self.options;
+        let hello = client::Hello {
+            token: tokens.access_token.clone(),
+            device: Some(device.clone()),
+            resume: self.cursor.clone(),
+        };
+        let mut tried = 0;
+        loop {
+            let door = gateways.get(self.door % gateways.len().max(1)).map_or(http.base(), String::as_str);
+            let open = async {
+                let mut socket = Socket::connect(door, *source, *format).await?;
+                let ready = socket.hello(hello.clone(), rest).await?;
+                Ok((socket, ready))
+            };
+            let opened = timeout(PATIENCE, open).await;
+            if let Ok(Ok(opened)) = opened {
+                return Ok(opened);
+            }
+            self.door += 1;
+            tried += 1;
+            match opened {
+                Ok(Err(socket::Error::Connect(_))) if tried < gateways.len() => {}
+                Ok(Err(error)) => return Err(end(error)),
+                _ => return Err(End::Lost("the server does not answer".into())),
             }
         }
     }
@@ -332,23 +368,6 @@ enum Taken {
     Done,
     Again,
     Leave(Duration),
-}
-
-async fn open(
-    options: &Options,
-    cursor: &str,
-    rest: &mut Vec<client::ServerFrame>,
-) -> Result<(Socket, client::Ready), socket::Error> {
-    let mut socket =
-        Socket::connect(options.gateway.as_deref().unwrap_or(options.http.base()), options.source, options.format)
-            .await?;
-    let hello = client::Hello {
-        token: options.tokens.access_token.clone(),
-        device: Some(options.device.clone()),
-        resume: cursor.into(),
-    };
-    let ready = socket.hello(hello, rest).await?;
-    Ok((socket, ready))
 }
 
 /// What to do after an error, by the contract's close codes.

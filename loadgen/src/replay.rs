@@ -242,7 +242,7 @@ async fn connect(args: &Args, http: &Http, plan: &Arc<Plan>, people: Vec<Person>
         sockets.ledgers.push(Some(ledger.clone()));
         let options = Options {
             http: http.clone(),
-            gateway: (!args.gateways.is_empty()).then(|| args.gateways[number % args.gateways.len()].clone()),
+            gateways: args.gateways.get(number % args.gateways.len().max(1)).cloned().into_iter().collect(),
             tokens: person.tokens,
             device: person.device,
             source: (!args.sources.is_empty()).then(|| args.sources[number % args.sources.len()]),

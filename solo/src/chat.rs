@@ -74,7 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let session = Session::start(
         Options {
             http: http.clone(),
-            gateway: args.gateway.clone(),
+            gateways: args.gateway.clone().into_iter().collect(),
             tokens: tokens.clone(),
             device: profile.device.clone(),
             source: None,

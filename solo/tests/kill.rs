@@ -46,7 +46,7 @@ async fn once(seed: u64) {
     let tokens = http.sign_up("ann", "correct horse", "Ann", &device).await.unwrap();
     let options = Options {
         http,
-        gateway: None,
+        gateways: Vec::new(),
         tokens: tokens.clone(),
         device,
         source: None,

@@ -54,7 +54,7 @@ impl Notes {
 fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> Session {
     let options = Options {
         http: Http::new(&cluster.api).unwrap(),
-        gateway: Some(cluster.gateways[number % cluster.gateways.len()].clone()),
+        gateways: vec![cluster.gateways[number % cluster.gateways.len()].clone()],
         tokens: person.tokens.clone(),
         device: person.device.clone(),
         source: None,
