@@ -10,6 +10,7 @@ mod logins;
 mod peek;
 mod process;
 mod report;
+mod storm;
 
 use crate::{
     Error,
@@ -77,6 +78,8 @@ enum Shape {
         #[command(flatten)]
         common: Common,
     },
+    /// A reconnect storm: a gateway is killed under its clients.
+    Storm(Box<storm::Args>),
 }
 
 /// What all shapes need.
@@ -199,6 +202,7 @@ pub async fn run(args: Args) -> Result<bool, Error> {
         }
         Shape::Idle { connections, seconds, common } => idle::run(&common, connections, seconds).await,
         Shape::Logins { concurrency, seconds, common } => logins::run(&common, concurrency, seconds).await,
+        Shape::Storm(args) => storm::run(&args).await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! `up` starts `tests/backends/run.py` in the background, which starts the backends and, within them,
 //! `madang dev services`; that one holds the folder's lock for as long as it lives, so a stale state is never believed.
 
+pub mod reads;
 mod services;
 mod state;
 
@@ -50,6 +51,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Print how often each table of the databases was read so far, by their own counters.
+    Reads,
     /// Stop everything; what was saved stays in the folder.
     Down,
     /// What `up` runs among the backends.
@@ -63,6 +66,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     match args.action {
         Action::Up(args) => up(&folder, &args)?,
         Action::Status { json } => return status(&folder, json),
+        Action::Reads => reads(&folder).await?,
         Action::Down => down(&folder)?,
         Action::Services(args) => services::run(&folder, args).await?,
     }
@@ -155,6 +159,15 @@ fn status(folder: &Path, json: bool) -> anyhow::Result<bool> {
         writeln!(io::stderr(), "{} (pid {}) is gone; log: {}", process.name, process.pid, log.display())?;
     }
     Ok(gone.is_empty())
+}
+
+async fn reads(folder: &Path) -> anyhow::Result<()> {
+    let state = State::read(folder)?.context("it is not up (madang dev up)")?;
+    let address = |name: &str| state.backends.get(name).with_context(|| format!("the state names no {name}"));
+    for (name, count) in reads::count(address("cassandra")?, address("postgres")?).await? {
+        writeln!(io::stdout(), "{name} {count}")?;
+    }
+    Ok(())
 }
 
 fn down(folder: &Path) -> anyhow::Result<()> {

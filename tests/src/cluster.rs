@@ -54,6 +54,21 @@ impl Chat {
     }
 }
 
+/// A gateway beside the others, in a runtime of its own, which can be killed.
+pub struct Doomed {
+    /// Its WebSocket door.
+    pub url: String,
+    _running: Running,
+    runtime: Runtime,
+}
+
+impl Doomed {
+    /// Ends it as a crash does: its sockets and streams break.
+    pub fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
 /// A cluster at work.
 pub struct Cluster {
     /// The HTTP door.
@@ -62,6 +77,11 @@ pub struct Cluster {
     pub gateways: Vec<String>,
     /// The homes.
     pub chats: Vec<Chat>,
+    /// Its database in Postgres.
+    pub postgres: String,
+    /// A node of Cassandra, and the keyspace there.
+    pub cassandra: (String, String),
+    gateway_flags: Vec<String>,
     others: Vec<Running>,
 }
 
@@ -126,9 +146,10 @@ impl Cluster {
             homes.push(Chat::start(common(Some(*address), &[])).await);
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
+        let gateway_flags = common(None, &["--send-rate", "0"]);
         let mut doors = Vec::new();
         for _ in 0..gateways {
-            let cli = parse::<Nothing>(&common(None, &["--send-rate", "0"]));
+            let cli = parse::<Nothing>(&gateway_flags);
             let build = async |context, _| madang_gateway::build(context).await;
             let running = process::start("gateway", cli.process, any, build).await.unwrap();
             doors.push(format!("http://{}", running.http.unwrap()));
@@ -139,7 +160,21 @@ impl Cluster {
         let running = process::start("api", cli.process, any, build).await.unwrap();
         let api = format!("http://{}", running.http.unwrap());
         others.push(running);
-        Self { api, gateways: doors, chats: homes, others }
+        let cassandra = (cassandra, name);
+        Self { api, gateways: doors, chats: homes, postgres, cassandra, gateway_flags, others }
+    }
+
+    /// Starts one more gateway, to be killed.
+    pub async fn doomed_gateway(&self) -> Doomed {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let cli = parse::<Nothing>(&self.gateway_flags);
+        let started = runtime.spawn(async move {
+            let any = Some("127.0.0.1:0".parse().unwrap());
+            let build = async |context, _| madang_gateway::build(context).await;
+            process::start("gateway", cli.process, any, build).await.unwrap()
+        });
+        let running = started.await.unwrap();
+        Doomed { url: format!("http://{}", running.http.unwrap()), _running: running, runtime }
     }
 
     /// Stops it: the doors first.

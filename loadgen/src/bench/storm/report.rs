@@ -1,0 +1,174 @@
+//! What came of a storm.
+
+use super::{
+    crowd::{Crowd, Phase},
+    reads::Reads,
+};
+use crate::history::Verdict;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+
+/// How long all may take to be back, in seconds.
+const IN_TIME: f64 = 30.0;
+
+/// What came of a storm.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    connections: usize,
+    all_back: bool,
+    /// From the kill until the last, the median, and 99 of 100 clients were live again.
+    seconds_until_live: f64,
+    p50_seconds: f64,
+    p99_seconds: f64,
+    resumed: u64,
+    snapshots: u64,
+    /// Connections that were lost, the cut ones among them, or did not come about.
+    lost: u64,
+    resyncs: u64,
+    refreshed: u64,
+    ended: u64,
+    calm: Talkers,
+    storm: Talkers,
+    reads: Vec<Read>,
+    verdict: Verdict,
+}
+
+/// What those met with who talked.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Talkers {
+    messages: u64,
+    ack_p50_ms: f64,
+    ack_p99_ms: f64,
+    delivery_p50_ms: f64,
+    delivery_p99_ms: f64,
+}
+
+/// What the databases read, by one counter.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    counter: String,
+    calm_a_second: f64,
+    storm_a_second: f64,
+    storm: u64,
+    /// Above what it would have been without a storm.
+    extra: f64,
+}
+
+fn milliseconds(of: &Histogram<u64>, quantile: f64) -> f64 {
+    of.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+impl Talkers {
+    fn of(crowd: &Crowd, phase: Phase) -> Self {
+        let Some(times) = crowd.times(phase) else {
+            return Self { messages: 0, ack_p50_ms: 0.0, ack_p99_ms: 0.0, delivery_p50_ms: 0.0, delivery_p99_ms: 0.0 };
+        };
+        Self {
+            messages: times.ack.len(),
+            ack_p50_ms: milliseconds(&times.ack, 0.5),
+            ack_p99_ms: milliseconds(&times.ack, 0.99),
+            delivery_p50_ms: milliseconds(&times.delivery, 0.5),
+            delivery_p99_ms: milliseconds(&times.delivery, 0.99),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "ack p50 {:.1} ms, p99 {:.1} ms; delivery p50 {:.1} ms, p99 {:.1} ms ({} messages)",
+            self.ack_p50_ms, self.ack_p99_ms, self.delivery_p50_ms, self.delivery_p99_ms, self.messages
+        )
+    }
+}
+
+impl Report {
+    /// Of a storm that is over.
+    pub fn new(connections: usize, all_back: bool, crowd: &Crowd, reads: &Reads, verdict: Verdict) -> Self {
+        let seconds = |quantile| milliseconds(&crowd.took(), quantile) / 1000.0;
+        let back = &crowd.back;
+        Self {
+            connections,
+            all_back,
+            seconds_until_live: seconds(1.0),
+            p50_seconds: seconds(0.5),
+            p99_seconds: seconds(0.99),
+            resumed: back.resumed.load(Relaxed),
+            snapshots: back.snapshots.load(Relaxed),
+            lost: back.tries.load(Relaxed),
+            resyncs: back.resyncs.load(Relaxed),
+            refreshed: back.refreshed.load(Relaxed),
+            ended: back.ended.load(Relaxed),
+            calm: Talkers::of(crowd, Phase::Calm),
+            storm: Talkers::of(crowd, Phase::Storm),
+            reads: compare(reads).unwrap_or_default(),
+            verdict,
+        }
+    }
+
+    /// Whether all came back in time, from where they were, with nothing lost, at no cost to the databases.
+    pub fn good(&self) -> bool {
+        self.all_back
+            && self.seconds_until_live <= IN_TIME
+            && self.snapshots == 0
+            && self.ended == 0
+            && self.read_for_clients() < self.connections as f64 / 100.0
+            && self.verdict.good()
+    }
+
+    /// Reads that the storm caused. What the projections read anyway varies a little.
+    fn read_for_clients(&self) -> f64 {
+        self.reads.iter().map(|read| read.extra.max(0.0)).sum()
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let ratio = |storm: f64, calm: f64| storm / calm.max(1e-3);
+        let counts = &self.verdict.counts;
+        let mut lines = vec![
+            format!(
+                "{} clients cut off; {} live again after {:.1} s (p50 {:.1} s, p99 {:.1} s)",
+                self.connections,
+                if self.all_back { "all" } else { "NOT all" },
+                self.seconds_until_live,
+                self.p50_seconds,
+                self.p99_seconds
+            ),
+            format!(
+                "{} resumed, {} told to start over, {} connections lost or refused, {} resyncs, {} ended, {} tokens refreshed",
+                self.resumed, self.snapshots, self.lost, self.resyncs, self.ended, self.refreshed
+            ),
+            format!("others, calm:  {}", self.calm.text()),
+            format!("others, storm: {}", self.storm.text()),
+            format!(
+                "p99 in the storm, of calm: ack {:.2}, delivery {:.2}",
+                ratio(self.storm.ack_p99_ms, self.calm.ack_p99_ms),
+                ratio(self.storm.delivery_p99_ms, self.calm.delivery_p99_ms)
+            ),
+        ];
+        for read in &self.reads {
+            let Read { counter, calm_a_second, storm_a_second, storm, extra } = read;
+            lines.push(format!(
+                "reads, {counter}: {calm_a_second:.1}/s calm, {storm_a_second:.1}/s storm ({storm}; {extra:+.0})"
+            ));
+        }
+        lines
+            .push(format!("{} messages acked, {} deliveries judged: {}", counts.acked, counts.delivered, self.verdict));
+        lines.push(if self.good() { "all is as it should be".into() } else { "NOT as it should be".into() });
+        lines.join("\n")
+    }
+}
+
+fn compare(reads: &Reads) -> Option<Vec<Read>> {
+    let ((calm, before), (storm, during)): ((_, BTreeMap<_, _>), _) = (reads.between(0)?, reads.between(1)?);
+    let rate = |count: u64, seconds: f64| count as f64 / seconds.max(1e-3);
+    let read = |(counter, count): (String, u64)| {
+        let calm_a_second = rate(before.get(&counter).copied().unwrap_or(0), calm.as_secs_f64());
+        let storm_a_second = rate(count, storm.as_secs_f64());
+        let extra = count as f64 - calm_a_second * storm.as_secs_f64();
+        Read { counter, calm_a_second, storm_a_second, storm: count, extra }
+    };
+    Some(during.into_iter().map(read).collect())
+}
