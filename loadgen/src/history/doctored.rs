@@ -53,7 +53,7 @@ fn refuse(note: &mut Note) {
 /// Ways to doctor a run. `pick` chooses where; false: there is nothing of the kind in this run.
 type Doctor = fn(&mut Run, usize) -> bool;
 
-const DOCTORS: [(&str, Kind, Doctor); 17] = [
+const DOCTORS: [(&str, Kind, Doctor); 18] = [
     ("an acknowledged message is not there", Kind::Lost, |run, pick| {
         let acked = acked(run);
         let Some(place) = acked.get(pick % acked.len().max(1)) else { return false };
@@ -216,6 +216,26 @@ const DOCTORS: [(&str, Kind, Doctor); 17] = [
         let (asked, answered, user) = (*answered, u64::MAX, run.users[0].clone());
         let (conversation, revision) = (room.conversation.clone(), room.revision);
         run.notes.push(Note::Changed { asked, answered, conversation, user, inside: false, revision });
+        true
+    }),
+    ("who was removed reads history", Kind::Leaked, |run, pick| {
+        let room = run.rooms[pick % 2].clone();
+        let last = |user: &String| {
+            let of = run.notes.iter().rev().find_map(|note| match note {
+                Note::Changed { conversation, user: of, inside, .. } if of == user => {
+                    (*conversation == room.conversation).then_some(*inside)
+                }
+                _ => None,
+            });
+            of == Some(false)
+        };
+        let Some(user) = run.users.iter().position(last) else { return false };
+        // Of nothing but what they may have read before.
+        let mut page = room.clone();
+        page.messages.clear();
+        page.notices.clear();
+        let device = 2 * user as u32;
+        run.notes.push(Note::Fetched { device, asked: u64::MAX, page, has_before: false, has_after: false });
         true
     }),
     ("a stranger reads history", Kind::Leaked, |run, pick| {

@@ -209,24 +209,27 @@ impl<'a> Members<'a> {
                 let name = &self.written.room.conversation;
                 format!("device {} of {} read {name}: {page:?}; stays: {stays:?}", page.device, self.user(user))
             };
-            let stay = stays.iter().rev().find(|stay| stay.joined <= page.revision && page.revision < stay.end());
-            let Some(stay) = stay else {
-                verdict.fault(Kind::Leaked, || format!("not a member: {}", what()));
-                continue;
-            };
-            let first = if self.written.room.all_visible { 1 } else { stay.joined };
+            let stay = stays.iter().rev().find(|stay| stay.joined <= page.revision);
             let changes = self.written.log.changes.iter();
             // Gone, by an answer that came before the page was asked for, and not come again since.
             let gone = changes.filter(|change| change.user == user && !change.inside && change.answered < page.asked);
             let gone = gone.map(|change| change.revision).max().unwrap_or(0);
             let again = stays.iter().any(|stay| stay.joined > gone);
-            if page.revisions.is_some_and(|(low, _)| low < first) || page.revision < gone && !again {
+            let Some(stay) = stay.filter(|_| gone == 0 || again) else {
+                verdict.fault(Kind::Leaked, || format!("not a member: {}", what()));
+                continue;
+            };
+            let first = if self.written.room.all_visible { 1 } else { stay.joined };
+            // Who was still a member when it was asked for may be told that it is newer, but not what came since.
+            if page.revisions.is_some_and(|(low, high)| low < first || high > stay.end()) {
                 verdict.fault(Kind::Leaked, what);
             }
             if page.revisions.is_some_and(|(_, high)| high > page.revision) {
                 verdict.fault(Kind::Misordered, || format!("newer than it says: {}", what()));
             }
-            self.complete(page, first, verdict, what);
+            if page.revision < stay.end() {
+                self.complete(page, first, verdict, what);
+            }
         }
     }
 
