@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::{process, settings, telemetry};
 use madang_solo::{chat, dev, serve, token::Tokens};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
@@ -50,9 +51,18 @@ enum TokenCommand {
     },
 }
 
+/// As many files and sockets as this process may have, also for what `madang dev` starts: shells often allow 1,024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Then fewer connections are taken, as before.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
     telemetry::init();
+    raise_file_limit();
     match run(settings::parse::<Cli>().command).await {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::FAILURE,

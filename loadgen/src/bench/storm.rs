@@ -52,7 +52,8 @@ pub struct Args {
     /// How many pairs talk through the gateways that stay.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     pairs: u16,
-    /// Messages a second, of all pairs together; a user may send 10 unless the servers are told otherwise.
+    /// Messages a second, of all pairs together; 0: nobody says anything, to groups neither, so that nothing is read for
+    /// what is written. A user may send 10 a second unless the servers are told otherwise.
     #[arg(long, default_value_t = 500.0)]
     rate: f64,
     /// How long it is calm before, in seconds.
@@ -157,7 +158,9 @@ impl Scene {
         progress.finish_and_clear();
         let talk = Talk::new(crowd.clone());
         let mut scene = Self { http, crowd, talkers, talking, listening, rooms: Vec::new(), talk };
-        scene.pairs(pairs, args.rate)?;
+        if args.rate > 0.0 {
+            scene.pairs(pairs, args.rate)?;
+        }
         scene.groups(&listeners, args).await?;
         Ok(scene)
     }
@@ -193,7 +196,9 @@ impl Scene {
             self.rooms.push(Room { conversation: conversation.clone(), reader, members: users.len() as u64 + 1 });
             let owner = owner.user.parse().map_err(wrong)?;
             let every = Duration::from_secs(args.every.max(1));
-            self.talk.start(&self.talking[reader], &owner, To::Group(conversation), every);
+            if args.rate > 0.0 {
+                self.talk.start(&self.talking[reader], &owner, To::Group(conversation), every);
+            }
             progress.inc(1);
         }
         progress.finish_and_clear();

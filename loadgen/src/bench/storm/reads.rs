@@ -1,17 +1,13 @@
 //! What the databases have read, by their own counters: a command says so, for a load generator has no driver of theirs.
 
 use crate::Error;
-use std::{
-    collections::BTreeMap,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, process::Stdio};
 use tokio::process::Command;
 
 /// Readings of the counters, one after another.
 pub struct Reads {
     command: Option<String>,
-    marks: Vec<(Instant, BTreeMap<String, u64>)>,
+    marks: Vec<BTreeMap<String, u64>>,
 }
 
 impl Reads {
@@ -29,17 +25,17 @@ impl Reads {
         if !output.status.success() {
             return Err(Error::Usage(format!("{command}: {}", output.status)));
         }
-        self.marks.push((Instant::now(), parse(&String::from_utf8_lossy(&output.stdout))?));
+        self.marks.push(parse(&String::from_utf8_lossy(&output.stdout))?);
         Ok(())
     }
 
-    /// How long it was from one reading to the next, and what was read meanwhile, by counter.
-    pub fn between(&self, mark: usize) -> Option<(Duration, BTreeMap<String, u64>)> {
-        let ((began, before), (ended, after)) = (self.marks.get(mark)?, self.marks.get(mark + 1)?);
+    /// What was read from one reading to the next, by counter.
+    pub fn between(&self, mark: usize) -> Option<BTreeMap<String, u64>> {
+        let (before, after) = (self.marks.get(mark)?, self.marks.get(mark + 1)?);
         let read = |(name, count): (&String, &u64)| {
             (name.clone(), count.saturating_sub(before.get(name).copied().unwrap_or(0)))
         };
-        Some((*ended - *began, after.iter().map(read).collect()))
+        Some(after.iter().map(read).collect())
     }
 }
 
@@ -65,7 +61,7 @@ mod tests {
         std::fs::write(&folder, "cassandra m.messages 7\npostgres groups 2\npostgres users 1\n").unwrap();
         reads.mark().await.unwrap();
         std::fs::remove_file(&folder).unwrap();
-        let between: Vec<_> = reads.between(0).unwrap().1.into_iter().collect();
+        let between: Vec<_> = reads.between(0).unwrap().into_iter().collect();
         let wanted = [("cassandra m.messages", 2), ("postgres groups", 2), ("postgres users", 0)];
         assert_eq!(between, wanted.map(|(name, count)| (name.to_owned(), count)));
         assert!(reads.mark().await.is_err() && reads.between(1).is_none());
