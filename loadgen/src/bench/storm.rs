@@ -147,14 +147,11 @@ impl Scene {
         for (place, person) in listeners.iter().enumerate() {
             let doors = std::iter::once(first).chain(others).cloned().collect();
             listening.push(crowd.join(&http, person, doors, common.source(place), true));
-            while crowd.live() + AT_ONCE < talking.len() + listening.len() {
-                sleep(LOOK).await;
-            }
+            let wanted = (talking.len() + listening.len()).saturating_sub(AT_ONCE);
+            all_live(&crowd, wanted, args.patience).await?;
             progress.inc(1);
         }
-        while crowd.live() < talking.len() + listening.len() {
-            sleep(LOOK).await;
-        }
+        all_live(&crowd, talking.len() + listening.len(), args.patience).await?;
         progress.finish_and_clear();
         let talk = Talk::new(crowd.clone());
         let mut scene = Self { http, crowd, talkers, talking, listening, rooms: Vec::new(), talk };
@@ -218,6 +215,17 @@ impl Scene {
         let rooms: Vec<_> = rooms.buffer_unordered(8).try_collect().await?;
         Ok(judge(&self.crowd.journal(), &rooms))
     }
+}
+
+/// Waits until so many are live.
+async fn all_live(crowd: &Crowd, wanted: usize, seconds: u64) -> Result<(), Error> {
+    let live = async {
+        while crowd.live() < wanted {
+            sleep(LOOK).await;
+        }
+    };
+    let late = |_| Error::Format(format!("{} of {wanted} are live after {seconds} s", crowd.live()));
+    tokio::time::timeout(Duration::from_secs(seconds), live).await.map_err(late)
 }
 
 fn wrong(_: InvalidId) -> Error {
