@@ -21,7 +21,7 @@ use append::{Appended, append};
 use batch::Batch;
 use bytes::Bytes;
 use fetch::Fetched;
-pub use fetch::Sources;
+pub use fetch::{Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
 use madang_mesh::{
     clock::now_micros,
@@ -71,8 +71,8 @@ pub struct World {
     pub fan_out: FanOut,
     /// Where notices go that are never stored.
     pub notices: Notices,
-    /// The databases' services.
-    pub sources: Sources,
+    /// The databases.
+    pub sources: Arc<dyn Sources>,
     /// This process.
     pub process: String,
     /// Limits that are settings.
@@ -346,7 +346,7 @@ impl Home {
     fn fetch(&mut self) {
         if !self.to_fetch.is_empty() {
             let wanted = std::mem::take(&mut self.to_fetch);
-            self.fetches.spawn(self.world.sources.clone().fetch(wanted));
+            self.fetches.spawn(fetch::fetch(self.world.sources.clone(), wanted));
         }
     }
 

@@ -20,7 +20,7 @@ pub mod rpc;
 
 use connection::Connections;
 use fan_out::FanOut;
-use home::World;
+use home::{Sources, World};
 use homes::Homes;
 use inbox::Inbox;
 use madang_mesh::{
@@ -28,6 +28,7 @@ use madang_mesh::{
     lease::{self, Leases},
     process,
     serve::Context,
+    shard::ShardMap,
 };
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient,
@@ -38,6 +39,7 @@ use madang_proto::{
 use router::Router;
 use rpc::Rpc;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -64,6 +66,17 @@ pub struct Service {
 
 /// Builds a chat-svc on its ports and joins the leases; `inbox` is where its users' events go.
 pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
+    let channel = |address: &str| context.channels.get(address);
+    let sources = home::Services {
+        group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_GRPC),
+        store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(MAX_GRPC),
+        account: AccountServiceClient::new(channel(&context.peers.account)?),
+    };
+    Ok(build_on(context, inbox, Arc::new(sources)).await)
+}
+
+/// The same, where the databases are reached by another way than their services.
+pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn Sources>) -> Service {
     let settings = &context.settings;
     let (leave, drain) = (CancellationToken::new(), CancellationToken::new());
     let wanted = lease::Config {
@@ -77,12 +90,6 @@ pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, E
         Connections::spawn(inbox.clone(), settings.shards, settings.max_devices, leases.held.clone(), drain.clone());
     let fan_out = FanOut::spawn(inbox, settings.shards, context.process.clone(), drain.clone());
     let homes = Homes::default();
-    let channel = |address: &str| context.channels.get(address);
-    let sources = home::Sources {
-        group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_GRPC),
-        store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(MAX_GRPC),
-        account: AccountServiceClient::new(channel(&context.peers.account)?),
-    };
     let (map, process) = (leases.map.clone(), context.process.clone());
     let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
     let router =
@@ -97,7 +104,7 @@ pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, E
         limits: room::Limits { members: settings.max_members as usize, rooms: settings.rooms_in_memory },
     };
     let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
-    Ok(Service { rpc, world, leases, leave, drain })
+    Service { rpc, world, leases, leave, drain }
 }
 
 impl Service {
@@ -105,6 +112,24 @@ impl Service {
     #[must_use]
     pub fn homes(&self) -> Homes {
         self.rpc.homes.clone()
+    }
+
+    /// The way to every room's home, as its RPCs take it.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.rpc.router.clone()
+    }
+
+    /// The connections of the users whose home this process is.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.rpc.connections.clone()
+    }
+
+    /// Who is home of which shard, as this process tells the gateways.
+    #[must_use]
+    pub fn map(&self) -> watch::Receiver<ShardMap> {
+        self.rpc.map.clone()
     }
 }
 

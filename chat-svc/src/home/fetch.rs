@@ -1,6 +1,7 @@
 //! What is not in memory is in the databases: rooms from group-svc, client ids from store-svc, people from account-svc.
 
 use crate::retry::{Key, Use};
+use async_trait::async_trait;
 use madang_mesh::status::from_status;
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
@@ -12,6 +13,7 @@ use madang_proto::{
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
+    sync::Arc,
     time::Duration,
 };
 use tonic::transport::Channel;
@@ -21,9 +23,26 @@ const ROOMS: usize = 1000;
 /// How long a fetch may take.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The databases' services.
-#[derive(Clone)]
-pub struct Sources {
+/// The port to the databases, as a home sees them.
+#[async_trait]
+pub trait Sources: Send + Sync + 'static {
+    /// Those of these rooms that there are, each as of some event of it.
+    async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal>;
+
+    /// The client ids that a room has seen since a time (microseconds since 1970), up to this event at least.
+    async fn client_ids(
+        &self,
+        conversation: ConversationId,
+        since_micros: i64,
+        revision: u64,
+    ) -> Result<Vec<(Key, Use)>, Refusal>;
+
+    /// Those of these users who are somebody.
+    async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal>;
+}
+
+/// The databases, by way of their services.
+pub struct Services {
     /// group-svc.
     pub group: GroupServiceClient<Channel>,
     /// store-svc.
@@ -81,16 +100,13 @@ async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic:
     }
 }
 
-impl Sources {
-    /// Rooms by id; up to 1,000 a request.
-    pub async fn rooms(
-        &mut self,
-        conversations: &[ConversationId],
-    ) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+#[async_trait]
+impl Sources for Services {
+    async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         let mut found = HashMap::new();
         for some in conversations.chunks(ROOMS) {
             let request = LoadRoomsRequest { conversations: some.iter().map(ToString::to_string).collect() };
-            for room in bounded(self.group.load_rooms(request)).await?.rooms {
+            for room in bounded(self.group.clone().load_rooms(request)).await?.rooms {
                 if let Ok(id) = ConversationId::from_slice(&room.conversation) {
                     found.insert(id, room);
                 }
@@ -99,74 +115,74 @@ impl Sources {
         Ok(found)
     }
 
-    /// All that is wanted, with one request for the rooms.
-    pub async fn fetch(mut self, wanted: Vec<Wanted>) -> Vec<Fetched> {
-        let mut rooms = Vec::new();
-        let mut fetched = Vec::new();
-        for each in wanted {
-            match each {
-                Wanted::Room { conversation, peer } => rooms.push((conversation, peer)),
-                Wanted::Ids { conversation, since_micros, revision } => {
-                    fetched.push(self.ids(conversation, since_micros, revision).await);
-                }
-            }
-        }
-        if !rooms.is_empty() {
-            self.fetch_rooms(rooms, &mut fetched).await;
-        }
-        fetched
+    async fn client_ids(
+        &self,
+        conversation: ConversationId,
+        since_micros: i64,
+        revision: u64,
+    ) -> Result<Vec<(Key, Use)>, Refusal> {
+        let request = ListClientIdsRequest { conversation: conversation.to_string(), since_micros, at_least: revision };
+        let answer = bounded(self.store.clone().list_client_ids(request)).await?;
+        let uses = answer.uses.iter().filter_map(|each| {
+            let key = (UserId::from_slice(&each.sender).ok()?, ClientId::from_slice(&each.client_id).ok()?);
+            let used =
+                Use { hash: each.request_hash, seq: each.seq, revision: each.revision, at_micros: each.at_micros };
+            Some((key, used))
+        });
+        Ok(uses.collect())
     }
 
-    async fn fetch_rooms(&mut self, wanted: Vec<(ConversationId, Option<UserId>)>, fetched: &mut Vec<Fetched>) {
-        let ids: Vec<_> = wanted.iter().map(|(conversation, _)| *conversation).collect();
-        let mut found = match self.rooms(&ids).await {
-            Ok(found) => found,
-            Err(refusal) => {
-                return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
-            }
-        };
-        let is_absent = |id: &ConversationId| !found.contains_key(id);
-        let peers: HashSet<_> = wanted.iter().filter(|(id, _)| is_absent(id)).filter_map(|(_, peer)| *peer).collect();
-        let known = match self.known(&peers).await {
-            Ok(known) => known,
-            Err(refusal) => {
-                return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
-            }
-        };
-        fetched.extend(wanted.into_iter().map(|(id, peer)| match found.remove(&id) {
-            Some(row) => Fetched::Room(id, Box::new(row)),
-            None => Fetched::Absent(id, peer.is_some_and(|peer| known.contains(&peer))),
-        }));
-    }
-
-    async fn known(&mut self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
+    async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
         let mut known = HashSet::new();
         let all: Vec<String> = users.iter().map(ToString::to_string).collect();
         for some in all.chunks(ROOMS) {
             let request = GetUsersRequest { users: some.to_vec(), handle: String::new() };
-            let users = bounded(self.account.get_users(request)).await?.users;
+            let users = bounded(self.account.clone().get_users(request)).await?.users;
             known.extend(users.iter().filter(|user| !user.deleted).filter_map(|user| user.user.parse::<UserId>().ok()));
         }
         Ok(known)
     }
+}
 
-    async fn ids(&mut self, conversation: ConversationId, since_micros: i64, revision: u64) -> Fetched {
-        let request = ListClientIdsRequest { conversation: conversation.to_string(), since_micros, at_least: revision };
-        match bounded(self.store.list_client_ids(request)).await {
-            Err(refusal) => Fetched::Failed(conversation, refusal),
-            Ok(answer) => {
-                let uses = answer.uses.iter().filter_map(|each| {
-                    let key = (UserId::from_slice(&each.sender).ok()?, ClientId::from_slice(&each.client_id).ok()?);
-                    let used = Use {
-                        hash: each.request_hash,
-                        seq: each.seq,
-                        revision: each.revision,
-                        at_micros: each.at_micros,
-                    };
-                    Some((key, used))
+/// All that is wanted, with one request for the rooms.
+pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetched> {
+    let mut rooms = Vec::new();
+    let mut fetched = Vec::new();
+    for each in wanted {
+        match each {
+            Wanted::Room { conversation, peer } => rooms.push((conversation, peer)),
+            Wanted::Ids { conversation, since_micros, revision } => {
+                fetched.push(match sources.client_ids(conversation, since_micros, revision).await {
+                    Ok(uses) => Fetched::Ids { conversation, since_micros, uses },
+                    Err(refusal) => Fetched::Failed(conversation, refusal),
                 });
-                Fetched::Ids { conversation, since_micros, uses: uses.collect() }
             }
         }
     }
+    if !rooms.is_empty() {
+        fetch_rooms(&*sources, rooms, &mut fetched).await;
+    }
+    fetched
+}
+
+async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<UserId>)>, fetched: &mut Vec<Fetched>) {
+    let ids: Vec<_> = wanted.iter().map(|(conversation, _)| *conversation).collect();
+    let mut found = match sources.rooms(&ids).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
+        }
+    };
+    let is_absent = |id: &ConversationId| !found.contains_key(id);
+    let peers: HashSet<_> = wanted.iter().filter(|(id, _)| is_absent(id)).filter_map(|(_, peer)| *peer).collect();
+    let known = match sources.known(&peers).await {
+        Ok(known) => known,
+        Err(refusal) => {
+            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
+        }
+    };
+    fetched.extend(wanted.into_iter().map(|(id, peer)| match found.remove(&id) {
+        Some(row) => Fetched::Room(id, Box::new(row)),
+        None => Fetched::Absent(id, peer.is_some_and(|peer| known.contains(&peer))),
+    }));
 }

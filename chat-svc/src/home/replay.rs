@@ -40,7 +40,7 @@ struct Logged {
 }
 
 /// Becomes the home.
-pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
+pub async fn take_over(shard: Shard, world: World) -> Result<Home, String> {
     let said = |error: madang_mesh::log::Error| error.to_string();
     world.log.create(shard).await.map_err(said)?;
     let nonce = rand::random();
@@ -63,7 +63,7 @@ pub async fn take_over(shard: Shard, mut world: World) -> Result<Home, String> {
         from = lowest;
     }
     let horizon_ms = records.first().map_or_else(now_micros, |logged| logged.at_micros) / 1000;
-    let (rooms, commits) = replay(shard, &mut world, &records, lowest, horizon_ms).await?;
+    let (rooms, commits) = replay(shard, &world, &records, lowest, horizon_ms).await?;
     world.fan_out.resume(shard, &reached, epoch);
     for committed in commits {
         world.fan_out.committed(committed).await;
@@ -123,7 +123,7 @@ async fn read(world: &World, shard: Shard, from: Position, to: Position) -> Resu
 /// The rooms as the log leaves them, and what their members are to be sent of it.
 async fn replay(
     shard: Shard,
-    world: &mut World,
+    world: &World,
     records: &[Logged],
     unsent_from: Position,
     horizon_ms: i64,

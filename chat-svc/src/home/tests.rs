@@ -58,11 +58,11 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         registry: Arc::new(MemoryRegistry::new()),
         fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel),
         notices: Notices::new(connections, map, "test".into(), channels),
-        sources: Sources {
+        sources: Arc::new(Services {
             group: GroupServiceClient::new(nowhere.clone()),
             store: StoreServiceClient::new(nowhere.clone()),
             account: AccountServiceClient::new(nowhere),
-        },
+        }),
         process: "test".into(),
         limits: Limits { members: 10, rooms: 10 },
     };
