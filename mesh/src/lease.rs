@@ -109,6 +109,7 @@ impl Member {
                 change = changes.next() => {
                     if change.is_none() {
                         watching = false;
+                        changes = stream::pending().boxed();
                         tokio::time::sleep(RENEW / 20).await;
                     }
                     // What came with it is seen in one look.
