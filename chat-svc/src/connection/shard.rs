@@ -52,6 +52,8 @@ struct State {
     users: HashMap<UserId, User>,
     tail: Tail,
     sources: HashMap<u32, u64>,
+    /// The inbox's number of the newest entry.
+    last: Option<u64>,
 }
 
 /// Serves a shard's users until `cancel`; then tells all that this is not their home.
@@ -62,8 +64,14 @@ pub(super) async fn run(
     mut commands: mpsc::Receiver<Command>,
     cancel: CancellationToken,
 ) {
-    let mut state =
-        State { shard, devices, users: HashMap::new(), tail: Tail::new(now_micros()), sources: HashMap::new() };
+    let mut state = State {
+        shard,
+        devices,
+        users: HashMap::new(),
+        tail: Tail::new(now_micros()),
+        sources: HashMap::new(),
+        last: None,
+    };
     while !cancel.is_cancelled() {
         let entries = async {
             inbox.create(shard).await?;
@@ -185,13 +193,20 @@ impl State {
                 return self.lost();
             }
         };
-        let mut gap = false;
+        // What was not read in time is not kept for ever.
+        let mut gap = self.last.is_some_and(|last| entry.sequence > last + 1);
+        self.last = Some(entry.sequence);
         for source in &batch.sources {
             // Two homes of one shard may publish for a moment, the later one some of it again: what counts is how far
             // the shard has come, by whomever.
             let reached = self.sources.entry(source.shard).or_insert(source.previous);
             gap |= source.previous > *reached;
             *reached = source.position.max(*reached);
+        }
+        if gap {
+            tracing::warn!(shard = self.shard, "an inbox has a gap: connections are told to look for themselves");
+            self.forget_tail();
+            self.resync();
         }
         let at = |index: usize| Cursor {
             sequence: entry.sequence,
@@ -218,10 +233,6 @@ impl State {
                 }
             }
         });
-        if gap {
-            tracing::warn!(shard = self.shard, "an inbox has a gap: connections are told to look for themselves");
-            self.resync();
-        }
     }
 
     /// One item for each trunk that has a connection of a recipient.
@@ -246,13 +257,16 @@ impl State {
 
     /// The inbox is lost, or can't be trusted: it begins again.
     fn lost(&mut self) {
+        self.forget_tail();
+        self.resync();
+    }
+
+    fn forget_tail(&mut self) {
         self.tail = Tail::new(now_micros());
-        self.sources.clear();
         self.users.retain(|_, state| {
             state.recent.clear();
             !state.connections.is_empty()
         });
-        self.resync();
     }
 
     fn resync(&self) {
