@@ -1,0 +1,312 @@
+//! What must hold, looked at whenever something happens: each record when the log takes it, each answer when it is
+//! given, each event when it is delivered. The first thing that does not hold ends the schedule.
+
+use super::clock;
+use madang_chat::event;
+use madang_mesh::{
+    log::Entry,
+    shard::{Shard, shard_of},
+};
+use madang_proto::{
+    client::v1::{Ack, Event},
+    id::{ClientId, ConversationId, UserId},
+    log::v1::{LoggedEvent, Record, logged_event::Body},
+};
+use prost::Message as _;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+/// From one revision to another, both included, somebody is to be sent a room's events; 0: to the end.
+pub type Stay = (u64, u64);
+
+/// A room as the log leaves it.
+#[derive(Debug, Default, Clone)]
+pub struct Room {
+    /// Every event, by revision.
+    pub events: Vec<LoggedEvent>,
+    /// The newest message's number.
+    pub last_seq: u64,
+    /// When each was in it.
+    pub stays: BTreeMap<UserId, Vec<Stay>>,
+    used: HashMap<(UserId, ClientId), u64>,
+    /// Of sends that were acknowledged: when, and which number they got.
+    acked: Vec<(u64, u64)>,
+}
+
+impl Room {
+    /// The newest event.
+    pub fn revision(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// Whether somebody is in it now.
+    pub fn present(&self, user: UserId) -> bool {
+        self.stays.get(&user).and_then(|stays| stays.last()).is_some_and(|stay| stay.1 == 0)
+    }
+
+    /// Whether somebody is to be sent an event.
+    pub fn may_see(&self, user: UserId, revision: u64) -> bool {
+        self.stays
+            .get(&user)
+            .is_some_and(|stays| stays.iter().any(|(from, to)| *from <= revision && (*to == 0 || revision <= *to)))
+    }
+
+    fn join(&mut self, user: &[u8], revision: u64) {
+        if let Ok(user) = UserId::from_slice(user) {
+            let stays = self.stays.entry(user).or_default();
+            if stays.last().is_none_or(|stay| stay.1 != 0) {
+                stays.push((revision, 0));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    rooms: BTreeMap<ConversationId, Room>,
+    shards: u32,
+    /// The newest marker of each shard.
+    epochs: BTreeMap<Shard, u64>,
+    counts: BTreeMap<&'static str, u64>,
+    wrong: Option<String>,
+    hash: DefaultHasher,
+    full: bool,
+    trace: bool,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+fn state<T>(act: impl FnOnce(&mut State) -> T) -> T {
+    STATE.with_borrow_mut(act)
+}
+
+/// Begins; with `trace`, says what happens.
+pub fn begin(shards: u32, trace: bool) {
+    state(|state| (state.shards, state.trace) = (shards, trace));
+}
+
+/// Says what happens, if it is to be said.
+pub fn trace(what: impl FnOnce() -> String) {
+    if state(|state| state.trace) {
+        eprintln!("{:>8} ms  {}", clock::now_ms(), what());
+    }
+}
+
+/// Counts something, so that it can be seen that it happens at all.
+pub fn count(what: &'static str) {
+    state(|state| *state.counts.entry(what).or_default() += 1);
+}
+
+/// What was counted.
+pub fn counts() -> BTreeMap<&'static str, u64> {
+    state(|state| state.counts.clone())
+}
+
+/// Something does not hold.
+pub fn wrong(what: String) {
+    trace(|| format!("WRONG: {what}"));
+    state(|state| {
+        state.wrong.get_or_insert(what);
+    });
+}
+
+/// What does not hold.
+pub fn found() -> Option<String> {
+    state(|state| state.wrong.clone())
+}
+
+/// A number that two runs of one schedule have in common.
+pub fn hash() -> u64 {
+    state(|state| state.hash.finish())
+}
+
+fn note(kind: &str, number: u64, bytes: &[u8]) {
+    state(|state| (kind, clock::now(), number, bytes).hash(&mut state.hash));
+}
+
+/// Whether the log is full.
+pub fn full() -> bool {
+    state(|state| state.full)
+}
+
+/// The log is full, or not any more.
+pub fn set_full(full: bool) {
+    state(|state| state.full = full);
+}
+
+/// The log holds everything from here on, and nothing before.
+pub fn trimmed(shard: Shard, before: u64) {
+    let needed = super::databases::slowest(shard) + 1;
+    if before > needed {
+        wrong(format!("shard {shard} is trimmed before {before}, and a database still needs {needed}"));
+    }
+}
+
+/// A room, if there is one.
+pub fn room<T>(id: ConversationId, act: impl FnOnce(&Room) -> T) -> Option<T> {
+    state(|state| state.rooms.get(&id).map(act))
+}
+
+/// All rooms.
+pub fn rooms() -> Vec<ConversationId> {
+    state(|state| state.rooms.keys().copied().collect())
+}
+
+fn short(id: &ConversationId) -> String {
+    id.to_string()[28..].to_owned()
+}
+
+/// The log has taken a record.
+pub fn appended(shard: Shard, entry: &Entry) {
+    note("append", u64::from(shard) << 32 | entry.position, &entry.payload);
+    let Ok(record) = Record::decode(entry.payload.clone()) else {
+        return wrong(format!("the record at {shard}/{} can't be read", entry.position));
+    };
+    trace(|| {
+        let events: Vec<_> = record
+            .events
+            .iter()
+            .filter_map(|event| {
+                let id = ConversationId::from_slice(&event.conversation).ok()?;
+                Some(format!("{}@{}", short(&id), event.revision))
+            })
+            .collect();
+        format!("log {shard}/{} by {} epoch {}: {}", entry.position, record.process, record.epoch, events.join(" "))
+    });
+    if record.epoch == 0 && record.events.is_empty() {
+        count("markers");
+        state(|state| state.epochs.insert(shard, entry.position));
+    } else if state(|state| state.epochs.get(&shard) != Some(&record.epoch)) {
+        wrong(format!("{} wrote {shard}/{} after another home had begun", record.process, entry.position));
+    }
+    for event in record.events {
+        if let Err(why) = state(|state| state.take(shard, &event)) {
+            let id = ConversationId::from_slice(&event.conversation).map(|id| short(&id)).unwrap_or_default();
+            wrong(format!("{id}@{} at {shard}/{} of the log: {why}", event.revision, entry.position));
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, shard: Shard, event: &LoggedEvent) -> Result<(), String> {
+        let id = ConversationId::from_slice(&event.conversation).map_err(|error| error.to_string())?;
+        if shard_of(id.bytes(), self.shards) != shard {
+            return Err("another shard's".into());
+        }
+        let room = self.rooms.entry(id).or_default();
+        let revision = room.revision() + 1;
+        if event.revision != revision {
+            return Err(format!("the log has revision {} of the room", revision - 1));
+        }
+        let message = matches!(event.body, Some(Body::Message(_)));
+        if event.last_seq != room.last_seq + u64::from(message) {
+            return Err(format!("last seq {} after {}", event.last_seq, room.last_seq));
+        }
+        if room.events.last().is_some_and(|before| before.at_micros >= event.at_micros) {
+            return Err("it is dated before the one before".into());
+        }
+        room.last_seq = event.last_seq;
+        let actor = UserId::from_slice(&event.actor).ok();
+        if let Some(actor) = actor
+            && !matches!(event.body, Some(Body::Created(_)))
+            && !room.may_see(actor, revision)
+        {
+            // An owner who leaves hands over with the next event.
+            let handing_over = matches!(event.body, Some(Body::Role(_))) && room.may_see(actor, revision - 1);
+            if !handing_over {
+                return Err(format!("{actor} is not in the room"));
+            }
+        }
+        if let (true, Some(actor), Ok(client_id)) = (message, actor, ClientId::from_slice(&event.client_id))
+            && let Some(first) = room.used.insert((actor, client_id), revision)
+        {
+            return Err(format!("it is the same message as revision {first}"));
+        }
+        match &event.body {
+            Some(Body::Created(created)) => created.members.iter().for_each(|each| room.join(&each.user, revision)),
+            Some(Body::Joined(joined)) => joined.members.iter().for_each(|each| room.join(&each.user, revision)),
+            Some(Body::Left(left)) => {
+                for user in left.users.iter().filter_map(|user| UserId::from_slice(user).ok()) {
+                    if let Some(stay) = room.stays.get_mut(&user).and_then(|stays| stays.last_mut()) {
+                        stay.1 = revision;
+                    }
+                }
+            }
+            _ => {}
+        }
+        room.events.push(event.clone());
+        Ok(())
+    }
+}
+
+/// A home has acknowledged a send that was first asked for at a time.
+pub fn acked(user: UserId, id: ConversationId, client_id: ClientId, text: &str, since: u64, ack: &Ack) {
+    note("ack", ack.revision, client_id.bytes());
+    let judged = state(|state| {
+        let room = state.rooms.get_mut(&id).ok_or("the log has no such room")?;
+        let place = usize::try_from(ack.revision).unwrap_or(0);
+        let event = place.checked_sub(1).and_then(|place| room.events.get(place)).ok_or("the log does not have it")?;
+        let same = event.actor[..] == user.bytes()[..] && event.client_id[..] == client_id.bytes()[..];
+        if !same || event.last_seq != ack.seq {
+            return Err("the log has another event there");
+        }
+        let Some(Body::Message(content)) = &event.body else { return Err("the log has no message there") };
+        if content.text != text {
+            return Err("the log has another text there");
+        }
+        if !ack.duplicate {
+            if room.acked.iter().any(|(at, seq)| *at < since && *seq >= ack.seq) {
+                return Err("one that was acknowledged before this was asked for comes after it");
+            }
+            room.acked.push((clock::now(), ack.seq));
+        }
+        Ok(())
+    });
+    if let Err(why) = judged {
+        wrong(format!("{user} got an ack for {}@{}, seq {}: {why}", short(&id), ack.revision, ack.seq));
+    }
+}
+
+/// Somebody was told that they, or another, are not in a room any more, as of a revision.
+pub fn removed(user: UserId, id: ConversationId, ack: &Ack) {
+    note("removed", ack.revision, user.bytes());
+    let holds = room(id, |room| {
+        let left = room.stays.get(&user).is_none_or(|stays| {
+            stays.iter().all(|(from, to)| *from > ack.revision || (*to != 0 && *to <= ack.revision))
+        });
+        left && ack.revision <= room.revision()
+    });
+    if holds != Some(true) {
+        wrong(format!(
+            "{user} was said to be removed from {}@{}, and the log does not say so",
+            short(&id),
+            ack.revision
+        ));
+    }
+}
+
+/// An event has come to a device of somebody, who may see it, and sees what the log has.
+pub fn delivered(user: UserId, device: usize, event: &Event) -> bool {
+    note("deliver", event.revision << 8 | device as u64, event.conversation.as_bytes());
+    let judged = event.conversation.parse::<ConversationId>().map_err(|_| "no conversation").and_then(|id| {
+        let found = room(id, |room| {
+            if !room.may_see(user, event.revision) {
+                return Err("who is not in the room");
+            }
+            let place = usize::try_from(event.revision - 1).unwrap_or(usize::MAX);
+            let logged = room.events.get(place).ok_or("and the log does not have it")?;
+            let same = event::to_client(logged) == Event { cursor: String::new(), ..event.clone() };
+            if same { Ok(()) } else { Err("not as the log has it") }
+        });
+        found.unwrap_or(Err("of a room that is not in the log"))
+    });
+    if let Err(why) = judged {
+        wrong(format!("device {device} of {user} was sent {}@{}: {why}", event.conversation, event.revision));
+    }
+    judged.is_ok()
+}
