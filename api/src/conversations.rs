@@ -183,6 +183,7 @@ pub(crate) async fn send(
     Caller(me): Caller,
     Body(send): Body<Send>,
 ) -> Result<Json<Ack>, Problem> {
+    shared.limits.send(me.user)?;
     let request = for_user(me.user, SendMessageRequest { send: Some(send) })?;
     Ok(Json(shared.home(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
 }

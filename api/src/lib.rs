@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod auth;
 pub mod conversations;
+pub mod limit;
 pub mod openapi;
 pub mod pictures;
 pub mod problem;
@@ -10,12 +11,15 @@ pub mod problem;
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware,
     routing::{any, get, post, put},
 };
+use limit::Limits;
 use madang_mesh::{
     channel::{Channels, InvalidAddress},
     homes::Homes,
     process,
+    rate::Rate,
     serve::Context,
     token::Verifier,
 };
@@ -28,6 +32,7 @@ use madang_proto::{
     store::v1::store_service_client::StoreServiceClient,
 };
 use problem::Problem;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -40,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) channels: Channels,
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Shared {
@@ -59,6 +65,12 @@ pub struct Service {
 /// Builds an api.
 pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let channel = |address: &str| context.channels.get(address);
+    let settings = &context.settings;
+    let limits = Limits {
+        send: Rate::new(settings.send_rate, settings.send_burst),
+        login: Rate::new(settings.login_rate, settings.login_burst),
+        origins: settings.allowed_origins.clone(),
+    };
     let shared = Shared {
         account: AccountServiceClient::new(channel(&context.peers.account)?),
         group: GroupServiceClient::new(channel(&context.peers.group)?),
@@ -66,6 +78,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         homes: Homes::follow(context.channels.clone(), &context.peers.chat),
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
+        limits: Arc::new(limits),
     };
     Ok(Service { shared })
 }
@@ -95,10 +108,14 @@ async fn later(method: Method, uri: Uri) -> Problem {
 
 impl process::Service for Service {
     fn door(&self) -> Option<Router> {
-        let mut router = Router::new()
+        let entrance = Router::new()
             .route("/v1/accounts", post(accounts::sign_up))
-            .route("/v1/sessions", post(accounts::log_in).get(accounts::sessions))
+            .route("/v1/sessions", post(accounts::log_in))
             .route("/v1/sessions/refresh", post(accounts::refresh))
+            .layer(middleware::from_fn_with_state(self.shared.limits.clone(), limit::entrance));
+        let mut router = Router::new()
+            .merge(entrance)
+            .route("/v1/sessions", get(accounts::sessions))
             .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))
             .route("/v1/me", get(accounts::me).patch(accounts::update_me))
             .route("/v1/me/password", put(accounts::change_password))
@@ -126,7 +143,9 @@ impl process::Service for Service {
         }
         let nothing = || async { Problem::from(Refusal::new(Reason::NotFound, "there is nothing at this path")) };
         let method = || async { Problem::method_not_allowed() };
-        Some(router.fallback(nothing).method_not_allowed_fallback(method).with_state(self.shared.clone()))
+        let foreign = middleware::from_fn_with_state(self.shared.limits.clone(), limit::origin);
+        let router = router.fallback(nothing).method_not_allowed_fallback(method).layer(foreign);
+        Some(router.with_state(self.shared.clone()))
     }
 
     async fn run(self, drain: CancellationToken) {

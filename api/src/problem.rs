@@ -9,9 +9,13 @@ use madang_mesh::status::from_status;
 use madang_proto::reason::{Reason, Refusal, code_name, http_status};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 256 << 10;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -84,7 +88,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a body takes at most 256 KiB"));
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(too_large)?;
+        let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(request.into_body(), MAX_BODY)).await;
+        let late = |_| Problem::from(Refusal::new(Reason::Timeout, "the body did not come within 30 s"));
+        let bytes = body.map_err(late)?.map_err(too_large)?;
         let value: Value =
             serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
         if !value.is_object() {

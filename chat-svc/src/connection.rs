@@ -5,6 +5,7 @@ mod shard;
 mod tail;
 mod trunk;
 
+pub use shard::frame;
 pub use trunk::TrunkHandle;
 
 use crate::inbox::Inbox;
@@ -116,8 +117,10 @@ impl Connections {
         }
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         for (shard, users) in by_shard {
-            if let Some(sender) = shards.get(&shard) {
-                let _ = sender.try_send(Command::Notify { users, frame: frame.clone() });
+            if let Some(sender) = shards.get(&shard)
+                && sender.try_send(Command::Notify { users, frame: frame.clone() }).is_err()
+            {
+                crate::refusals::NOTICES.count();
             }
         }
     }

@@ -105,6 +105,7 @@ impl HomeHandle {
 }
 
 fn overloaded() -> Refusal {
+    crate::refusals::OVERLOADED.count();
     Refusal::new(Reason::Overloaded, "this part of the server has as much to do as it takes: send again a little later")
         .after(200)
 }

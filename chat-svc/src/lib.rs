@@ -13,6 +13,7 @@ pub mod home;
 pub mod homes;
 pub mod inbox;
 pub mod notices;
+pub mod refusals;
 pub mod retry;
 pub mod room;
 pub mod router;

@@ -120,6 +120,7 @@ impl Router {
             }
         };
         if let Err(error) = sender.try_send((operation, answer)) {
+            crate::refusals::ROUTER.count();
             let (_, answer) = error.into_inner();
             answer(Err(moving()));
         }

@@ -1,37 +1,44 @@
-//! One client's socket, from its hello to its close, in one task: read, heed what waits, drain it, flush once.
+//! One client's socket, from its hello to its close, in one task: read, heed what waits, drain it, flush once. The
+//! socket is read whatever becomes of the home behind it: what can't go on is held, and then refused.
 
+mod departure;
 mod hello;
+mod incoming;
+mod requests;
+mod way;
 mod wire;
 
 use crate::{
     Shared,
-    frame::{self, Cut, Encoding},
+    frame::{self, Encoding},
     outbox::{Out, Taken},
-    trunk::Link,
+    refusals,
 };
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
+use departure::{Departure, Due};
 use futures_util::SinkExt;
 use hello::first;
 use madang_mesh::{
     clock::now_ms,
+    door::{Arrival, PATIENCE},
     metrics,
-    token::{Claims, bad_token},
+    rate::Bucket,
+    token::Claims,
 };
 use madang_proto::{
     chat::v1::{ClosedReason, Open, upstream::Item},
-    client::v1::{
-        Ack, ClientFrame, Device, GoAway, Interrupted, Pong, Ready, Resume, Resync, ServerFrame, client_frame::Body,
-        server_frame,
-    },
+    client::v1::{Device, GoAway, Interrupted, Ready, Resume, Resync, ServerFrame, server_frame},
     reason::{Reason, Refusal},
 };
 use prometheus::{IntCounter, IntGauge};
 use prost::Message as _;
+use requests::Requests;
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
+use way::{Pause, Step, Way};
 use wire::{cut, finished, message};
 
 /// Close codes of the protocol.
@@ -40,6 +47,7 @@ mod code {
     pub const NO_HELLO: u16 = 4001;
     pub const TOO_SLOW: u16 = 4002;
     pub const HEARTBEAT: u16 = 4003;
+    pub const RATE: u16 = 4005;
     pub const BAD_TOKEN: u16 = 4500;
     pub const PROTOCOL: u16 = 4501;
     pub const REVOKED: u16 = 4503;
@@ -49,22 +57,22 @@ mod code {
     pub const TOO_BIG: u16 = 1009;
 }
 
-/// How long a client may take for its hello.
-const HELLO: Duration = Duration::from_secs(5);
 /// How often the server pings, ± 20 %.
 const PING: Duration = Duration::from_secs(25);
 /// How long after a ping some frame must have come.
 const PONG: Duration = Duration::from_secs(8);
 /// How long a write may be stuck.
 const STUCK: Duration = Duration::from_secs(10);
-/// How long after a link that its home did not take the next one is tried: the map may be a moment old.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long answers in flight are waited for before a link is replaced.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long answers in flight are waited for before the process goes.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// How long a new connection's home may take to appear.
+const FIRST_HOME: Duration = Duration::from_secs(10);
+/// So many refusals in a minute, because of a rate or of too much in flight, end the connection.
+const EAGER: u32 = 2000;
+/// How many frames of any kind a connection may send for each message that its user may.
+const FRAMES_PER_SEND: u32 = 10;
+/// When a client may try again what no home could take.
+const AGAIN_MS: u64 = 1000;
 /// How long after its `exp` a token still holds a socket open, in seconds.
 const EXPIRED: i64 = 60;
 /// So many frames that can't be understood in a minute end the connection.
@@ -85,15 +93,21 @@ struct Connection {
     encoding: Encoding,
     claims: Claims,
     device: Device,
-    in_flight: u32,
+    way: Way,
+    /// How long to wait before the next link, if this one is closed before it was opened.
+    pause: Pause,
+    requests: Requests,
+    frames: Bucket,
     cursor: String,
     /// `ready` has been sent.
     ready: bool,
     /// Asked for with this frame.
     hello_id: u32,
-    /// How long to wait before the next link, if this one is closed before it was opened.
-    pause: Duration,
+    began: Instant,
+    /// How many frames could not be understood in the minute since, and how many were too many.
     invalid: (Instant, u32),
+    eager: (Instant, u32),
+    departure: Option<Departure>,
     heard: Instant,
     pinged: Option<Instant>,
     next_ping: Instant,
@@ -105,6 +119,24 @@ fn encoded(id: u32, body: server_frame::Body) -> Bytes {
 
 fn error(id: u32, refusal: &Refusal) -> Bytes {
     encoded(id, server_frame::Body::Error(refusal.to_error()))
+}
+
+fn too_fast(ms: u64) -> Refusal {
+    Refusal::new(Reason::RateLimited, "too many messages: send again after retryAfterMs").after(ms)
+}
+
+fn no_home() -> Refusal {
+    let message = "no answer at the moment: send again with the same clientId";
+    Refusal::new(Reason::Unavailable, message).after(AGAIN_MS)
+}
+
+fn open(claims: &Claims, device: &Device, cursor: &str) -> Item {
+    Item::Open(Open {
+        user: claims.user.to_string(),
+        session: claims.session.to_string(),
+        device: Some(device.clone()),
+        resume: cursor.to_owned(),
+    })
 }
 
 fn next_ping() -> Instant {
@@ -120,30 +152,28 @@ static BEHIND: LazyLock<IntCounter> = LazyLock::new(|| {
     metrics::counter("madang_gateway_catch_ups_total", help)
 });
 
-/// Serves a socket to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: Encoding) {
-    let hello = tokio::time::timeout(HELLO, first(&mut socket, encoding, &shared)).await;
+/// Serves a socket to its end. `arrival`: who has not said hello yet is counted.
+pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: Encoding, arrival: Option<Arrival>) {
+    let given_up = async {
+        match &arrival {
+            Some(arrival) => arrival.token().cancelled_owned().await,
+            None => std::future::pending().await,
+        }
+    };
+    let hello = tokio::select! {
+        hello = tokio::time::timeout(PATIENCE, first(&mut socket, encoding, &shared)) => hello.ok(),
+        () = given_up => None,
+    };
+    drop(arrival);
     let (frame, ending) = match hello {
-        Err(_) => (None, Some((code::NO_HELLO, "no hello in time"))),
-        Ok(Err((frame, end))) => (frame, end),
-        Ok(Ok((hello_id, claims, device, resume))) => {
-            let mut connection = Connection {
-                shared,
-                socket,
-                encoding,
-                claims,
-                device,
-                in_flight: 0,
-                cursor: resume,
-                ready: false,
-                hello_id,
-                pause: Duration::ZERO,
-                invalid: (Instant::now(), 0),
-                heard: Instant::now(),
-                pinged: None,
-                next_ping: next_ping(),
-            };
+        None => {
+            refusals::NO_HELLO.count();
+            (None, Some((code::NO_HELLO, "no hello in time")))
+        }
+        Some(Err((frame, end))) => (frame, end),
+        Some(Ok((hello_id, claims, device, resume))) => {
             CONNECTIONS.inc();
+            let mut connection = Connection::new(shared, socket, encoding, (hello_id, claims, device, resume));
             let end = connection.run().await;
             CONNECTIONS.dec();
             return close(connection.socket, end).await;
@@ -169,107 +199,182 @@ async fn close(mut socket: WebSocket, end: End) {
     }
 }
 
+/// Counts one more in this minute.
+fn in_this_minute((since, count): &mut (Instant, u32)) -> u32 {
+    if since.elapsed() > Duration::from_secs(60) {
+        (*since, *count) = (Instant::now(), 0);
+    }
+    *count += 1;
+    *count
+}
+
+/// What has happened to a connection.
+enum Happened {
+    OnTheWay(Step),
+    Received(Option<Result<Message, axum::Error>>),
+    Tick,
+    Drain,
+    Due,
+}
+
 impl Connection {
-    async fn link(&mut self) -> Link {
-        let open = Open {
-            user: self.claims.user.to_string(),
-            session: self.claims.session.to_string(),
-            device: Some(self.device.clone()),
-            resume: self.cursor.clone(),
-        };
-        self.shared.trunks.link(self.claims.user, Item::Open(open)).await
+    fn new(
+        shared: Arc<Shared>,
+        socket: WebSocket,
+        encoding: Encoding,
+        (hello_id, claims, device, cursor): (u32, Claims, Device, String),
+    ) -> Self {
+        let now = Instant::now();
+        let (rate, burst) = (shared.settings.send_rate, shared.settings.send_burst);
+        let frames = Bucket::new(rate.saturating_mul(FRAMES_PER_SEND), burst.saturating_mul(FRAMES_PER_SEND), now);
+        let (pause, requests) = (Pause::default(), Requests::default());
+        let open = open(&claims, &device, &cursor);
+        let way = Way::look(&shared.trunks, claims.user, open, &pause);
+        let (invalid, eager) = ((now, 0), (now, 0));
+        Self {
+            shared,
+            socket,
+            encoding,
+            claims,
+            device,
+            way,
+            pause,
+            requests,
+            frames,
+            cursor,
+            ready: false,
+            hello_id,
+            began: now,
+            invalid,
+            eager,
+            departure: None,
+            heard: now,
+            pinged: None,
+            next_ping: next_ping(),
+        }
     }
 
     async fn run(&mut self) -> End {
-        let mut link = tokio::select! {
-            link = self.link() => link,
-            () = tokio::time::sleep(STUCK) => return Some((code::GOING_AWAY, "no home in time")),
-        };
         let mut tick = tokio::time::interval(TICK);
         let drain = self.shared.drain.clone();
         loop {
-            tokio::select! {
-                taken = link.outbox.take() => match self.write(taken).await {
-                    Ok(true) => {}
-                    // The home is gone, or too much was missed: open it again, from what was written.
-                    Ok(false) => match self.settle(&link).await {
-                        Ok(()) => {
-                            tokio::time::sleep(self.pause).await;
-                            link = self.link().await;
-                        }
-                        Err(end) => return end,
-                    },
-                    Err(end) => return end,
-                },
-                received = self.socket.recv() => {
-                    self.heard = Instant::now();
-                    let frames = match cut(received, self.encoding) {
-                        Ok(frames) => frames,
-                        Err(end) => return end,
-                    };
-                    for each in frames.into_iter().flatten() {
-                        if let Err(end) = self.take(each, &link).await {
-                            return end;
-                        }
-                    }
+            let due = self.due();
+            let due = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
                 }
-                _ = tick.tick() => if let Err(end) = self.look().await { return end },
-                () = drain.cancelled() => {
-                    let away = encoded(0, server_frame::Body::GoAway(GoAway { reconnect_in_ms: rand::random_range(0..1000) }));
-                    if self.send(&[away]).await.is_ok() {
-                        // What is in flight is still answered.
-                        self.answer_what_is_in_flight(&link, GOODBYE).await;
-                    }
-                    return Some((code::GOING_AWAY, "going away"));
+            };
+            let happened = tokio::select! {
+                step = self.way.next() => Happened::OnTheWay(step),
+                received = self.socket.recv() => Happened::Received(received),
+                _ = tick.tick() => Happened::Tick,
+                () = drain.cancelled(), if self.departure.is_none() => Happened::Drain,
+                () = due => Happened::Due,
+            };
+            let done = match happened {
+                Happened::OnTheWay(Step::Taken(taken)) => self.write(taken).await,
+                Happened::OnTheWay(Step::Linked(link)) => {
+                    self.way = Way::Open { link, opened: false };
+                    Ok(())
                 }
+                Happened::Received(received) => self.receive(received).await,
+                Happened::Tick => self.look().await,
+                Happened::Drain => {
+                    let window = self.shared.settings.drain_window();
+                    self.departure = Some(Departure::plan(Instant::now(), window, &mut rand::rng()));
+                    Ok(())
+                }
+                Happened::Due => self.do_what_is_due().await,
+            };
+            if let Err(end) = done {
+                return end;
             }
         }
     }
 
-    /// Answers come over the link that carried the request: before another takes its place they are waited for, and
-    /// the client is told to send again what stays unanswered.
-    async fn settle(&mut self, link: &Link) -> Result<(), End> {
-        self.answer_what_is_in_flight(link, SETTLE).await;
-        if std::mem::take(&mut self.in_flight) > 0 {
+    /// When something is to be done though nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let settled = match &self.way {
+            Way::Leaving(_, until) => Some(*until),
+            _ => None,
+        };
+        let departs = self.departure.as_ref().map(|departure| departure.next(self.requests.unanswered() > 0));
+        settled.into_iter().chain(departs).min()
+    }
+
+    async fn do_what_is_due(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if matches!(&self.way, Way::Leaving(_, until) if now >= *until) {
+            self.link_anew().await?;
+        }
+        let in_flight = self.requests.unanswered() > 0;
+        match self.departure.as_mut().map(|departure| departure.due(now, in_flight)) {
+            Some(Due::Tell(reconnect_in_ms)) if self.ready => {
+                refusals::GO_AWAY.inc();
+                self.send(&[encoded(0, server_frame::Body::GoAway(GoAway { reconnect_in_ms }))]).await
+            }
+            Some(Due::Tell(_) | Due::Close) => Err(Some((code::GOING_AWAY, "going away"))),
+            Some(Due::Nothing) | None => Ok(()),
+        }
+    }
+
+    /// Gives the link up and looks for the next. What was on its way is lost, which the client is told.
+    async fn link_anew(&mut self) -> Result<(), End> {
+        let open = open(&self.claims, &self.device, &self.cursor);
+        self.way = Way::look(&self.shared.trunks, self.claims.user, open, &self.pause);
+        if self.requests.lose() {
             self.send(&[encoded(0, server_frame::Body::Interrupted(Interrupted {}))]).await?;
         }
         Ok(())
     }
 
-    async fn answer_what_is_in_flight(&mut self, link: &Link, patience: Duration) {
-        let end = tokio::time::Instant::now() + patience;
-        while self.in_flight > 0
-            // Only the waiting is cut off: what has been taken is written.
-            && let Ok(taken) = tokio::time::timeout_at(end, link.outbox.take()).await
-            && matches!(self.write(taken).await, Ok(true))
-        {}
+    /// What was held may go: the home has opened the link.
+    fn release(&mut self) {
+        let Way::Open { link, opened } = &mut self.way else { return };
+        *opened = true;
+        while let Some((id, frame, since)) = self.requests.release() {
+            if link.try_send(Item::Frame(frame)) {
+                self.requests.sent(id, since);
+            } else if id != 0 {
+                // Answered when it is late.
+                self.requests.sent(id, since);
+            }
+        }
     }
 
-    /// Writes all that waits, flushed once; false: the link is of no use any more.
-    async fn write(&mut self, taken: Taken) -> Result<bool, End> {
+    async fn receive(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        self.heard = Instant::now();
+        for each in cut(received, self.encoding)?.into_iter().flatten() {
+            self.take(each).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, flushed once, and goes on from what it says about the link.
+    async fn write(&mut self, taken: Taken) -> Result<(), End> {
         let mut frames = Vec::with_capacity(taken.items.len());
-        let mut good = true;
+        let (mut lost, mut opened) = (false, false);
         for item in taken.items {
             match item {
                 Out::Frame(bytes) => {
-                    // An answer begins with its id (field 1); an event does not.
-                    self.in_flight -= u32::from(bytes.first() == Some(&0x08) && self.in_flight > 0);
-                    frames.push(bytes);
+                    if self.requests.heard(&bytes) {
+                        frames.push(bytes);
+                    }
                 }
-                Out::Opened(cursor, resume) => frames.extend(self.opened(cursor, resume)),
+                Out::Opened(cursor, resume) => {
+                    opened = true;
+                    frames.extend(self.opened(cursor, resume));
+                }
                 Out::Closed(ClosedReason::Replaced) => {
                     return Err(Some((code::REPLACED, "replaced by the same device")));
                 }
-                Out::Closed(ClosedReason::TooMany) => return Err(Some((code::TOO_MANY, "too many devices"))),
-                Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
-                Out::Closed(_) => {
-                    good = false;
-                    self.in_flight = 0;
-                    self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                    if self.ready {
-                        frames.push(encoded(0, server_frame::Body::Interrupted(Interrupted {})));
-                    }
+                Out::Closed(ClosedReason::TooMany) => {
+                    refusals::DEVICES.count();
+                    return Err(Some((code::TOO_MANY, "too many devices")));
                 }
+                Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
+                Out::Closed(_) => lost = true,
             }
         }
         if !taken.cursor.is_empty() {
@@ -277,13 +382,40 @@ impl Connection {
         }
         FRAMES.inc_by(frames.len() as u64);
         BEHIND.inc_by(u64::from(taken.lagging));
+        if opened {
+            self.pause.end();
+            self.release();
+        }
+        if lost {
+            if self.way.opened().is_some() {
+                // Told whether or not something was asked: a watch ends with the home.
+                self.requests.lose();
+                frames.push(encoded(0, server_frame::Body::Interrupted(Interrupted {})));
+            }
+            self.pause.grow();
+            self.send(&frames).await?;
+            return self.link_anew().await;
+        }
         self.send(&frames).await?;
-        Ok(good && !taken.lagging)
+        self.leave_if(taken.lagging).await
+    }
+
+    /// Where too much was missed, the link is replaced once what it carries is answered, or after a moment.
+    async fn leave_if(&mut self, lagging: bool) -> Result<(), End> {
+        if let (true, Way::Open { .. }) = (lagging, &self.way) {
+            let looking = Way::Looking(Box::pin(std::future::pending()));
+            if let Way::Open { link, .. } = std::mem::replace(&mut self.way, looking) {
+                self.way = Way::Leaving(link, Instant::now() + SETTLE);
+            }
+        }
+        if matches!(self.way, Way::Leaving(..)) && self.requests.on_their_way() == 0 {
+            return self.link_anew().await;
+        }
+        Ok(())
     }
 
     fn opened(&mut self, cursor: String, resume: Resume) -> Option<Bytes> {
         self.cursor.clone_from(&cursor);
-        self.pause = Duration::ZERO;
         if std::mem::replace(&mut self.ready, true) {
             // Behind the client's back; it hears of it only if something may be missing.
             let resync = server_frame::Body::Resync(Resync { cursor });
@@ -318,83 +450,29 @@ impl Connection {
         };
         match tokio::time::timeout(STUCK, writing).await {
             Ok(written) => written.map_err(|_| None),
-            Err(_) => Err(Some((code::TOO_SLOW, "a write was stuck"))),
-        }
-    }
-
-    async fn take(&mut self, cut: Cut, link: &Link) -> Result<(), End> {
-        let ClientFrame { id, body } = match cut {
-            Ok(frame) => frame,
-            Err((id, refusal)) => return self.not_understood(id, &refusal).await,
-        };
-        match body {
-            Some(Body::Ping(_)) if id == 0 => Ok(()),
-            Some(Body::Ping(_)) => self.send(&[encoded(id, server_frame::Body::Pong(Pong {}))]).await,
-            Some(Body::Hello(hello)) => self.again(id, &hello.token).await,
-            body => {
-                if let Err(refusal) = self.allow(id, body.as_ref()) {
-                    return if id == 0 { Ok(()) } else { self.send(&[error(id, &refusal)]).await };
-                }
-                self.in_flight += u32::from(id != 0);
-                // A trunk that is gone says so in the outbox; the client is told to send again.
-                let _ = link.send(Item::Frame(ClientFrame { id, body }.encode_to_vec().into())).await;
-                Ok(())
+            Err(_) => {
+                refusals::STUCK.count();
+                Err(Some((code::TOO_SLOW, "a write was stuck")))
             }
         }
     }
 
-    fn allow(&self, id: u32, body: Option<&Body>) -> Result<(), Refusal> {
-        let most = self.shared.settings.max_in_flight;
-        if id != 0 && self.in_flight >= most {
-            let message = format!("{most} requests are unanswered: wait for some of the answers");
-            return Err(Refusal::new(Reason::TooManyInFlight, message).after(100));
-        }
-        if let Some(Body::Send(_)) = body {
-            self.shared.rate.take(self.claims.user, Instant::now()).map_err(|ms| {
-                Refusal::new(Reason::RateLimited, "too many messages: send again after retryAfterMs").after(ms)
-            })?;
-        }
-        Ok(())
-    }
-
-    async fn not_understood(&mut self, id: u32, refusal: &Refusal) -> Result<(), End> {
-        if refusal.reason == Reason::Unimplemented {
-            return if id == 0 { Ok(()) } else { self.send(&[error(id, refusal)]).await };
-        }
-        if self.invalid.0.elapsed() > Duration::from_secs(60) {
-            self.invalid = (Instant::now(), 0);
-        }
-        self.invalid.1 += 1;
-        self.send(&[error(id, refusal)]).await?;
-        if self.invalid.1 >= INVALID {
-            Err(Some((code::PROTOCOL, "too many frames that can't be understood")))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// A newer token of the same user and session.
-    async fn again(&mut self, id: u32, token: &str) -> Result<(), End> {
-        let claims = self.shared.verifier.verify(token).await;
-        let same = |claims: &Claims| (claims.user, claims.session) == (self.claims.user, self.claims.session);
-        let answer = match claims {
-            Ok(claims) if same(&claims) => {
-                self.claims = claims;
-                encoded(id, server_frame::Body::Ack(Ack::default()))
-            }
-            Ok(_) => error(id, &bad_token()),
-            Err(refusal) => error(id, &refusal),
-        };
-        self.send(&[answer]).await
-    }
-
-    /// Heartbeat, the token's end, the session's end.
+    /// Heartbeat, the token's end, the session's end, and what is not answered in time.
     async fn look(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if !self.ready && now - self.began > FIRST_HOME {
+            refusals::NO_HOME.count();
+            return Err(Some((code::GOING_AWAY, "no home in time")));
+        }
+        for id in self.requests.late(now) {
+            refusals::LATE.count();
+            self.send(&[error(id, &no_home())]).await?;
+        }
         if let Some(pinged) = self.pinged {
             if self.heard > pinged {
                 self.pinged = None;
             } else if now - pinged > PONG {
+                refusals::HEARTBEAT.count();
                 return Err(Some((code::HEARTBEAT, "nothing heard")));
             }
         }
@@ -407,7 +485,7 @@ impl Connection {
         if now_ms() / 1000 > self.claims.expires_at + EXPIRED {
             return Err(Some((code::BAD_TOKEN, "the token has expired")));
         }
-        if self.shared.verifier.ended(self.claims.session).await {
+        if self.shared.verifier.has_ended(self.claims.session) {
             return Err(Some((code::REVOKED, "the session has ended")));
         }
         Ok(())

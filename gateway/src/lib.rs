@@ -5,30 +5,38 @@
 
 pub mod connection;
 pub mod frame;
-pub mod limit;
 pub mod outbox;
+pub mod refusals;
 pub mod trunk;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{State, WebSocketUpgrade},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
 use frame::Encoding;
-use limit::SendRate;
-use madang_mesh::{channel::InvalidAddress, process, serve::Context, settings::Settings, token::Verifier};
+use madang_mesh::{
+    channel::InvalidAddress, door::Visitor, process, rate::Rate, serve::Context, settings::Settings, token::Verifier,
+};
+use madang_proto::{
+    id::UserId,
+    reason::{Reason, Refusal, code_name},
+};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trunk::Trunks;
+
+/// How long after the drain window sockets may take to close: answers in flight, and the client's own close.
+const GOODBYE: Duration = Duration::from_secs(8);
 
 /// What every connection shares.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) verifier: Verifier,
     pub(crate) trunks: Trunks,
-    pub(crate) rate: SendRate,
+    pub(crate) rate: Rate<UserId>,
     pub(crate) drain: CancellationToken,
     pub(crate) connections: TaskTracker,
 }
@@ -44,7 +52,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let verifier = Verifier::new(&context.channels, &context.peers.account, settings.token_issuer.clone())?;
     let drain = CancellationToken::new();
     let trunks = Trunks::spawn(context.channels, &context.peers.chat, settings.queue_frames, settings.queue_bytes);
-    let rate = SendRate::new(settings.send_rate, settings.send_burst);
+    let rate = Rate::new(settings.send_rate, settings.send_burst);
     let connections = TaskTracker::new();
     Ok(Service { shared: Arc::new(Shared { settings, verifier, trunks, rate, drain, connections }) })
 }
@@ -58,15 +66,50 @@ impl process::Service for Service {
         drain.cancelled().await;
         self.shared.drain.cancel();
         self.shared.connections.close();
-        if tokio::time::timeout(Duration::from_secs(8), self.shared.connections.wait()).await.is_err() {
+        let patience = self.shared.settings.drain_window() + GOODBYE;
+        if tokio::time::timeout(patience, self.shared.connections.wait()).await.is_err() {
             tracing::warn!("some connections did not go in time");
         }
     }
 }
 
-async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+fn problem(status: StatusCode, refusal: &Refusal) -> Response {
+    let problem = serde_json::json!({
+        "type": "about:blank", "title": status.canonical_reason().unwrap_or_default(), "status": status.as_u16(),
+        "code": code_name(refusal.reason.code()), "reason": refusal.reason.word(),
+        "retryable": refusal.reason.retryable(), "detail": refusal.message,
+        "retryAfterMs": refusal.retry_after_ms.to_string(),
+    });
+    let kind = [("content-type", "application/problem+json")];
+    let mut response = (status, kind, problem.to_string()).into_response();
+    if refusal.reason.retryable() {
+        response.headers_mut().insert("retry-after", refusal.retry_after_ms.div_ceil(1000).max(1).into());
+    }
+    response
+}
+
+/// Whether a page may open a socket; who names no origin is no page.
+fn welcome(settings: &Settings, headers: &HeaderMap) -> bool {
+    let origins = &settings.allowed_origins;
+    headers.get_all("origin").iter().all(|origin| {
+        origins.is_empty() || origins.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+    })
+}
+
+async fn connect(
+    State(shared): State<Arc<Shared>>,
+    visitor: Option<Extension<Visitor>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     if shared.drain.is_cancelled() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        let refusal = Refusal::new(Reason::Unavailable, "this server is going away: connect again").after(1000);
+        return problem(StatusCode::SERVICE_UNAVAILABLE, &refusal);
+    }
+    if !welcome(&shared.settings, &headers) {
+        refusals::ORIGIN.count();
+        let refusal = Refusal::new(Reason::NotAllowed, "pages of this origin may not connect here");
+        return problem(StatusCode::FORBIDDEN, &refusal);
     }
     let upgrade = upgrade
         .protocols([frame::PB, frame::JSON])
@@ -78,17 +121,23 @@ async fn connect(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -
         Some(frame::PB) => Encoding::Protobuf,
         Some(frame::JSON) => Encoding::Json,
         _ => {
-            let problem = serde_json::json!({
-                "type": "about:blank", "title": "Bad Request", "status": 400, "code": "INVALID_ARGUMENT",
-                "reason": "INVALID_FIELD", "retryable": false,
-                "detail": "offer the WebSocket subprotocol madang.v1.pb or madang.v1.json",
-            });
-            let kind = [("content-type", "application/problem+json")];
-            return (StatusCode::BAD_REQUEST, kind, problem.to_string()).into_response();
+            let message = "offer the WebSocket subprotocol madang.v1.pb or madang.v1.json";
+            return problem(StatusCode::BAD_REQUEST, &Refusal::new(Reason::InvalidField, message));
         }
+    };
+    let counted = match visitor {
+        Some(Extension(visitor)) => visitor.stay().and_then(|place| Some((place, Some(visitor.arrive()?)))),
+        None => Some((None, None)),
+    };
+    let Some((place, arrival)) = counted else {
+        let message = "too many connections from this address: close some, or come again later";
+        return problem(StatusCode::TOO_MANY_REQUESTS, &Refusal::new(Reason::RateLimited, message).after(5000));
     };
     upgrade.on_upgrade(move |socket| {
         let tracker = shared.connections.clone();
-        tracker.track_future(connection::serve(shared, socket, encoding))
+        tracker.track_future(async move {
+            connection::serve(shared, socket, encoding, arrival).await;
+            drop(place);
+        })
     })
 }

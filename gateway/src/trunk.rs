@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// How many items wait for a trunk at most; then their sockets are not read.
+/// How many items wait for a trunk at most; a frame more is refused.
 const QUEUE: usize = 8192;
 /// How many items one gRPC message carries at most.
 const BATCH: usize = 512;
@@ -75,9 +75,8 @@ impl Trunks {
     /// A link to the user's home, once there is one. The first item on it must be `open`.
     pub async fn link(&self, user: UserId, open: upstream::Item) -> Link {
         loop {
-            if let Some(home) = self.homes.of(user.bytes())
-                && let Some(link) = self.try_link(&home, open.clone()).await
-            {
+            let home = self.homes.wait_for(user.bytes()).await;
+            if let Some(link) = self.try_link(&home, open.clone()).await {
                 return link;
             }
             tokio::time::sleep(AGAIN).await;
@@ -108,9 +107,16 @@ impl Trunks {
 }
 
 impl Link {
-    /// Sends something to the home; false: the trunk is gone.
-    pub async fn send(&self, item: upstream::Item) -> bool {
+    async fn send(&self, item: upstream::Item) -> bool {
         self.trunk.items.send(Upstream { connection: self.number, item: Some(item) }).await.is_ok()
+    }
+
+    /// Sends something to the home; false: the trunk is full, so the home takes nothing at the moment. One that is gone
+    /// says so in the outbox.
+    #[must_use]
+    pub fn try_send(&self, item: upstream::Item) -> bool {
+        let sent = self.trunk.items.try_send(Upstream { connection: self.number, item: Some(item) });
+        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
     }
 }
 

@@ -137,7 +137,8 @@ impl Groups {
     }
 }
 
-fn place(token: &str) -> Result<Option<Place>, Status> {
+/// The place in a list that a page token stands for; none: its beginning. `INVALID_ARGUMENT` for any other text.
+pub fn place(token: &str) -> Result<Option<Place>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -145,6 +146,12 @@ fn place(token: &str) -> Result<Option<Place>, Status> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let (at, id) = bytes.split_first_chunk().ok_or_else(invalid)?;
     if id.len() == 16 { Ok(Some((i64::from_be_bytes(*at), id.to_vec()))) } else { Err(invalid()) }
+}
+
+/// A place in a list as clients hand it back.
+#[must_use]
+pub fn token_of((at, id): &Place) -> String {
+    URL_SAFE_NO_PAD.encode([&at.to_be_bytes()[..], &id[..]].concat())
 }
 
 #[tonic::async_trait]
@@ -171,11 +178,7 @@ impl GroupService for Groups {
             Some(Conversation { activity_at: listed.activity_micros / 1000, ..view })
         });
         let next_page_token = match listed.last() {
-            Some(last) if more => {
-                let mut bytes = last.activity_micros.to_be_bytes().to_vec();
-                bytes.extend_from_slice(last.conversation.bytes());
-                URL_SAFE_NO_PAD.encode(bytes)
-            }
+            Some(last) if more => token_of(&(last.activity_micros, last.conversation.bytes().to_vec())),
             _ => String::new(),
         };
         Ok(Response::new(ListConversationsResponse { conversations: conversations.collect(), next_page_token, badge }))

@@ -44,6 +44,22 @@ impl Homes {
         let map = self.map.borrow();
         map.homes.get(&shard_of(id, map.count)).cloned()
     }
+
+    /// The same; waits until there is one.
+    pub async fn wait_for(&self, id: &[u8; 16]) -> Home {
+        let mut map = self.map.subscribe();
+        loop {
+            let home = {
+                let map = map.borrow_and_update();
+                map.homes.get(&shard_of(id, map.count)).cloned()
+            };
+            match home {
+                Some(home) => return home,
+                // The sender lives as long as this does.
+                None => drop(map.changed().await),
+            }
+        }
+    }
 }
 
 async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {

@@ -4,11 +4,14 @@
 
 pub mod channel;
 pub mod clock;
+pub mod door;
 pub mod homes;
 pub mod lease;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod rate;
+pub mod refused;
 pub mod registry;
 pub mod secret;
 pub mod serve;

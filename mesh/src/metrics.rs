@@ -1,7 +1,9 @@
 //! What this process counts, for Prometheus: one registry, shown at `/metrics` of the admin port. Names are
 //! `madang_<service>_<what>_<unit>`; a name with a wrong form or used twice is said in the log and not shown.
 
-use prometheus::{Encoder as _, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+};
 
 /// Seconds from 100 µs to 10 s.
 pub const SECONDS: &[f64] =
@@ -24,6 +26,12 @@ fn shown<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Res
 #[must_use]
 pub fn counter(name: &str, help: &str) -> IntCounter {
     shown(IntCounter::new(name, help))
+}
+
+/// Counters with labels, which must be few: kinds of things; never users or conversations.
+#[must_use]
+pub fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    shown(IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 /// A gauge, such as `madang_gateway_connections`.

@@ -3,6 +3,7 @@
 
 use crate::{
     channel::Channels,
+    door::{self, Door},
     log::jetstream::JetStreamLog,
     metrics,
     registry::jetstream::JetStreamRegistry,
@@ -11,11 +12,11 @@ use crate::{
     settings::Settings,
     telemetry,
 };
-use axum::{Router, http::StatusCode, routing::get, serve::ListenerExt as _};
+use axum::{Router, http::StatusCode, routing::get};
 use std::{
     future::Future, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -147,18 +148,21 @@ pub struct Running {
     doors: CancellationToken,
     services: CancellationToken,
     transports: CancellationToken,
-    serving: JoinSet<()>,
-    carrying: JoinSet<()>,
+    tasks: [JoinSet<()>; 3],
+    /// How long the service may take to drain.
+    patience: Duration,
 }
 
 impl Running {
-    /// Stops it: first the door, then the service, then what carries its calls.
+    /// Stops it: first the service drains, whose door says so to who comes meanwhile; then the door closes, then what
+    /// carries its calls.
     pub async fn stop(self) {
-        self.doors.cancel();
-        for (token, mut tasks) in [(self.services, self.serving), (self.transports, self.carrying)] {
+        let Self { services, doors, transports, tasks: [serving, at_door, carrying], patience, .. } = self;
+        let phases = [(services, serving, patience), (doors, at_door, GRACE), (transports, carrying, GRACE)];
+        for (token, mut tasks, patience) in phases {
             token.cancel();
             let ended = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(GRACE, ended).await.is_err() {
+            if tokio::time::timeout(patience, ended).await.is_err() {
                 tracing::warn!("some tasks did not end in time and are cut off");
             }
         }
@@ -185,6 +189,7 @@ where
         client.map_err(|_| unreachable("no answer".into()))?.map_err(|error| unreachable(error.to_string()))?;
     let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
     let registry = registry.map_err(|error| unreachable(error.to_string()))?;
+    let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
     let context = Context {
         process: format!("{name}-{}", uuid::Uuid::new_v4().simple()),
         address: args.advertise.unwrap_or(format!("http://{}", grpc.local_addr()?)),
@@ -197,9 +202,9 @@ where
     let service = build(context, client).await.map_err(|error| Error::Build(error.into()))?;
 
     let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let (mut serving, mut carrying) = (JoinSet::new(), JoinSet::new());
+    let [mut serving, mut at_door, mut carrying] = [JoinSet::new(), JoinSet::new(), JoinSet::new()];
     let addresses = (grpc.local_addr()?, admin.local_addr()?);
-    let mut door = None;
+    let mut http_at = None;
     let routes = described(service.routes()).await.map_err(|error| Error::Build(error.into()))?;
     carrying.spawn({
         let transports = transports.clone();
@@ -209,14 +214,14 @@ where
             }
         }
     });
-    carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
+    carrying.spawn(door::serve(admin, health(services.clone()), limits.clone(), transports.clone()));
     if let (Some(listener), Some(router)) = (http, service.door()) {
-        door = Some(listener.local_addr()?);
-        serving.spawn(web("http", listener, router, doors.clone()));
+        http_at = Some(listener.local_addr()?);
+        at_door.spawn(door::serve(listener, router, limits, doors.clone()));
     }
     serving.spawn(service.run(services.clone()));
-    let ((grpc, admin), http) = (addresses, door);
-    Ok(Running { grpc, admin, http, doors, services, transports, serving, carrying })
+    let ((grpc, admin), http, tasks) = (addresses, http_at, [serving, at_door, carrying]);
+    Ok(Running { grpc, admin, http, doors, services, transports, tasks, patience })
 }
 
 /// Adds health and reflection, which are open to all: probes and tools have no token.
@@ -242,16 +247,4 @@ pub fn health(draining: CancellationToken) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-}
-
-/// Serves HTTP until `drain`.
-pub async fn web(name: &'static str, listener: TcpListener, router: Router, drain: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
-    });
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drain.cancelled_owned()).await {
-        tracing::error!(name, %error, "serving ended");
-    }
 }

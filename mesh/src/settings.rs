@@ -5,6 +5,9 @@ mod file;
 
 pub use file::parse;
 
+use crate::door::Network;
+use std::time::Duration;
+
 /// What every service must be told alike: the limits that users meet, and what is part of the data.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -54,9 +57,39 @@ pub struct Settings {
     /// Messages that a user may send at once.
     #[arg(long, env = "MADANG_SEND_BURST", default_value_t = 40)]
     pub send_burst: u32,
+    /// Log-ins, sign-ups and refreshes of one address a second; 0: no limit.
+    #[arg(long, env = "MADANG_LOGIN_RATE", default_value_t = 10)]
+    pub login_rate: u32,
+    /// Log-ins, sign-ups and refreshes of one address at once.
+    #[arg(long, env = "MADANG_LOGIN_BURST", default_value_t = 100)]
+    pub login_burst: u32,
+    /// Connections of one address (IPv6: of one /64) to a public door, at most; 0: no limit. This machine's own are not
+    /// counted.
+    #[arg(long, env = "MADANG_SOCKETS_PER_ADDRESS", default_value_t = 1000)]
+    pub sockets_per_address: usize,
+    /// Of these, such as have not yet sent a request or a hello; 0: no limit.
+    #[arg(long, env = "MADANG_ARRIVALS_PER_ADDRESS", default_value_t = 256)]
+    pub arrivals_per_address: usize,
+    /// Networks of proxies whose X-Forwarded-For is believed, separated by commas: 10.0.0.0/8, 2001:db8::1.
+    #[arg(long, env = "MADANG_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+    /// The browser pages that may open sockets and call the API, as their Origin: https://chat.example.com, separated
+    /// by commas. None: any. Apps send no Origin and are not asked for one.
+    #[arg(long, env = "MADANG_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+    /// Over how many seconds a gateway that is told to stop sends its sockets elsewhere. The time that is left to it
+    /// (terminationGracePeriodSeconds) must be 15 s longer.
+    #[arg(long, env = "MADANG_DRAIN_WINDOW", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3600))]
+    pub drain_window: u32,
 }
 
 impl Settings {
+    /// Over how long sockets are sent elsewhere.
+    #[must_use]
+    pub fn drain_window(&self) -> Duration {
+        Duration::from_secs(self.drain_window.into())
+    }
+
     /// How much a page has that was asked for so much; 0: the client did not say.
     #[must_use]
     pub fn page(&self, asked: u32) -> usize {

@@ -104,10 +104,23 @@ impl Verifier {
         self.ended.has(session).await
     }
 
+    /// The same, as far as it is known here: never waits.
+    #[must_use]
+    pub fn has_ended(&self, session: SessionId) -> bool {
+        self.ended.knows(session)
+    }
+
     /// A session has ended by way of this very process, where that holds at once.
     pub fn note_end(&self, session: SessionId) {
         self.ended.add(session);
     }
+}
+
+/// Who shows a token, by one key and at a time (seconds since 1970): the whole check but for which key it is and whether
+/// the session has ended.
+#[must_use]
+pub fn check(token: &str, key: &VerifyingKey, issuer: &str, now: i64) -> Option<Claims> {
+    Parts::split(token)?.check(key, issuer, now)
 }
 
 fn parse_keys(jwks: &str) -> HashMap<String, VerifyingKey> {

@@ -9,8 +9,9 @@ use axum::{
 };
 use madang_mesh::{
     channel::Channels,
+    door::{self, Door},
     log::sqlite::SqliteLog,
-    process::{GRACE, Service as _, described, health, web},
+    process::{GRACE, Service as _, described, health},
     registry::memory::MemoryRegistry,
     serve::{self, Context, Peers},
     settings::Settings,
@@ -73,10 +74,10 @@ pub struct Running {
     pub grpc: SocketAddr,
     /// Metrics, health, readiness.
     pub admin: SocketAddr,
-    doors: CancellationToken,
-    services: CancellationToken,
-    transports: CancellationToken,
-    tasks: [JoinSet<()>; 3],
+    /// In the order in which they end.
+    phases: [(CancellationToken, JoinSet<()>); 4],
+    /// How long each may take.
+    patience: Duration,
 }
 
 fn folder(path: &Path) -> anyhow::Result<()> {
@@ -100,6 +101,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
         data.get_or_insert(args.data.clone());
     }
     let shards = args.settings.shards as usize;
+    let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
     let channels = Channels::new();
     let inside = |name: &str| format!("inproc://{name}");
     let context = Context {
@@ -125,8 +127,8 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let gateway = madang_gateway::build(of("gateway")).await?;
     let api = madang_api::build(of("api")).await?;
 
-    let (doors, services, transports) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let [mut at_door, mut serving, mut carrying] = [JoinSet::new(), JoinSet::new(), JoinSet::new()];
+    let [leaving, doors, services, transports] = [(); 4].map(|()| CancellationToken::new());
+    let [mut departing, mut at_door, mut serving, mut carrying] = [(); 4].map(|()| JoinSet::new());
     let all =
         [("account", account.routes()), ("store", store.routes()), ("group", group.routes()), ("chat", chat.routes())];
     let mut public = axum::Router::new();
@@ -144,10 +146,10 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let homes = chat.homes();
     serving.spawn(chat.run(services.clone()));
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
-    at_door.spawn(web("http", http, router, doors.clone()));
-    at_door.spawn(gateway.run(doors.clone()));
-    at_door.spawn(api.run(doors.clone()));
-    carrying.spawn(web("admin", admin, health(services.clone()), transports.clone()));
+    departing.spawn(gateway.run(leaving.clone()));
+    departing.spawn(api.run(leaving.clone()));
+    at_door.spawn(door::serve(http, router, limits.clone(), doors.clone()));
+    carrying.spawn(door::serve(admin, health(leaving.clone()), limits, transports.clone()));
     // Ready is who takes a message: every shard has its home.
     let all = async {
         while homes.count() < shards {
@@ -156,17 +158,18 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     };
     tokio::time::timeout(HOMES, all).await.context("the homes did not come to serve; the log above says why")?;
     let (http, grpc, admin) = addresses;
-    Ok(Running { http, grpc, admin, doors, services, transports, tasks: [at_door, serving, carrying] })
+    let phases = [(leaving, departing), (doors, at_door), (services, serving), (transports, carrying)];
+    Ok(Running { http, grpc, admin, phases, patience })
 }
 
 impl Running {
-    /// Stops: first the doors, then the services, then what carries their calls.
+    /// Stops: first the sockets are sent away, then the door closes, then the services end, then what carries their
+    /// calls.
     pub async fn stop(self) {
-        let Self { doors, services, transports, tasks: [at_door, serving, carrying], .. } = self;
-        for (token, mut tasks) in [(doors, at_door), (services, serving), (transports, carrying)] {
+        for (token, mut tasks) in self.phases {
             token.cancel();
             let ended = async { while tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(GRACE, ended).await.is_err() {
+            if tokio::time::timeout(self.patience, ended).await.is_err() {
                 tracing::warn!("some tasks did not end in time and are cut off");
             }
         }

@@ -60,7 +60,8 @@ fn joined(members: &[JoinedUser], by: &[u8]) -> client::event::Body {
     client::event::Body::Joined(client::Joined { members: members.collect(), by: user(by) })
 }
 
-fn row(event: LoggedEvent) -> Result<Row, HandleError> {
+/// What an event leaves in history; `Stop` for one that this version does not store.
+pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
     let unreadable = |_| HandleError::Stop("an event names no conversation".into());
     let conversation = ConversationId::from_slice(&event.conversation).map_err(unreadable)?;
     let by = user(&event.actor);

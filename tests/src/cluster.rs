@@ -146,7 +146,7 @@ impl Cluster {
             homes.push(Chat::start(common(Some(*address), &[])).await);
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
-        let gateway_flags = common(None, &["--send-rate", "0"]);
+        let gateway_flags = common(None, &["--send-rate", "0", "--drain-window", "0"]);
         let mut doors = Vec::new();
         for _ in 0..gateways {
             let cli = parse::<Nothing>(&gateway_flags);

@@ -16,12 +16,12 @@ struct Cli {
     serve: serve::Args,
 }
 
-/// Starts `madang serve` on a folder, with cheap log-ins, no send rate, and further flags.
+/// Starts `madang serve` on a folder, with cheap log-ins, no send rate, no drain window, and further flags.
 pub async fn start_with(data: &Path, flags: &[&str]) -> Running {
     let data = data.to_str().unwrap();
     let any = "127.0.0.1:0";
-    let usual =
-        ["", "--data", data, "--http", any, "--grpc", any, "--admin", any, "--argon2-kib", "8", "--send-rate", "0"];
+    let places = ["", "--data", data, "--http", any, "--grpc", any, "--admin", any];
+    let usual = [&places[..], &["--argon2-kib", "8", "--send-rate", "0", "--drain-window", "0"]].concat();
     let all = usual.iter().chain(flags);
     serve::start(Cli::parse_from(all).serve).await.unwrap()
 }

@@ -111,7 +111,8 @@ pub(super) async fn run(
 }
 
 /// An event's frame for clients: its cursor is appended to its bytes, nothing is decoded.
-fn frame(event: &[u8], cursor: &str) -> Bytes {
+#[must_use]
+pub fn frame(event: &[u8], cursor: &str) -> Bytes {
     // ServerFrame.event is field 5, Event.cursor field 1, both length-delimited.
     let inner = event.len() + 2 + cursor.len();
     let mut frame = BytesMut::with_capacity(inner + 6);

@@ -45,7 +45,7 @@ impl Trunk {
         let bytes = size(&item);
         let full = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES;
         if (full || self.items.try_send(item).is_err()) && !self.broken.is_cancelled() {
-            tracing::warn!(trunk = self.id, "a gateway does not read: its stream is ended, and it resumes on another");
+            crate::refusals::TRUNK.count();
             self.broken.cancel();
         }
     }

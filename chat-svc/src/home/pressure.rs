@@ -42,6 +42,7 @@ pub struct Pressure {
 
 /// What those get who send while a reader is too far behind.
 pub fn refusal() -> Refusal {
+    crate::refusals::LAGGING.count();
     let message =
         "what was said is not being stored fast enough, so no more is taken for now: send again a little later";
     Refusal::new(Reason::Lagging, message).after(2000)

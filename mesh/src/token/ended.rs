@@ -52,6 +52,11 @@ impl Ended {
             // Without any answer nobody is locked out: a token is good for 15 minutes at most.
             let _ = tokio::time::timeout(FIRST, heard.wait_for(|heard| *heard)).await;
         }
+        self.knows(session)
+    }
+
+    /// Whether it is known that a session has ended.
+    pub fn knows(&self, session: SessionId) -> bool {
         self.lock().contains_key(&session)
     }
 

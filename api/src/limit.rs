@@ -1,0 +1,84 @@
+//! Who may ask how often: log-ins by address, messages by user; and from which pages.
+
+use crate::problem::Problem;
+use axum::{
+    Extension,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use madang_mesh::{
+    door::{Address, Visitor},
+    rate::Rate,
+    refused::Refused,
+};
+use madang_proto::{
+    id::UserId,
+    reason::{Reason, Refusal},
+};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
+
+static LOGIN_RATE: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new(
+        "login_rate",
+        "log-ins, sign-ups and refreshes of addresses beyond login-rate: somebody guesses passwords, or many people are behind one address",
+    )
+});
+static SEND_RATE: LazyLock<Refused> =
+    LazyLock::new(|| Refused::new("http_send_rate", "messages of users over HTTP beyond send-rate"));
+static ORIGIN: LazyLock<Refused> =
+    LazyLock::new(|| Refused::new("http_origin", "requests of pages of an origin that allowed-origins does not name"));
+
+/// The limits of an api.
+pub(crate) struct Limits {
+    /// Messages of a user.
+    pub send: Rate<UserId>,
+    /// Log-ins, sign-ups and refreshes of an address.
+    pub login: Rate<Address>,
+    /// The pages that may call; none: all.
+    pub origins: Vec<String>,
+}
+
+fn too_many(what: &str, ms: u64) -> Refusal {
+    Refusal::new(Reason::RateLimited, format!("too many {what}: try again after retryAfterMs")).after(ms)
+}
+
+impl Limits {
+    /// Whether a user may send one more message.
+    pub fn send(&self, user: UserId) -> Result<(), Refusal> {
+        self.send.take(user, Instant::now()).map_err(|ms| {
+            SEND_RATE.count();
+            too_many("messages", ms)
+        })
+    }
+}
+
+/// Before every log-in, sign-up and refresh.
+pub(crate) async fn entrance(
+    State(limits): State<Arc<Limits>>,
+    visitor: Option<Extension<Visitor>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(address) = visitor.and_then(|Extension(visitor)| visitor.address)
+        && let Err(ms) = limits.login.take(address, Instant::now())
+    {
+        LOGIN_RATE.count();
+        return Problem::from(too_many("log-ins from this address", ms)).into_response();
+    }
+    next.run(request).await
+}
+
+/// Before everything: who names an origin must be one of the pages that may call.
+pub(crate) async fn origin(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let allowed = |origin: &[u8]| limits.origins.iter().any(|each| each.as_bytes().eq_ignore_ascii_case(origin));
+    if !limits.origins.is_empty() && !request.headers().get_all("origin").iter().all(|each| allowed(each.as_bytes())) {
+        ORIGIN.count();
+        let refusal = Refusal::new(Reason::NotAllowed, "pages of this origin may not call this server");
+        return Problem::from(refusal).into_response();
+    }
+    next.run(request).await
+}

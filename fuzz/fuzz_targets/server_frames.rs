@@ -1,0 +1,4 @@
+//! The target `server_frames`; what it checks is in `madang_fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| madang_fuzz::server_frames(data));

@@ -1,0 +1,81 @@
+//! What is said stays as it was said, and is in no log: not the text, nor tokens, passwords, handles or addresses.
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+
+use madang_proto::id::ClientId;
+use madang_tests::{
+    client::{Socket, call, send, sign_up},
+    start_with,
+};
+use serde_json::{Value, json};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_kept_verbatim_and_logs_hold_none_of_it() {
+    let log = Log::default();
+    let into = log.clone();
+    let filter = tracing_subscriber::EnvFilter::new("debug");
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone()).init();
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--send-rate", "1", "--send-burst", "5", "--max-in-flight", "4", "--trusted-proxies", "127.0.0.1"];
+    let server = start_with(folder.path(), &flags).await;
+    let (alice, bob) = (sign_up(&server, "alice_secret").await, sign_up(&server, "bob_secret").await);
+    let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    let texts = ["verbatim1\r\n200 OK\r\n", "verbatim2 \u{1b}[31mred\u{1b}[0m", "verbatim3 \u{202e}\u{2066}x\u{2069}"];
+    let mut conversation = String::new();
+    for (n, text) in texts.iter().enumerate() {
+        at_alice.send(send(n as u64 + 2, &bob, text, ClientId::now())).await;
+        let ack = at_alice.answer(n as u64 + 2).await;
+        ack["ack"]["conversation"].as_str().unwrap().clone_into(&mut conversation);
+    }
+    let path = format!("/v1/conversations/{conversation}/messages?atLeast=4");
+    let (status, page) = call(&server, "GET", &path, &bob.token, Value::Null).await;
+    assert_eq!(status, 200, "{page}");
+    let read: Vec<_> = page["messages"].as_array().unwrap().iter().map(|each| each["text"].as_str().unwrap()).collect();
+    assert_eq!(read, texts);
+    // What goes wrong is said in the log, without what it was.
+    for n in 10..40 {
+        at_alice.send(send(n, &bob, "verbatim4", ClientId::now())).await;
+    }
+    let mut answers = 0;
+    while answers < 30 {
+        answers += u32::from(at_alice.next().await["id"] != 0);
+    }
+    at_alice.send(json!({"id": 50, "send": {"verbatim5": 1, "text": 7}})).await;
+    at_alice.answer(50).await;
+    let device = json!({"id": alice.device, "kind": "DEVICE_KIND_WEB"});
+    let log_in = json!({"handle": "alice_secret", "password": "wrong verbatim6", "device": device});
+    assert_eq!(call(&server, "POST", "/v1/sessions", "", log_in).await.0, 401);
+    let mut forged = Socket::raw(&server).await;
+    forged.send(json!({"id": 1, "hello": {"token": format!("{}x", bob.token), "device": device}})).await;
+    forged.next().await;
+    server.stop().await;
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("refused:") && log.contains("send_rate"), "what was refused is in the log: {log}");
+    let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let mut secrets =
+        vec!["verbatim".to_owned(), "correct horse".into(), "_secret".into(), "\u{1b}".into(), "\u{202e}".into()];
+    secrets.extend(parts(&alice.token));
+    secrets.extend(parts(&bob.token).pop());
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret:?} is in the log");
+    }
+}
