@@ -12,14 +12,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_proto::{
     chat::v1::{MarkReadRequest, SendMessageRequest},
-    client::v1::{Ack, Conversation, Read, Send, User},
+    client::v1::{Ack, Conversation, Message, Read, Send, User},
     group::v1::*,
     id::{ConversationId, UserId},
-    reason::{Reason, Refusal},
-    store::v1::{GetMessagesRequest, ListMessagesRequest},
+    store::v1::{BatchGetMessagesRequest, ListMessagesRequest, MessageNumber},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,30 +25,28 @@ use std::collections::{HashMap, HashSet};
 
 /// Where the text of a list's last message is cut, in bytes.
 const PREVIEW: usize = 1024;
-/// How many last messages of a list are asked for at once.
-const AT_ONCE: usize = 16;
 
 /// What a list or a page is asked for.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Page {
     page_token: String,
-    limit: u32,
+    pub(crate) limit: u32,
     before: u64,
     after: Option<u64>,
     around: u64,
-    at_least: u64,
-    since: Option<String>,
+    pub(crate) at_least: u64,
+    pub(crate) since: Option<String>,
 }
 
 /// The query, or what is wrong with it.
-type Asked = Result<Query<Page>, axum::extract::rejection::QueryRejection>;
+pub(crate) type Asked = Result<Query<Page>, axum::extract::rejection::QueryRejection>;
 
-fn page(asked: Asked) -> Result<Page, Problem> {
+pub(crate) fn page(asked: Asked) -> Result<Page, Problem> {
     asked.map(|Query(page)| page).map_err(|error| invalid(error.body_text()))
 }
 
-fn id(text: &str) -> Result<String, Problem> {
+pub(crate) fn id(text: &str) -> Result<String, Problem> {
     let message = "the conversation must be named by its id: a UUID in lower-case canonical text";
     text.parse::<ConversationId>().map(|id| id.to_string()).map_err(|_| invalid(message))
 }
@@ -78,26 +74,34 @@ async fn profiles(shared: &mut Shared, ids: Vec<String>) -> Result<HashMap<Strin
     Ok(profiles)
 }
 
-/// Puts in each conversation's last message; several are asked for at once.
-async fn with_last_messages(shared: &Shared, user: &str, conversations: &mut [Conversation]) -> Result<(), Problem> {
-    let asked = stream::iter(conversations.iter_mut());
-    asked.map(Ok).try_for_each_concurrent(AT_ONCE, |conversation| with_last_message(shared, user, conversation)).await
-}
-
-async fn with_last_message(shared: &Shared, user: &str, conversation: &mut Conversation) -> Result<(), Problem> {
-    if conversation.last_seq < conversation.first_seq {
+/// Puts in each conversation's last message: one call for all of them.
+async fn with_last_messages(
+    shared: &mut Shared,
+    user: &str,
+    conversations: &mut [Conversation],
+) -> Result<(), Problem> {
+    let has_one = |conversation: &&Conversation| conversation.last_seq >= conversation.first_seq;
+    let wanted: Vec<_> = conversations
+        .iter()
+        .filter(has_one)
+        .map(|each| MessageNumber { conversation: each.conversation.clone(), seq: each.last_seq })
+        .collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    let (id, seqs) = (conversation.conversation.clone(), vec![conversation.last_seq]);
-    let request = GetMessagesRequest { conversation: id, user: user.to_owned(), seqs };
-    let mut last = shared.store.clone().get_messages(request).await?.into_inner().messages.pop();
-    if let Some(message) = &mut last
-        && message.text.len() > PREVIEW
-    {
-        let end = (0..=PREVIEW).rev().find(|end| message.text.is_char_boundary(*end)).unwrap_or(0);
-        message.text.truncate(end);
+    let request = BatchGetMessagesRequest { user: user.to_owned(), wanted };
+    let found = shared.store.batch_get_messages(request).await?.into_inner().found;
+    let mut found: HashMap<String, Option<Message>> =
+        found.into_iter().map(|each| (each.conversation, each.message)).collect();
+    for conversation in conversations {
+        conversation.last_message = found.remove(&conversation.conversation).flatten();
+        if let Some(message) = &mut conversation.last_message
+            && message.text.len() > PREVIEW
+        {
+            let end = (0..=PREVIEW).rev().find(|end| message.text.is_char_boundary(*end)).unwrap_or(0);
+            message.text.truncate(end);
+        }
     }
-    conversation.last_message = last;
     Ok(())
 }
 
@@ -106,18 +110,21 @@ pub(crate) async fn list(
     Caller(me): Caller,
     asked: Asked,
 ) -> Result<Json<Value>, Problem> {
-    let page = page(asked)?;
-    if page.since.is_some() {
-        return Err(Refusal::new(Reason::Unimplemented, "since is not there yet: page the whole list").into());
-    }
+    let Page { page_token, limit, since, .. } = page(asked)?;
     let user = me.user.to_string();
-    let request = ListConversationsRequest { user: user.clone(), page_size: page.limit, page_token: page.page_token };
+    let since = match since {
+        Some(since) if since.is_empty() => {
+            return Err(invalid("since must be the `sync` of an earlier list; leave it out for all conversations"));
+        }
+        since => since.unwrap_or_default(),
+    };
+    let request = ListConversationsRequest { user: user.clone(), page_size: limit, page_token, since };
     let mut answer = shared.group.list_conversations(request).await?.into_inner();
     with_profiles(&mut shared, &mut answer.conversations).await?;
-    with_last_messages(&shared, &user, &mut answer.conversations).await?;
+    with_last_messages(&mut shared, &user, &mut answer.conversations).await?;
     Ok(Json(json!({
-        "conversations": answer.conversations, "removed": [], "badge": answer.badge.to_string(), "sync": "",
-        "nextPageToken": answer.next_page_token,
+        "conversations": answer.conversations, "removed": answer.removed, "badge": answer.badge.to_string(),
+        "sync": answer.sync, "nextPageToken": answer.next_page_token,
     })))
 }
 
@@ -131,7 +138,7 @@ pub(crate) async fn one(
     let request = GetConversationRequest { user: user.clone(), conversation: id(&c)?, at_least };
     let mut conversation = shared.group.get_conversation(request).await?.into_inner().conversation.unwrap_or_default();
     with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
-    with_last_message(&shared, &user, &mut conversation).await?;
+    with_last_messages(&mut shared, &user, std::slice::from_mut(&mut conversation)).await?;
     Ok(Json(conversation))
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod changes;
 pub mod conversations;
 pub mod limit;
 pub mod openapi;
@@ -96,8 +97,6 @@ const LATER: &[&str] = &[
     "/v1/blocks",
     "/v1/blocks/{user}",
     "/v1/conversations/{c}/settings",
-    "/v1/conversations/{c}/changes",
-    "/v1/changes",
     "/v1/push/key",
     "/v1/devices/{device}/push",
 ];
@@ -127,6 +126,8 @@ impl process::Service for Service {
             .route("/v1/conversations/{c}", get(conversations::one))
             .route("/v1/conversations/{c}/members", get(conversations::members))
             .route("/v1/conversations/{c}/messages", get(conversations::messages))
+            .route("/v1/conversations/{c}/changes", get(changes::of_one))
+            .route("/v1/changes", post(changes::of_many))
             .route("/v1/conversations/{c}/read", put(conversations::read))
             .route("/v1/messages", post(conversations::send))
             .route("/v1/groups", post(conversations::create_group))

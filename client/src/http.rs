@@ -1,12 +1,17 @@
 //! The HTTP door: JSON calls over a few kept connections, with the server's problems as typed errors. Small on purpose:
 //! a load generator shares its cores with the server, so a call costs little more than its bytes.
 
+mod answers;
+
+pub use answers::{Changes, Group, List, NotTaken, Page, Problem, Tokens};
+
+use answers::Conversations;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use madang_proto::client::v1 as client;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
     net::IpAddr,
@@ -64,118 +69,6 @@ impl Error {
             Error::Refused(problem) => &problem.reason,
             _ => "",
         }
-    }
-}
-
-/// An RFC 9457 problem.
-#[derive(Debug, Clone, Default, Deserialize, thiserror::Error)]
-#[error("{status} {reason}: {detail}")]
-#[serde(rename_all = "camelCase", default)]
-pub struct Problem {
-    /// The HTTP status.
-    #[serde(skip)]
-    pub status: u16,
-    /// The gRPC code's name.
-    pub code: String,
-    /// The fixed word.
-    pub reason: String,
-    /// What is wrong and what to do.
-    pub detail: String,
-    /// Whether to try again.
-    pub retryable: bool,
-    /// When, in ms, by `Retry-After`; 0: as one likes.
-    #[serde(skip)]
-    pub retry_after_ms: u64,
-}
-
-/// What a sign-up, a log-in and a refresh give.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tokens {
-    /// Who one is.
-    pub user: String,
-    /// One's session.
-    pub session: String,
-    /// For every call and for `hello`.
-    pub access_token: String,
-    /// For the next pair.
-    pub refresh_token: String,
-    /// How long the access token is good for, in seconds.
-    #[serde(deserialize_with = "number")]
-    pub expires_in: u64,
-    /// When this machine got them, ms since 1970; not part of the contract.
-    #[serde(default)]
-    pub obtained_at: u64,
-}
-
-impl Tokens {
-    /// Whether two thirds of the access token's life are over.
-    #[must_use]
-    pub fn ageing(&self) -> bool {
-        crate::now_ms() >= self.obtained_at + self.expires_in * 1000 * 2 / 3
-    }
-}
-
-/// A page of messages.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Page {
-    /// By seq upwards.
-    #[serde(default)]
-    pub messages: Vec<client::Message>,
-    /// Who came and went, and what was renamed, between them.
-    #[serde(default)]
-    pub notices: Vec<client::Event>,
-    /// As of which event.
-    #[serde(default, deserialize_with = "number")]
-    pub revision: u64,
-    /// Whether there are older ones.
-    #[serde(default)]
-    pub has_before: bool,
-    /// Whether there are newer ones.
-    #[serde(default)]
-    pub has_after: bool,
-}
-
-/// A page of conversations.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Conversations {
-    #[serde(default)]
-    conversations: Vec<client::Conversation>,
-    #[serde(default)]
-    next_page_token: String,
-}
-
-/// A member of a group who was not taken in.
-#[derive(Debug, Clone, Deserialize)]
-pub struct NotTaken {
-    /// Who.
-    pub user: String,
-    /// A fixed word.
-    pub reason: String,
-}
-
-/// A new group.
-#[derive(Debug, Clone)]
-pub struct Group {
-    /// As its owner sees it.
-    pub conversation: client::Conversation,
-    /// Who was not taken in.
-    pub refused: Vec<NotTaken>,
-}
-
-/// A 64-bit number in either of its JSON forms.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Number(u64),
-        Text(String),
-    }
-    match Form::deserialize(from)? {
-        Form::Number(number) => Ok(number),
-        Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
     }
 }
 
@@ -278,16 +171,52 @@ impl Http {
 
     /// All of one's conversations, the most active first.
     pub async fn conversations(&self, token: &str) -> Result<Vec<client::Conversation>, Error> {
-        let mut all = Vec::new();
+        Ok(self.list(token, "").await?.conversations)
+    }
+
+    /// One's conversations: all, or with an earlier list's `sync` those that have changed since. Refused with `TOO_OLD`:
+    /// ask for all.
+    pub async fn list(&self, token: &str, sync: &str) -> Result<List, Error> {
         let mut path = String::from("/v1/conversations?limit=200");
+        if !sync.is_empty() {
+            path += &format!("&since={}", escape(sync));
+        }
+        let mut list = List::default();
         loop {
             let page: Conversations = self.get(token, &path).await?;
-            all.extend(page.conversations);
+            list.conversations.extend(page.conversations);
+            list.removed.extend(page.removed);
+            (list.badge, list.sync) = (page.badge, page.sync);
             if page.next_page_token.is_empty() {
-                return Ok(all);
+                return Ok(list);
             }
             path = format!("/v1/conversations?limit=200&pageToken={}", escape(&page.next_page_token));
         }
+    }
+
+    /// What was sent or changed in a conversation since a revision; one page.
+    pub async fn changes(&self, token: &str, conversation: &str, since: u64, limit: u32) -> Result<Changes, Error> {
+        self.get(token, &format!("/v1/conversations/{conversation}/changes?since={since}&limit={limit}")).await
+    }
+
+    /// The same for many conversations, 100 a call; those that one is not in are left out.
+    pub async fn many_changes(&self, token: &str, since: &[(String, u64)]) -> Result<Vec<Changes>, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            changes: Vec<Changes>,
+        }
+        let mut all = Vec::new();
+        for some in since.chunks(100) {
+            let since: Vec<_> = some
+                .iter()
+                .map(|(conversation, revision)| json!({"conversation": conversation, "revision": revision.to_string()}))
+                .collect();
+            let body = Some(json!({ "since": since }));
+            let answer: Answer = self.call("POST", "/v1/changes", Some(token), body, None).await?;
+            all.extend(answer.changes);
+        }
+        Ok(all)
     }
 
     /// One conversation.

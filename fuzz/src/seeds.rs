@@ -1,9 +1,11 @@
 //! What the fuzzers start from: one good example of every kind, and some that are nearly good. They are files in
 //! `fuzz/seeds/`, written from here (`UPDATE=1 cargo test -p madang-fuzz --test seeds`).
 
+use crate::places::{NOW_MS, SHARDS};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use madang_chat::cursor::Cursor;
+use madang_group::token::{Place, Sync};
 use madang_mesh::token::{Claims, sign};
 use madang_proto::{
     client::v1::{self as client, client_frame, event, server_frame},
@@ -41,8 +43,11 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "tokens" => tokens(),
         "places" => {
             let cursor = Cursor { sequence: 1 << 40, at_micros: 1_700_000_000_000_000, index: 3 };
-            let page = madang_group::rpc::token_of(&(1_700_000_000_000_000, vec![7; 16]));
-            vec![cursor.to_string().into_bytes(), page.into_bytes(), b"AAAA".to_vec(), Vec::new()]
+            let sync = Sync::new(vec![7; SHARDS as usize], NOW_MS);
+            let page = Place::after(sync.clone(), None, 1_700_000_000_000_000, vec![7; 16]);
+            let moved = Place::moved(sync.clone(), Some(sync.clone()), Vec::new());
+            let texts = [cursor.to_string(), page.text(), moved.text(), sync.text(), "AAAA".into(), String::new()];
+            texts.map(String::into_bytes).to_vec()
         }
         "records" => records().iter().map(prost::Message::encode_to_vec).collect(),
         "inboxes" => inboxes().iter().map(prost::Message::encode_to_vec).collect(),

@@ -5,6 +5,7 @@ pub mod operations;
 pub mod projection;
 pub mod rpc;
 pub mod store;
+pub mod token;
 
 use madang_mesh::{
     lease, process,
@@ -70,7 +71,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         account: AccountServiceClient::new(context.channels.get(&context.peers.account)?),
         operations: Operations::new(context.channels.clone(), &context.peers.chat),
         settings: context.settings.clone(),
-        lag: Lag::default(),
+        lag: Lag::new(context.settings.shards),
     };
     Ok(Service { context, projection, groups: Arc::new(groups) })
 }

@@ -1,49 +1,82 @@
 //! From the log to rows.
 
-use crate::store::{Error, GroupStore};
+use crate::store::{Access, Error, GroupStore};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
     shard::Shard,
-    subscription::{HandleError, Handler},
+    subscription::{HandleError, Handler, Written},
 };
-use madang_proto::{group::v1::RoomState, id::ConversationId, log::v1::Record};
+use madang_proto::{
+    group::v1::RoomState,
+    id::{ConversationId, UserId},
+    log::v1::Record,
+};
 use prost::Message as _;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The newest format of records that this version reads.
 const FORMAT: u32 = 1;
 /// How long a reader waits for a revision.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// Why somebody is not told what they may see.
+#[derive(Debug)]
+pub enum Unseen {
+    /// They are not in it, or there is no such conversation.
+    NotIn,
+    /// What they ask for did not come in time.
+    Late,
+    /// The store failed.
+    Failed(Error),
+}
 
 /// Writes what the log says.
 pub struct Projection {
     store: Arc<dyn GroupStore>,
-    written: watch::Sender<u64>,
+    written: Written,
 }
 
 impl Projection {
     /// Into a store.
     #[must_use]
     pub fn new(store: Arc<dyn GroupStore>) -> Self {
-        Self { store, written: watch::Sender::new(0) }
+        Self { store, written: Written::default() }
     }
 
     /// A room at a revision or later; `Ok(None)`: there is none; `Err(None)`: not in time.
     pub async fn room(&self, id: ConversationId, at_least: u64) -> Result<Option<RoomState>, Option<Error>> {
-        let mut written = self.written.subscribe();
+        let mut looks = self.written.looks();
         let reached = async {
             loop {
-                written.borrow_and_update();
                 let room = self.store.rooms(vec![id]).await.map_err(Some)?.pop();
                 if at_least == 0 || room.as_ref().is_some_and(|room| room.revision >= at_least) {
                     return Ok(room);
                 }
-                written.changed().await.map_err(|_| None)?;
+                looks.again().await;
             }
         };
         tokio::time::timeout(PATIENCE, reached).await.unwrap_or(Err(None))
+    }
+
+    /// What a user may see of a conversation, as of a revision or later. Who is not in it is waited for as well: they may
+    /// be about to join; and so it takes as long as for a conversation that does not exist.
+    pub async fn access(&self, user: UserId, id: ConversationId, at_least: u64) -> Result<Access, Unseen> {
+        let mut looks = self.written.looks();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let access = self.store.access(user, vec![id]).await.map_err(Unseen::Failed)?.pop();
+            match access {
+                Some(access) if access.revision >= at_least => {
+                    return if access.present { Ok(access) } else { Err(Unseen::NotIn) };
+                }
+                None if at_least == 0 => return Err(Unseen::NotIn),
+                _ => {}
+            }
+            if tokio::time::timeout_at(end, looks.again()).await.is_err() {
+                return Err(if access.is_some_and(|access| access.present) { Unseen::Late } else { Unseen::NotIn });
+            }
+        }
     }
 }
 
@@ -65,7 +98,7 @@ impl Handler for Projection {
         }
         let Some(last) = entries.last() else { return Ok(()) };
         match self.store.apply(shard, events, last.position).await {
-            Ok(()) => self.written.send_modify(|count| *count += 1),
+            Ok(()) => self.written.now(),
             Err(error @ (Error::Hole { .. } | Error::Event(_))) => return Err(HandleError::Stop(error.to_string())),
             Err(error) => return Err(HandleError::Retry(error.to_string())),
         }

@@ -2,24 +2,27 @@
 
 use crate::{
     operations::Operations,
-    projection::Projection,
-    store::{self, GroupStore, Place, first_seq, present},
+    projection::{PATIENCE, Projection, Unseen},
+    store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present},
+    token::{Place, Sync},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_mesh::{
     clock, settings,
     status::{from_status, to_status},
-    subscription::{Lag, STALE},
+    subscription::Lag,
 };
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     chat::v1::{self as chat, Operation, operation::Body},
-    client::v1::{Ack, Conversation, ConversationKind, History, Member, Settings, User},
+    client::v1::{Ack, Conversation, ConversationKind, Member, Settings, User},
     group::v1::{group_service_server::GroupService, *},
     id::{ConversationId, UserId},
     reason::{self, Reason},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tonic::{Request, Response, Status, transport::Channel};
 use unicode_normalization::UnicodeNormalization;
 
@@ -48,6 +51,12 @@ fn failed(error: &store::Error) -> Status {
     refuse(Reason::Unavailable, "conversations can't be read at the moment: ask again a little later")
 }
 
+fn late() -> Status {
+    to_status(
+        &reason::Refusal::new(Reason::Lagging, "this revision is not here yet: ask again a little later").after(500),
+    )
+}
+
 fn user(text: &str) -> Result<UserId, Status> {
     text.parse()
         .map_err(|_| refuse(Reason::InvalidField, "a user must be a user's id: a UUID in lower-case canonical text"))
@@ -64,39 +73,82 @@ fn id_only(bytes: &[u8]) -> User {
     User { user, ..User::default() }
 }
 
-/// A room as one of its members sees it.
-fn view(room: &RoomState, me: &RoomMember) -> Conversation {
-    let here = || room.members.iter().filter(|member| member.left_revision == 0);
+/// A conversation as one of its members sees it.
+fn view(seen: Seen) -> Conversation {
+    let Seen { room, me, first, count, activity_micros } = seen;
+    let first_seq = first_seq(&room, &me);
     let direct = room.kind() == ConversationKind::Direct;
-    let peer = || here().find(|member| member.user != me.user).unwrap_or(me);
+    let peer = || first.iter().find(|user| **user != me.user).unwrap_or(&me.user);
     Conversation {
         conversation: ConversationId::from_slice(&room.conversation).map(|id| id.to_string()).unwrap_or_default(),
         kind: room.kind,
-        name: room.name.clone(),
-        picture: room.picture.clone(),
-        data: room.data.clone(),
+        peer: direct.then(|| id_only(peer())),
+        first_members: first.iter().map(|user| id_only(user)).collect(),
+        member_count: u32::try_from(count).unwrap_or(u32::MAX),
+        name: room.name,
+        picture: room.picture,
+        data: room.data,
         history: room.history,
-        peer: direct.then(|| id_only(&peer().user)),
-        first_members: here().take(4).map(|member| id_only(&member.user)).collect(),
-        member_count: u32::try_from(here().count()).unwrap_or(u32::MAX),
         revision: room.revision,
         role: me.role,
         settings: Some(Settings { notify: madang_proto::client::v1::Notify::All.into(), ..Settings::default() }),
         last_seq: room.last_seq,
         last_message: None,
         read_seq: me.read_seq,
-        first_seq: first_seq(room, me),
+        first_seq,
         unread: room.last_seq.saturating_sub(me.read_seq),
-        activity_at: room.message_at_micros.max(me.joined_at_micros) / 1000,
+        activity_at: activity_micros / 1000,
+    }
+}
+
+/// What a page of a list is asked for: from where on, since when, and as of when its first page was.
+struct Asked {
+    after: After,
+    since: Option<Sync>,
+    start: Option<Sync>,
+}
+
+impl Asked {
+    fn read(page_token: &str, since: &str, shards: u32) -> Result<Self, reason::Refusal> {
+        if !page_token.is_empty() {
+            let (place, after) = Place::read(page_token, shards)?;
+            return Ok(Self { after, since: place.since, start: Some(place.start) });
+        }
+        let since = if since.is_empty() { None } else { Some(Sync::read(since, shards, clock::now_ms())?) };
+        Ok(Self { after: After::Nothing, since, start: None })
+    }
+
+    /// The next page's token, after a page that has `more` or is the last.
+    fn next(self, start: Sync, last: Option<&Seen>, more: bool) -> String {
+        let id = |seen: &Seen| seen.room.conversation.clone();
+        match (self.after, last) {
+            (After::Moved(_), Some(last)) if more => Place::moved(start, self.since, id(last)).text(),
+            (After::Moved(_), _) => String::new(),
+            (_, Some(last)) if more => Place::after(start, self.since, last.activity_micros, id(last)).text(),
+            // One page is of one moment: nothing has moved while it was listed.
+            (After::Nothing, _) => String::new(),
+            (After::Place(..), _) => Place::moved(start, self.since, Vec::new()).text(),
+        }
     }
 }
 
 impl Groups {
+    /// What a user may see of a conversation. One that they are not in is not found, like one that does not exist: both
+    /// are waited for alike where a revision is asked for, since the user may be about to join.
+    async fn access(&self, user: UserId, id: ConversationId, at_least: u64) -> Result<Access, Status> {
+        match self.projection.access(user, id, at_least).await {
+            Ok(access) => Ok(access),
+            Err(Unseen::NotIn) => Err(not_found()),
+            Err(Unseen::Failed(error)) => Err(failed(&error)),
+            Err(Unseen::Late) => Err(late()),
+        }
+    }
+
     async fn room(&self, id: ConversationId, at_least: u64) -> Result<RoomState, Status> {
         match self.projection.room(id, at_least).await {
             Ok(room) => room.ok_or_else(not_found),
             Err(Some(error)) => Err(failed(&error)),
-            Err(None) => Err(refuse(Reason::Lagging, "this revision is not here yet: ask again a little later")),
+            Err(None) => Err(late()),
         }
     }
 
@@ -125,6 +177,12 @@ impl Groups {
         Ok((known, refused.collect()))
     }
 
+    /// A room as a user sees it who is in it.
+    fn seen(&self, whose: UserId, room: RoomState) -> Result<Seen, Status> {
+        let me = present(&room, whose).ok_or_else(not_found)?.clone();
+        Ok(Seen::of(room, me))
+    }
+
     fn full(&self) -> Status {
         let message =
             format!("a group takes at most {} members: add fewer, or make another group", self.settings.max_members);
@@ -137,67 +195,64 @@ impl Groups {
     }
 }
 
-/// The place in a list that a page token stands for; none: its beginning. `INVALID_ARGUMENT` for any other text.
-pub fn place(token: &str) -> Result<Option<Place>, Status> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let invalid = || refuse(Reason::InvalidField, "pageToken is not one of this list: begin without");
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-    let (at, id) = bytes.split_first_chunk().ok_or_else(invalid)?;
-    if id.len() == 16 { Ok(Some((i64::from_be_bytes(*at), id.to_vec()))) } else { Err(invalid()) }
-}
-
-/// A place in a list as clients hand it back.
-#[must_use]
-pub fn token_of((at, id): &Place) -> String {
-    URL_SAFE_NO_PAD.encode([&at.to_be_bytes()[..], &id[..]].concat())
-}
-
 #[tonic::async_trait]
 impl GroupService for Groups {
     async fn list_conversations(
         &self,
         request: Request<ListConversationsRequest>,
     ) -> Answer<ListConversationsResponse> {
-        let ListConversationsRequest { user: whose, page_size, page_token } = request.into_inner();
-        let whose = user(&whose)?;
-        if self.lag.worst() > STALE {
+        let ListConversationsRequest { user: whose, page_size, page_token, since } = request.into_inner();
+        let (whose, shards) = (user(&whose)?, self.settings.shards);
+        let refused = |refusal| to_status(&refusal);
+        let asked = Asked::read(&page_token, &since, shards).map_err(refused)?;
+        if !self.lag.all_fresh(PATIENCE).await {
             let message = "the list is being caught up with, and would be old: ask again a little later";
             return Err(to_status(&reason::Refusal::new(Reason::Lagging, message).after(1000)));
         }
         let size = self.settings.page(page_size);
-        let listed = self.store.list(whose, place(&page_token)?, size + 1).await.map_err(|error| failed(&error))?;
-        let more = listed.len() > size;
-        let listed = &listed[..listed.len().min(size)];
-        let ids = listed.iter().map(|each| each.conversation).collect();
-        let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
-        let (badge, _) = self.store.badge(whose).await.map_err(|error| failed(&error))?;
-        let conversations = rooms.iter().zip(listed).filter_map(|(room, listed)| {
-            let view = view(room, present(room, whose)?);
-            Some(Conversation { activity_at: listed.activity_micros / 1000, ..view })
-        });
-        let next_page_token = match listed.last() {
-            Some(last) if more => token_of(&(last.activity_micros, last.conversation.bytes().to_vec())),
-            _ => String::new(),
-        };
-        Ok(Response::new(ListConversationsResponse { conversations: conversations.collect(), next_page_token, badge }))
+        // What has moved since the first page is all that has changed since then.
+        let from = if matches!(asked.after, After::Moved(_)) { &asked.start } else { &asked.since };
+        let since = from.as_ref().map(|sync| sync.positions().clone()).unwrap_or_default();
+        let wanted = Wanted { user: whose, since, after: asked.after.clone(), limit: size + 1, shards };
+        let Page { mut conversations, removed, badge, positions } =
+            self.store.list(wanted).await.map_err(|error| failed(&error))?;
+        for sync in asked.since.iter().chain(&asked.start) {
+            sync.check(&positions).map_err(refused)?;
+        }
+        if removed.len() > store::REMOVED {
+            let message = "too much was left since then to be named: page the whole list, without since";
+            return Err(refuse(Reason::TooOld, message));
+        }
+        let start = asked.start.clone().unwrap_or_else(|| Sync::new(positions, clock::now_ms()));
+        let more = conversations.len() > size;
+        conversations.truncate(size);
+        let sync = start.text();
+        let next_page_token = asked.next(start, conversations.last(), more);
+        let (conversations, removed) =
+            (conversations.into_iter().map(view).collect(), removed.iter().map(ToString::to_string).collect());
+        Ok(Response::new(ListConversationsResponse { conversations, next_page_token, badge, removed, sync }))
     }
 
     async fn get_conversation(&self, request: Request<GetConversationRequest>) -> Answer<GetConversationResponse> {
         let GetConversationRequest { user: whose, conversation: id, at_least } = request.into_inner();
-        let whose = user(&whose)?;
-        let room = self.room(conversation(&id)?, at_least).await?;
-        let me = present(&room, whose).ok_or_else(not_found)?;
-        Ok(Response::new(GetConversationResponse { conversation: Some(view(&room, me)) }))
+        let (whose, id) = (user(&whose)?, conversation(&id)?);
+        self.access(whose, id, at_least).await?;
+        let seen = self.seen(whose, self.room(id, 0).await?)?;
+        Ok(Response::new(GetConversationResponse { conversation: Some(view(seen)) }))
     }
 
     async fn list_members(&self, request: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {
         let ListMembersRequest { user: whose, conversation: id, at_least } = request.into_inner();
-        let room = self.room(conversation(&id)?, at_least).await?;
-        if !whose.is_empty() {
-            present(&room, user(&whose)?).ok_or_else(not_found)?;
-        }
+        let id = conversation(&id)?;
+        let room = if whose.is_empty() {
+            self.room(id, at_least).await?
+        } else {
+            let whose = user(&whose)?;
+            self.access(whose, id, at_least).await?;
+            let room = self.room(id, 0).await?;
+            present(&room, whose).ok_or_else(not_found)?;
+            room
+        };
         let members = room.members.iter().filter(|member| member.left_revision == 0).map(|member| Member {
             profile: Some(id_only(&member.user)),
             role: member.role,
@@ -234,8 +289,8 @@ impl GroupService for Groups {
         let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });
         let ack = self.operate(id, whose, body).await?;
         let room = self.room(id, ack.revision).await?;
-        let me = present(&room, whose).ok_or_else(not_found)?;
-        Ok(Response::new(CreateGroupResponse { conversation: Some(view(&room, me)), refused }))
+        let seen = self.seen(whose, room)?;
+        Ok(Response::new(CreateGroupResponse { conversation: Some(view(seen)), refused }))
     }
 
     async fn add_members(&self, request: Request<AddMembersRequest>) -> Answer<AddMembersResponse> {
@@ -257,17 +312,25 @@ impl GroupService for Groups {
 
     async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {
         let GetAccessRequest { user: whose, conversation: id, at_least } = request.into_inner();
-        let whose = user(&whose)?;
-        let room = self.room(conversation(&id)?, at_least).await?;
-        let me = present(&room, whose).ok_or_else(not_found)?;
-        let first_seq = first_seq(&room, me);
-        let first_revision = if room.history() == History::All { 1 } else { me.joined_revision };
-        Ok(Response::new(GetAccessResponse {
-            first_seq,
-            first_revision,
-            revision: room.revision,
-            last_seq: room.last_seq,
-        }))
+        let Access { first_seq, first_revision, revision, last_seq, .. } =
+            self.access(user(&whose)?, conversation(&id)?, at_least).await?;
+        Ok(Response::new(GetAccessResponse { first_seq, first_revision, revision, last_seq }))
+    }
+
+    async fn list_access(&self, request: Request<ListAccessRequest>) -> Answer<ListAccessResponse> {
+        let ListAccessRequest { user: whose, conversations } = request.into_inner();
+        if conversations.len() > 1000 {
+            return Err(refuse(Reason::TooLarge, "at most 1000 conversations are asked about at once"));
+        }
+        let ids: Vec<_> = conversations.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
+        let found = self.store.access(user(&whose)?, ids.clone()).await.map_err(|error| failed(&error))?;
+        let found: HashMap<ConversationId, Access> =
+            found.into_iter().filter(|each| each.present).map(|each| (each.conversation, each)).collect();
+        let access = ids.into_iter().filter_map(|id| {
+            let Access { first_seq, first_revision, revision, last_seq, .. } = *found.get(&id)?;
+            Some(ConversationAccess { conversation: id.to_string(), first_seq, first_revision, revision, last_seq })
+        });
+        Ok(Response::new(ListAccessResponse { access: access.collect() }))
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {

@@ -38,16 +38,119 @@ pub enum Error {
     Event(&'static str),
 }
 
-/// A place in a user's list: when the conversation was last active, and which it was.
-pub type Place = (i64, Vec<u8>);
+/// Up to where each shard's log is in the rows: as of when a list is. In the order of the shards; one that is not there
+/// has none.
+pub type Positions = Vec<Position>;
 
-/// A conversation in a user's list.
+/// Where a page of a list begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its id.
-    pub conversation: ConversationId,
-    /// When it was last active for the user, microseconds since 1970.
+pub enum After {
+    /// With the first.
+    Nothing,
+    /// After this one: when it was last active, and which it was.
+    Place(i64, ConversationId),
+    /// Everything was listed: what has changed since the first page comes once more, by ids, after this one.
+    Moved(Option<ConversationId>),
+}
+
+/// Which page of whose list.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Whose.
+    pub user: UserId,
+    /// Only what has changed since; empty: all.
+    pub since: Positions,
+    /// From where on.
+    pub after: After,
+    /// How much.
+    pub limit: usize,
+    /// How many shards there are.
+    pub shards: u32,
+}
+
+/// A page of a list: all as of one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// By the time of their last activity, latest first; those that moved by their ids.
+    pub conversations: Vec<Seen>,
+    /// What the user has left since, on a first page; at most [`REMOVED`] and one more.
+    pub removed: Vec<ConversationId>,
+    /// The sum of what the user has not read.
+    pub badge: u64,
+    /// As of when.
+    pub positions: Positions,
+}
+
+/// How many conversations that were left are named at most: who left more pages the whole list.
+pub const REMOVED: usize = 10_000;
+
+/// A conversation as one of its members sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The room, without its members.
+    pub room: RoomState,
+    /// The member who sees it.
+    pub me: RoomMember,
+    /// The first present members in the order in which they came, at most four: users' ids.
+    pub first: Vec<Vec<u8>>,
+    /// How many members are present.
+    pub count: usize,
+    /// When it was last active for this member, microseconds since 1970.
     pub activity_micros: i64,
+}
+
+impl Seen {
+    /// How a member sees a room.
+    #[must_use]
+    pub fn of(mut room: RoomState, me: RoomMember) -> Self {
+        let members = std::mem::take(&mut room.members);
+        let present = || members.iter().filter(|member| member.left_revision == 0);
+        Self {
+            first: present().take(4).map(|member| member.user.clone()).collect(),
+            count: present().count(),
+            activity_micros: room.message_at_micros.max(me.joined_at_micros),
+            room,
+            me,
+        }
+    }
+}
+
+/// What somebody who is or was in a conversation may see of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Messages from this number.
+    pub first_seq: u64,
+    /// Events from this one.
+    pub first_revision: u64,
+    /// The newest event.
+    pub revision: u64,
+    /// The newest message.
+    pub last_seq: u64,
+    /// Whether they are in it; who is not sees nothing.
+    pub present: bool,
+}
+
+impl Access {
+    fn new(
+        conversation: ConversationId,
+        history: i32,
+        joined: (u64, u64),
+        head: (u64, u64),
+        left_revision: u64,
+    ) -> Self {
+        let all = history == i32::from(History::All);
+        let (joined_revision, joined_seq) = joined;
+        Self {
+            conversation,
+            first_seq: if all { 1 } else { joined_seq + 1 },
+            first_revision: if all { 1 } else { joined_revision },
+            revision: head.0,
+            last_seq: head.1,
+            present: left_revision == 0,
+        }
+    }
 }
 
 /// Conversations and their members.
@@ -63,8 +166,11 @@ pub trait GroupStore: Send + Sync + 'static {
     /// Rooms with their members, also those who left.
     async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error>;
 
-    /// A user's conversations from a place on, by the time of their last activity, latest first.
-    async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error>;
+    /// A page of a user's list.
+    async fn list(&self, wanted: Wanted) -> Result<Page, Error>;
+
+    /// What a user may see of conversations that they are or were in; in any order.
+    async fn access(&self, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error>;
 
     /// The sum of what a user has not read, and in how many conversations they are.
     async fn badge(&self, user: UserId) -> Result<(u64, usize), Error>;

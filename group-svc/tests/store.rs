@@ -1,25 +1,88 @@
 //! Both stores of groups pass the same checks.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use madang_group::store::{conformance::check, postgres::PostgresGroups, sqlite::SqliteGroups};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use madang_group::store::{
+    After,
+    conformance::{check, check_lists, check_replicas},
+    postgres::{PostgresGroups, list::statement},
+    sqlite::SqliteGroups,
+};
 use madang_mesh::secret::Secret;
+use madang_proto::id::ConversationId;
 
 #[tokio::test]
 async fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
     check(&SqliteGroups::open(folder.path()).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteGroups::open(folder.path()).unwrap();
+    check_lists(&store).await;
+    check_replicas(&store, &store).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
+/// A new database; its URL.
+async fn database() -> Secret {
     let server = std::env::var("MADANG_TEST_POSTGRES").expect("no Postgres: run the tests with `make test`");
     let name = format!("t{}", uuid::Uuid::new_v4().simple());
     let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
     connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    let url: Secret = format!("{}/{name}", server.rsplit_once('/').unwrap().0).parse().unwrap();
+    format!("{}/{name}", server.rsplit_once('/').unwrap().0).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres() {
+    let url = database().await;
     // Two replicas start at once: one of them migrates.
     let (one, other) = tokio::join!(PostgresGroups::open(&url), PostgresGroups::open(&url));
-    check(&one.unwrap()).await;
-    assert!(other.is_ok());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    check(&one).await;
+    check_replicas(&one, &other).await;
+    check_lists(&PostgresGroups::open(&database().await).await.unwrap()).await;
+}
+
+#[derive(diesel::QueryableByName)]
+struct Plan {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(column_name = "QUERY PLAN")]
+    line: String,
+}
+
+/// A page of a list costs what the user's own conversations cost, however many there are of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_found_by_indexes() {
+    let url = database().await;
+    PostgresGroups::open(&url).await.unwrap();
+    let mut connection = AsyncPgConnection::establish(url.reveal()).await.unwrap();
+    connection
+        .batch_execute(
+            r#"INSERT INTO conversation SELECT md5('c' || n)::uuid, n % 8, 2, '', '', '{}', 1, 5, 3, n, n, n
+                 FROM generate_series(1, 20000) n;
+               INSERT INTO member SELECT md5('c' || n)::uuid, md5('u' || (n * 7 + m) % 1000)::uuid, 3, 1, 0, n, (n % 10 = 0)::int * 4, 0, n
+                 FROM generate_series(1, 20000) n, generate_series(1, 5) m ON CONFLICT DO NOTHING;
+               INSERT INTO group_cursor SELECT n, 20000 FROM generate_series(0, 7) n;
+               ANALYZE;"#,
+        )
+        .await
+        .unwrap();
+    let id = ConversationId::new();
+    for after in [After::Nothing, After::Place(5, id), After::Moved(Some(id))] {
+        let statement = [
+            ("$1", "md5('u77')::uuid"),
+            ("$2", "ARRAY[9,9,9,9,9,9,9,9]::bigint[]"),
+            ("$3", "20001::bigint"),
+            ("$4", "'00000000-0000-0000-0000-000000000000'::uuid"),
+            ("$5", "51"),
+            ("$6", "10001"),
+        ]
+        .iter()
+        .fold(statement(&after), |statement, (place, value)| statement.replace(place, &format!("({value})")));
+        let plan: Vec<Plan> = diesel::sql_query(format!("EXPLAIN {statement}")).load(&mut connection).await.unwrap();
+        let plan: Vec<String> = plan.into_iter().map(|plan| plan.line).collect();
+        let plan = plan.join("\n");
+        for table in ["member", "conversation"] {
+            assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
+        }
+        assert!(plan.contains("member_user") && plan.contains("member_left"), "{plan}");
+    }
 }

@@ -1,8 +1,14 @@
 //! How every service reads the log: lease the shards of its group, read each in order from its own cursor, check that
 //! positions are contiguous, handle in batches, save a cursor that can only grow. No acks, no redelivery.
 
+mod lag;
+mod look;
+mod written;
+
+pub use lag::{Lag, STALE};
+pub use written::{Looks, Written};
+
 use crate::{
-    clock::now_micros,
     lease::Leases,
     log::{self, Entry, Log, Position},
     metrics,
@@ -11,13 +17,13 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
-use prometheus::IntGaugeVec;
+use prometheus::{IntCounter, IntGaugeVec};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why a handler could not handle a batch.
@@ -47,55 +53,14 @@ pub trait Handler: Send + Sync + 'static {
     /// database can, else after them. May see entries again that it has handled.
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError>;
 
+    /// Completes when what the database had acknowledged may be lost all the same (a node of it has returned): the shard
+    /// is read again then, from [`Handler::again_from`], which takes note of it.
+    async fn lost(&self, _shard: Shard) {
+        std::future::pending().await
+    }
+
     /// The shard went to another process: forget what is kept in memory for it.
     async fn released(&self, _shard: Shard) {}
-}
-
-/// Lists, and the newest page of history, are not shown if they are older: half of how far back a new connection's
-/// events begin, so that the two overlap.
-pub const STALE: Duration = Duration::from_secs(15);
-
-/// How far behind the log what a service has written is, as far as this process knows: it knows of the shards that it
-/// reads.
-#[derive(Debug, Clone, Default)]
-pub struct Lag {
-    /// When the oldest record that is not written yet came to the log, microseconds since 1970; or since when it is not
-    /// known what has come.
-    since: Arc<Mutex<HashMap<Shard, i64>>>,
-}
-
-impl Lag {
-    /// Of one shard.
-    #[must_use]
-    pub fn of(&self, shard: Shard) -> Duration {
-        self.lock().get(&shard).map_or(Duration::ZERO, |since| age(*since))
-    }
-
-    /// Of the shard that is furthest behind.
-    #[must_use]
-    pub fn worst(&self) -> Duration {
-        self.lock().values().min().map_or(Duration::ZERO, |since| age(*since))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Shard, i64>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn nothing_is_known(&self, shard: Shard) {
-        self.lock().entry(shard).or_insert_with(now_micros);
-    }
-
-    fn has_come(&self, shard: Shard, at_micros: i64) {
-        self.lock().insert(shard, at_micros);
-    }
-
-    fn all_is_written(&self, shard: Shard) {
-        self.lock().remove(&shard);
-    }
-}
-
-fn age(since_micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(now_micros() - since_micros).unwrap_or(0))
 }
 
 /// How a subscription runs.
@@ -112,7 +77,7 @@ pub struct Config {
 }
 
 /// Reads every shard that the leases give, until `drain` is cancelled. Publishes its progress once a second, while it
-/// moves, as `progress.<group>.<shard>` = the position in decimal.
+/// moves, as `progress.<group>.<shard>` = the position in decimal, and looks at that of the shards that others read.
 pub async fn run(
     config: Config,
     leases: Leases,
@@ -121,8 +86,9 @@ pub async fn run(
     handler: Arc<dyn Handler>,
     drain: CancellationToken,
 ) {
-    let reader = Arc::new(Reader { config, log, registry, handler });
+    let reader = Arc::new(Reader { config, log, registry, handler, reached: Mutex::default() });
     let mut held = leases.held;
+    let looking = tokio::spawn(look::look(reader.clone()));
     let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
     loop {
         let now = if drain.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
@@ -133,11 +99,12 @@ pub async fn run(
                 if task.await.is_err() {
                     tracing::error!(shard, group = reader.config.group, "a reader of the log has panicked");
                 }
+                reader.lock().remove(&shard);
                 reader.handler.released(shard).await;
-                reader.config.lag.all_is_written(shard);
             }
         }
         if drain.is_cancelled() {
+            looking.abort();
             return;
         }
         for shard in now {
@@ -159,10 +126,17 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 /// How often progress is published, while it moves.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// How often it is published though it stands still: who has lost the shard and did not know it yet may have written an
+/// older one over it.
+const REMIND: Duration = Duration::from_secs(10);
 
 static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "How long the oldest record of the log has waited that this reader has not written, in seconds.";
     metrics::gauges("madang_subscription_lag_seconds", help, &["group", "shard"])
+});
+static AGAIN: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "How often a shard was read again, since the database may have lost what it had acknowledged.";
+    metrics::counter("madang_subscription_read_again_total", help)
 });
 
 struct Reader {
@@ -170,6 +144,8 @@ struct Reader {
     log: Arc<dyn Log>,
     registry: Arc<dyn Registry>,
     handler: Arc<dyn Handler>,
+    /// Up to where the shards that are read here are written.
+    reached: Mutex<HashMap<Shard, Position>>,
 }
 
 /// How reading a shard ended.
@@ -181,10 +157,18 @@ enum End {
 }
 
 impl Reader {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Shard, Position>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where a shard that is read here is written.
+    fn reached(&self, shard: Shard) -> Option<Position> {
+        self.lock().get(&shard).copied()
+    }
+
     async fn shard(self: Arc<Self>, shard: Shard, cancel: CancellationToken) {
         let mut pause = FIRST;
         loop {
-            self.config.lag.nothing_is_known(shard);
             // Never cut off within a batch: the handler's effects and its cursor belong together.
             let end = match self.read(shard, &cancel, &mut pause).await {
                 Ok(()) => return,
@@ -220,7 +204,8 @@ impl Reader {
         let mut published = None;
         self.publish(shard, handled, &mut published).await;
         let again_from = self.handler.again_from(shard).await.map_err(End::from)?;
-        let log::Bounds { first, mut last, .. } = self.log.bounds(shard).await.map_err(failed)?;
+        self.lock().insert(shard, handled);
+        let log::Bounds { first, .. } = self.log.bounds(shard).await.map_err(failed)?;
         let mut cursor = again_from.max(first.saturating_sub(1)).min(handled);
         let mut entries = self.log.read(shard, cursor + 1).await.map_err(failed)?;
         let mut progress = tokio::time::interval(PROGRESS);
@@ -229,16 +214,12 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
+                () = self.handler.lost(shard) => {
+                    AGAIN.inc();
+                    return Err(End::Again("the database may have lost what it had acknowledged".into()));
+                }
                 _ = progress.tick() => {
-                    self.publish(shard, cursor, &mut published).await;
-                    match self.log.bounds(shard).await {
-                        Ok(bounds) => last = bounds.last,
-                        Err(error) => tracing::debug!(shard, %error, "the log does not say where it ends"),
-                    }
-                    let seconds = i64::try_from(self.config.lag.of(shard).as_secs()).unwrap_or(i64::MAX);
-                    LAG.with_label_values(&[&self.config.group, &shard.to_string()]).set(seconds);
-                    // Nothing handled since the last look, and there is something: it has waited at least so long.
-                    if cursor >= last { self.config.lag.all_is_written(shard) } else { self.config.lag.nothing_is_known(shard) }
+                    self.publish(shard, cursor.max(handled), &mut published).await;
                     continue;
                 }
                 entry = entries.next() => batch.push(entry.ok_or_else(|| End::Again("the log ended".into()))?.map_err(failed)?),
@@ -250,13 +231,8 @@ impl Reader {
                     return Err(End::Stop(format!("position {cursor} is missing: the log gave {}", entry.position)));
                 }
             }
-            let newest = batch.last().map_or(0, |entry| entry.at_micros);
             self.handler.handle(shard, &batch).await.map_err(End::from)?;
-            if cursor < last {
-                self.config.lag.has_come(shard, newest);
-            } else {
-                self.config.lag.all_is_written(shard);
-            }
+            self.lock().insert(shard, cursor.max(handled));
             batch.clear();
             *pause = FIRST;
         }
@@ -282,16 +258,19 @@ impl Reader {
         Ok(())
     }
 
-    async fn publish(&self, shard: Shard, cursor: Position, published: &mut Option<Position>) {
-        if *published == Some(cursor) {
+    async fn publish(&self, shard: Shard, cursor: Position, published: &mut Option<(Position, Instant)>) {
+        if published.is_some_and(|(position, at)| position == cursor && at.elapsed() < REMIND) {
             return;
         }
-        let key = format!("progress.{}.{shard}", self.config.group);
-        match self.registry.put(&key, cursor.to_string().into()).await {
-            Ok(_) => *published = Some(cursor),
+        match self.registry.put(&progress_key(&self.config.group, shard), cursor.to_string().into()).await {
+            Ok(_) => *published = Some((cursor, Instant::now())),
             Err(error) => tracing::warn!(shard, %error, "progress could not be published"),
         }
     }
+}
+
+fn progress_key(group: &str, shard: Shard) -> String {
+    format!("progress.{group}.{shard}")
 }
 
 impl From<HandleError> for End {

@@ -4,20 +4,22 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use madang_mesh::{
+    lease::Leases,
     lease::{self, Config as Lease},
     log::{Entry, Log, Position, sqlite::SqliteLog},
     registry::memory::MemoryRegistry,
-    shard::Shard,
+    shard::{Shard, ShardMap},
     subscription::{self, Config, HandleError, Handler, Lag},
 };
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Handles so many batches as it is allowed to.
@@ -57,21 +59,47 @@ async fn it_says_how_far_behind_it_is() {
     log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
     log.append(0, Bytes::from_static(b"two"), None).await.unwrap();
 
-    let (lag, drain) = (Lag::default(), CancellationToken::new());
+    let (lag, drain) = (Lag::new(1), CancellationToken::new());
     let gate = Arc::new(Gate { allowed: Semaphore::new(0), handled: AtomicU64::new(0) });
     let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
     let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
     let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: lag.clone() };
-    let running = tokio::spawn(subscription::run(config, leases, log.clone(), registry, gate.clone(), drain.clone()));
+    let running =
+        tokio::spawn(subscription::run(config, leases, log.clone(), registry.clone(), gate.clone(), drain.clone()));
 
-    until("what waits is counted", || lag.of(0) > Duration::from_millis(50)).await;
-    assert_eq!(lag.of(1), Duration::ZERO);
+    assert_eq!(lag.of(0), Duration::MAX, "what nobody has looked at is not fresh");
     gate.allowed.add_permits(1);
     until("one is handled", || gate.handled.load(SeqCst) == 1).await;
-    until("the other still waits", || lag.worst() > Duration::from_millis(50)).await;
+    assert_eq!(lag.of(0), Duration::MAX, "the other still waits");
+    assert!(!lag.fresh(0, Duration::from_millis(100)).await);
+    gate.allowed.add_permits(1);
+    assert!(lag.fresh(0, Duration::from_secs(20)).await, "all is handled");
+
+    // Another replica, which reads nothing: it knows from what the reader publishes.
+    let of_other = Lag::new(1);
+    let leases = Leases { held: watch::channel(BTreeSet::new()).1, map: watch::channel(ShardMap::default()).1 };
+    let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone() };
+    let other = subscription::run(config, leases, log.clone(), registry, gate.clone(), drain.clone());
+    let other = tokio::spawn(other);
+    assert!(of_other.fresh(0, Duration::from_secs(20)).await);
+    // What comes now is not handled: from then on, nothing more is proven.
+    log.append(0, Bytes::from_static(b"three"), None).await.unwrap();
+    let waits = async {
+        // A proof that was under way may still come in.
+        while lag.of(0) < Duration::from_secs(3) || of_other.of(0) < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap();
     gate.allowed.add_permits(100);
-    until("all is handled", || lag.worst() == Duration::ZERO).await;
-    assert_eq!(gate.handled.load(SeqCst), 2);
+    let proven = async {
+        while lag.of(0) > Duration::from_secs(2) || of_other.of(0) > Duration::from_secs(2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), proven).await.unwrap();
+    other.abort();
+    assert_eq!(gate.handled.load(SeqCst), 3);
     drain.cancel();
     running.await.unwrap();
 }

@@ -43,6 +43,9 @@ pub struct Config {
     /// How many replicas the keyspace has when it is made.
     #[arg(long, env = "MADANG_CASSANDRA_REPLICAS", default_value_t = 1)]
     pub cassandra_replicas: u32,
+    /// How many days back `changes` reaches; older ones are refused, and the conversation is paged anew.
+    #[arg(long, env = "MADANG_CHANGES_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(30..))]
+    pub changes_days: u32,
     /// The user in Cassandra, where it wants one.
     #[arg(long, env = "MADANG_CASSANDRA_USER", requires = "cassandra_password")]
     pub cassandra_user: Option<String>,
@@ -91,6 +94,7 @@ pub struct Service {
 
 /// Builds a store-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
+    let changes_days = config.changes_days;
     let store = config.store().await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
@@ -99,7 +103,8 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         projection: projection.clone(),
         group,
         settings: context.settings.clone(),
-        lag: Lag::default(),
+        lag: Lag::new(context.settings.shards),
+        changes_days,
     });
     Ok(Service { context, projection, history })
 }

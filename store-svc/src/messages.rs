@@ -25,6 +25,14 @@ pub enum Error {
     /// A row can't be read.
     #[error("a row can't be read: {0}")]
     Row(#[from] prost::DecodeError),
+    /// A message that must be there is not: nothing is shown rather than less than there is.
+    #[error("message {seq} of {conversation} is not there, though later ones are")]
+    Hole {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        seq: u64,
+    },
 }
 
 /// What the log says, as rows.
@@ -55,7 +63,24 @@ pub enum Entry {
         revision: u64,
         /// The last message before it.
         last_seq: u64,
+        /// When, microseconds since 1970.
+        at_micros: i64,
     },
+}
+
+/// Which changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Since {
+    /// Those after this revision.
+    pub revision: u64,
+    /// And up to this one.
+    pub until: u64,
+    /// Of messages from this number.
+    pub first_seq: u64,
+    /// So many at most.
+    pub limit: usize,
+    /// It is too old if something that came after it is older than this, microseconds since 1970.
+    pub oldest_micros: i64,
 }
 
 /// The messages.
@@ -74,7 +99,17 @@ pub trait Messages: Send + Sync + 'static {
     /// A conversation's newest event that the rows hold; 0: none.
     async fn revision(&self, conversation: ConversationId) -> Result<u64, Error>;
 
-    /// Up to `limit` messages with `low <= seq <= high`, from the upper end or from the lower; by seq upwards.
+    /// Completes when what a shard's rows were acknowledged for may be lost all the same: what [`Messages::again_from`]
+    /// says then is to be read again.
+    async fn lost(&self, _shard: Shard) {
+        std::future::pending().await
+    }
+
+    /// The shard is written by another process now.
+    fn released(&self, _shard: Shard) {}
+
+    /// Up to `limit` messages with `low <= seq <= high`, from the upper end or from the lower; by seq upwards, and none
+    /// missing between them: else [`Error::Hole`].
     async fn page(
         &self,
         conversation: ConversationId,
@@ -83,6 +118,13 @@ pub trait Messages: Send + Sync + 'static {
         limit: usize,
         newest: bool,
     ) -> Result<Vec<Message>, Error>;
+
+    /// Messages whose last change came since a revision, as they are now, by that change's revision upwards; none if the
+    /// revision is too old to say.
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error>;
+
+    /// Messages of many conversations, in the order asked for; those that are not there are left out.
+    async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error>;
 
     /// Notices that stand behind messages `seqs.0` to `seqs.1` (a notice stands behind the message before it), of
     /// revisions from the first to the last; at most [`NOTICES`].
@@ -100,6 +142,14 @@ pub trait Messages: Send + Sync + 'static {
         since_micros: i64,
         limit: usize,
     ) -> Result<Vec<ClientIdUse>, Error>;
+}
+
+/// Checks that messages are those from a number on, without a hole.
+pub(crate) fn whole(conversation: ConversationId, messages: &[Message], first: u64) -> Result<(), Error> {
+    match (first..).zip(messages).find(|(seq, message)| message.seq != *seq) {
+        Some((seq, _)) => Err(Error::Hole { conversation, seq }),
+        None => Ok(()),
+    }
 }
 
 /// A number as databases keep it.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
     shard::Shard,
-    subscription::{HandleError, Handler},
+    subscription::{HandleError, Handler, Written},
 };
 use madang_proto::{
     client::v1 as client,
@@ -15,39 +15,50 @@ use madang_proto::{
 };
 use prost::Message as _;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
 
 /// The newest format of records that this version reads.
 const FORMAT: u32 = 1;
-
 /// Writes what the log says.
 pub struct Projection {
     store: Arc<dyn Messages>,
-    /// Changes with every batch that was written.
-    written: watch::Sender<u64>,
+    written: Written,
 }
 
 impl Projection {
     /// Into a store.
     #[must_use]
     pub fn new(store: Arc<dyn Messages>) -> Self {
-        Self { store, written: watch::Sender::new(0) }
+        Self { store, written: Written::default() }
     }
 
     /// Waits until the rows hold a conversation's revision; the revision that they hold, or none in time.
     pub async fn wait_for(&self, conversation: ConversationId, revision: u64, patience: Duration) -> Option<u64> {
-        let mut written = self.written.subscribe();
+        let mut looks = self.written.looks();
         let reached = async {
             loop {
-                written.borrow_and_update();
                 let now = self.store.revision(conversation).await.ok()?;
                 if now >= revision {
                     return Some(now);
                 }
-                written.changed().await.ok()?;
+                looks.again().await;
             }
         };
         tokio::time::timeout(patience, reached).await.ok().flatten()
+    }
+
+    /// Waits until all these messages are there; whether they came in time.
+    pub async fn wait_for_all(&self, wanted: Vec<(ConversationId, u64)>, patience: Duration) -> bool {
+        let mut looks = self.written.looks();
+        let reached = async {
+            loop {
+                match self.store.messages(wanted.clone()).await {
+                    Ok(found) if found.len() == wanted.len() => return true,
+                    Ok(_) => looks.again().await,
+                    Err(_) => return false,
+                }
+            }
+        };
+        tokio::time::timeout(patience, reached).await.unwrap_or(false)
     }
 }
 
@@ -119,7 +130,10 @@ pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
             picture: changed.picture,
             data: changed.data,
         })),
-        Some(Body::Read(_)) => Row::Other { conversation, revision: event.revision, last_seq: event.last_seq },
+        Some(Body::Read(_)) => {
+            let LoggedEvent { revision, last_seq, at_micros, .. } = event;
+            Row::Other { conversation, revision, last_seq, at_micros }
+        }
         Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {
             return Err(HandleError::Stop("an event of a kind that this version does not store".into()));
         }
@@ -134,6 +148,14 @@ impl Handler for Projection {
 
     async fn again_from(&self, shard: Shard) -> Result<Position, HandleError> {
         self.store.again_from(shard).await.map_err(|error| HandleError::Retry(error.to_string()))
+    }
+
+    async fn lost(&self, shard: Shard) {
+        self.store.lost(shard).await;
+    }
+
+    async fn released(&self, shard: Shard) {
+        self.store.released(shard);
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
@@ -151,7 +173,7 @@ impl Handler for Projection {
         let Some(last) = entries.last() else { return Ok(()) };
         let applied = self.store.apply(shard, rows, last.position).await;
         applied.map_err(|error| HandleError::Retry(error.to_string()))?;
-        self.written.send_modify(|count| *count += 1);
+        self.written.now();
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! gRPC: who may see what of a conversation is asked of group-svc for every read on behalf of a user.
 
+mod changes;
+
 use crate::{
     messages::{self, Messages},
     projection::Projection,
@@ -9,11 +11,11 @@ use madang_mesh::{
     settings,
     shard::shard_of,
     status::{from_status, to_status},
-    subscription::{Lag, STALE},
+    subscription::Lag,
 };
 use madang_proto::{
     client::v1::Message,
-    group::v1::{GetAccessRequest, group_service_client::GroupServiceClient},
+    group::v1::{ConversationAccess, GetAccessRequest, ListAccessRequest, group_service_client::GroupServiceClient},
     id::ConversationId,
     reason::{Reason, Refusal},
     store::v1::{store_service_server::StoreService, *},
@@ -36,9 +38,12 @@ pub struct History {
     pub(crate) group: GroupServiceClient<Channel>,
     pub(crate) settings: settings::Settings,
     pub(crate) lag: Lag,
+    /// How far back `changes` reaches, in days.
+    pub(crate) changes_days: u32,
 }
 
 /// What a reader may see.
+#[derive(Clone, Copy)]
 struct Access {
     first_seq: u64,
     first_revision: u64,
@@ -52,7 +57,7 @@ fn failed(error: messages::Error) -> Status {
 }
 
 fn stale() -> Status {
-    let message = "history is being caught up with, so its newest page would be old: ask again a little later";
+    let message = "history is being caught up with, and what it shows would be old: ask again a little later";
     to_status(&Refusal::new(Reason::Lagging, message).after(1000))
 }
 
@@ -87,6 +92,20 @@ fn cut(messages: &mut Vec<Message>, keep_newest: bool) {
 }
 
 impl History {
+    /// Refuses to show what is older than [`madang_mesh::subscription::STALE`]: who comes back after long must not be
+    /// shown less than what lies before the events that follow.
+    async fn fresh(&self, id: ConversationId) -> Result<(), Status> {
+        let shard = shard_of(id.bytes(), self.settings.shards);
+        if self.lag.fresh(shard, PATIENCE).await { Ok(()) } else { Err(stale()) }
+    }
+
+    /// What the user may see of each of many conversations; those that they are not in are left out.
+    async fn accesses(&self, user: &str, ids: Vec<String>) -> Result<Vec<ConversationAccess>, Status> {
+        let request = ListAccessRequest { user: user.to_owned(), conversations: ids };
+        let answer = self.group.clone().list_access(request).await;
+        Ok(answer.map_err(|status| to_status(&from_status(&status)))?.into_inner().access)
+    }
+
     /// What the user may see, waited for in this store as well; for no user: all.
     async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
         if user.is_empty() {
@@ -124,9 +143,8 @@ impl StoreService for History {
             let message = "before, after and around exclude each other: give one of them";
             return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
         }
-        // Who comes back after long must not be shown less than what lies before the events that follow.
-        if before == 0 && self.lag.of(shard_of(id.bytes(), self.settings.shards)) > STALE {
-            return Err(stale());
+        if before == 0 {
+            self.fresh(id).await?;
         }
         let (access, revision) = self.access(id, &user, at_least).await?;
         let (first, limit, end) = (access.first_seq, self.settings.page(asked), i64::MAX.unsigned_abs());
@@ -178,11 +196,16 @@ impl StoreService for History {
         let (access, _) = self.access(id, &user, 0).await?;
         seqs.sort_unstable();
         seqs.dedup();
-        let mut messages = Vec::with_capacity(seqs.len());
-        for seq in seqs.into_iter().filter(|seq| *seq >= access.first_seq) {
-            messages.extend(self.store.page(id, seq, seq, 1, true).await.map_err(failed)?);
-        }
-        Ok(Response::new(GetMessagesResponse { messages }))
+        let wanted = seqs.into_iter().filter(|seq| *seq >= access.first_seq).map(|seq| (id, seq)).collect();
+        let found = self.store.messages(wanted).await.map_err(failed)?;
+        Ok(Response::new(GetMessagesResponse { messages: found.into_iter().map(|(_, message)| message).collect() }))
+    }
+
+    async fn batch_get_messages(
+        &self,
+        request: Request<BatchGetMessagesRequest>,
+    ) -> Result<Response<BatchGetMessagesResponse>, Status> {
+        self.many_messages(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_client_ids(
@@ -200,8 +223,18 @@ impl StoreService for History {
         Ok(Response::new(ListClientIdsResponse { uses }))
     }
 
-    async fn list_changes(&self, _: Request<ListChangesRequest>) -> Result<Response<ListChangesResponse>, Status> {
-        Err(unimplemented("ListChanges"))
+    async fn list_changes(
+        &self,
+        request: Request<ListChangesRequest>,
+    ) -> Result<Response<ListChangesResponse>, Status> {
+        self.changes(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn batch_list_changes(
+        &self,
+        request: Request<BatchListChangesRequest>,
+    ) -> Result<Response<BatchListChangesResponse>, Status> {
+        self.many_changes(request.into_inner()).await.map(Response::new)
     }
 
     async fn stream_events(

@@ -3,14 +3,18 @@
 
 use madang_store::messages::{
     cassandra::{CassandraMessages, Options},
-    conformance::check,
+    conformance::{check, check_changes, check_holes, check_replicas},
     sqlite::SqliteMessages,
 };
 
 #[tokio::test]
 async fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    check(&SqliteMessages::open(folder.path()).unwrap()).await;
+    let store = SqliteMessages::open(folder.path()).unwrap();
+    check(&store).await;
+    check_changes(&store).await;
+    check_holes(&store).await;
+    check_replicas(&store, &SqliteMessages::open(folder.path()).unwrap()).await;
 }
 
 #[tokio::test]
@@ -25,7 +29,10 @@ async fn cassandra() {
     };
     let store = CassandraMessages::open(&options).await.unwrap();
     check(&store).await;
+    check_changes(&store).await;
+    check_holes(&store).await;
     // Another process on the same keyspace finds what is there.
     let other = CassandraMessages::open(&options).await.unwrap();
     assert_eq!(madang_store::messages::Messages::cursor(&other, 0).await.unwrap(), 18);
+    check_replicas(&store, &other).await;
 }

@@ -10,7 +10,7 @@ use madang_mesh::{
     process::{self, Running},
     serve::free,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -25,21 +25,46 @@ struct Cli<T: Args> {
 #[derive(Args)]
 struct Nothing {}
 
-/// A chat-svc, in a runtime of its own, which can be killed.
-pub struct Chat {
+/// A service in a runtime of its own, which can be killed.
+pub struct Part {
+    /// Where it serves gRPC: `http://HOST:PORT`.
+    pub grpc: String,
     running: Running,
     runtime: Runtime,
 }
 
-impl Chat {
-    async fn start(flags: Vec<String>) -> Self {
+impl Part {
+    async fn start(start: impl Future<Output = Running> + Send + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let started = runtime.spawn(async move {
+        let running = runtime.spawn(start).await.unwrap();
+        Self { grpc: format!("http://{}", running.grpc), running, runtime }
+    }
+
+    async fn chat(flags: Vec<String>) -> Self {
+        Self::start(async move {
             let cli = parse::<Nothing>(&flags);
             let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
             process::start("chat", cli.process, None, build).await.unwrap()
-        });
-        Self { running: started.await.unwrap(), runtime }
+        })
+        .await
+    }
+
+    async fn store(flags: Vec<String>) -> Self {
+        Self::start(async move {
+            let cli = parse::<madang_store::Config>(&flags);
+            let build = async |context, _| madang_store::build(cli.config, context).await;
+            process::start("store", cli.process, None, build).await.unwrap()
+        })
+        .await
+    }
+
+    async fn group(flags: Vec<String>) -> Self {
+        Self::start(async move {
+            let cli = parse::<madang_group::Config>(&flags);
+            let build = async |context, _| madang_group::build(cli.config, context).await;
+            process::start("group", cli.process, None, build).await.unwrap()
+        })
+        .await
     }
 
     /// Stops it as a roll-out does: its shards go to others first.
@@ -76,12 +101,17 @@ pub struct Cluster {
     /// The WebSocket doors.
     pub gateways: Vec<String>,
     /// The homes.
-    pub chats: Vec<Chat>,
+    pub chats: Vec<Part>,
+    /// Replicas of store-svc; the doors ask the first.
+    pub stores: Vec<Part>,
+    /// Replicas of group-svc; the doors and store-svc ask the first.
+    pub groups: Vec<Part>,
     /// Its database in Postgres.
     pub postgres: String,
     /// A node of Cassandra, and the keyspace there.
     pub cassandra: (String, String),
     gateway_flags: Vec<String>,
+    store_flags: Vec<String>,
     others: Vec<Running>,
 }
 
@@ -102,15 +132,48 @@ fn parse<T: Args>(flags: &[String]) -> Cli<T> {
     Cli::parse_from(std::iter::once(String::new()).chain(flags.iter().cloned()))
 }
 
+/// How many of what a cluster has, and over which addresses it reaches its backends.
+#[derive(Clone)]
+pub struct Plan {
+    /// chat-svc.
+    pub chats: usize,
+    /// Gateways.
+    pub gateways: usize,
+    /// store-svc.
+    pub stores: usize,
+    /// group-svc.
+    pub groups: usize,
+    /// Cassandra, if by another way than straight.
+    pub cassandra: Option<SocketAddr>,
+    /// Postgres, likewise.
+    pub postgres: Option<SocketAddr>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { chats: 1, gateways: 1, stores: 1, groups: 1, cassandra: None, postgres: None }
+    }
+}
+
 impl Cluster {
     /// Starts one with so many chat-svc and gateways, on databases of its own.
     pub async fn start(chats: usize, gateways: usize) -> Self {
+        Self::with(Plan { chats, gateways, ..Plan::default() }).await
+    }
+
+    /// Starts one as planned, on databases of its own.
+    pub async fn with(plan: Plan) -> Self {
+        let Plan { chats, gateways, stores, groups, .. } = plan;
         madang_mesh::telemetry::init();
         let name = format!("c{}", uuid::Uuid::new_v4().simple());
         let server = variable("MADANG_TEST_POSTGRES");
         let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
         connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let postgres = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let way = plan.postgres.map_or(server.clone(), |way| {
+            let user = server.rsplit_once('@').unwrap().0;
+            format!("{user}@{way}/postgres")
+        });
+        let postgres = format!("{}/{name}", way.rsplit_once('/').unwrap().0);
         let [store_at, group_at, account_at] = [free().unwrap(), free().unwrap(), free().unwrap()];
         let chat_at: Vec<_> = (0..chats).map(|_| free().unwrap()).collect();
         let chat_urls = chat_at.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
@@ -128,22 +191,29 @@ impl Cluster {
             flags.extend(more.iter().map(ToString::to_string));
             flags
         };
-        let cassandra = variable("MADANG_TEST_CASSANDRA");
+        let cassandra = plan.cassandra.map_or_else(|| variable("MADANG_TEST_CASSANDRA"), |way| way.to_string());
         let mut others = Vec::new();
         let more = ["--account-postgres", &postgres, "--argon2-kib", "8"];
         let cli = parse::<madang_account::Config>(&common(Some(account_at), &more));
         let build = async |context, _| madang_account::build(cli.config, context).await;
         others.push(process::start("account", cli.process, None, build).await.unwrap());
-        let more = ["--cassandra", &cassandra, "--cassandra-keyspace", &name];
-        let cli = parse::<madang_store::Config>(&common(Some(store_at), &more));
-        let build = async |context, _| madang_store::build(cli.config, context).await;
-        others.push(process::start("store", cli.process, None, build).await.unwrap());
-        let cli = parse::<madang_group::Config>(&common(Some(group_at), &["--group-postgres", &postgres]));
-        let build = async |context, _| madang_group::build(cli.config, context).await;
-        others.push(process::start("group", cli.process, None, build).await.unwrap());
+        let store_flags = common(None, &["--cassandra", &cassandra, "--cassandra-keyspace", &name]);
+        let group_flags = common(None, &["--group-postgres", &postgres]);
+        let at = |flags: &[String], first: SocketAddr, number: usize| {
+            let here = if number == 0 { Some(first) } else { None };
+            flags.iter().cloned().chain(here.iter().flat_map(|here| ["--grpc".to_owned(), here.to_string()])).collect()
+        };
+        let mut replicas = [Vec::new(), Vec::new()];
+        for number in 0..stores {
+            replicas[0].push(Part::store(at(&store_flags, store_at, number)).await);
+        }
+        for number in 0..groups {
+            replicas[1].push(Part::group(at(&group_flags, group_at, number)).await);
+        }
+        let [stores, groups] = replicas;
         let mut homes = Vec::new();
         for address in &chat_at {
-            homes.push(Chat::start(common(Some(*address), &[])).await);
+            homes.push(Part::chat(common(Some(*address), &[])).await);
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
         let gateway_flags = common(None, &["--send-rate", "0", "--drain-window", "0"]);
@@ -161,7 +231,23 @@ impl Cluster {
         let api = format!("http://{}", running.http.unwrap());
         others.push(running);
         let cassandra = (cassandra, name);
-        Self { api, gateways: doors, chats: homes, postgres, cassandra, gateway_flags, others }
+        Self {
+            api,
+            gateways: doors,
+            chats: homes,
+            stores,
+            groups,
+            postgres,
+            cassandra,
+            gateway_flags,
+            store_flags,
+            others,
+        }
+    }
+
+    /// Starts one more store-svc.
+    pub async fn more_store(&mut self) {
+        self.stores.push(Part::store(self.store_flags.clone()).await);
     }
 
     /// Starts one more gateway, to be killed.
@@ -182,8 +268,8 @@ impl Cluster {
         for running in self.others.into_iter().rev() {
             running.stop().await;
         }
-        for chat in self.chats {
-            chat.stop().await;
+        for part in self.chats.into_iter().chain(self.stores).chain(self.groups) {
+            part.stop().await;
         }
     }
 }

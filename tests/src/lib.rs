@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod proxy;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};

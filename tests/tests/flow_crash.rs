@@ -144,12 +144,10 @@ async fn run(kill: bool) {
         rooms.push(archive::read(&http, token, group, true).await.unwrap());
     }
     drop(sessions);
-    let journal = notes.journal.lock().unwrap();
-    let verdict = judge(&journal, &rooms);
+    let verdict = judge(&notes.journal.lock().unwrap(), &rooms);
     eprintln!("{:?}", verdict.counts);
     assert!(verdict.good(), "{verdict}");
     assert_eq!((verdict.counts.acked, verdict.counts.messages, complete), (MESSAGES, MESSAGES, true));
-    drop(journal);
     cluster.stop().await;
 }
 

@@ -152,7 +152,7 @@ impl Reads {
                 }
             }
         };
-        timeout(2 * PATIENCE, rest).await.expect("the databases' counters do not come to rest")
+        timeout(2 * PATIENCE, rest).await.unwrap()
     }
 
     fn of(&self, database: &str) -> u64 {

@@ -151,8 +151,16 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/conversations",
         id: "listConversations",
         summary: "One's conversations, the latest activity first.",
-        query: &[("pageToken", "string", "Where to go on: `nextPageToken` of the page before."), LIMIT],
-        answer: ("200", "Conversations", "A page."),
+        query: &[
+            (
+                "since",
+                "string",
+                "`sync` of an earlier list: only what has changed since, and what was left. Too old: 410.",
+            ),
+            ("pageToken", "string", "Where to go on: `nextPageToken` of the page before, which holds `since` as well."),
+            LIMIT,
+        ],
+        answer: ("200", "Conversations", "A page. `removed` is on the first one; `sync` is the same on all."),
         ..GET
     },
     Endpoint {
@@ -184,6 +192,26 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ],
         answer: ("200", "Messages", "A page: at most `limit` messages, and at most 1 MiB."),
         ..GET
+    },
+    Endpoint {
+        path: "/v1/conversations/{c}/changes",
+        id: "listChanges",
+        summary: "What was sent or changed since a revision, as it is now, by revision upwards. Too old: 410.",
+        query: &[("since", "uint64", "Only above this revision; 0: all there is. Required."), LIMIT, AT_LEAST],
+        answer: ("200", "Changes", "All of it up to `revision`: at most `limit` messages, and at most 1 MiB."),
+        ..GET
+    },
+    Endpoint {
+        path: "/v1/changes",
+        id: "listManyChanges",
+        summary: "The same for at most 100 conversations; those that one is not in are left out.",
+        body: "ChangesSince",
+        answer: (
+            "200",
+            "ManyChanges",
+            "At most 100 messages of each, and 4 MiB in all: what has `more` is asked for again. `tooOld`: page it anew.",
+        ),
+        ..POST
     },
     Endpoint {
         path: "/v1/conversations/{c}/read",
@@ -302,6 +330,13 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("hasBefore", "bool", true),
         ("hasAfter", "bool", true),
     ];
+    let changes = [
+        ("messages", "[Message]", true),
+        ("notices", "[Event]", true),
+        ("revision", "uint64", true),
+        ("more", "bool", true),
+    ];
+    let of_each = [&[("conversation", "uuid", true), ("tooOld", "bool", true)][..], &changes].concat();
     let group =
         [("name", "string", true), ("members", "[uuid]", false), ("history", "string", false), ("data", "map", false)];
     let made = json!({"allOf": [schema::reference("Conversation"), object(&[("refused", "[Refused]", true)])]});
@@ -331,6 +366,11 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("Conversations", object(&page)),
         ("Members", object(&[("members", "[Member]", true), ("revision", "uint64", true)])),
         ("Messages", object(&messages)),
+        ("Changes", object(&changes)),
+        ("ConversationChanges", object(&of_each)),
+        ("ManyChanges", object(&[("changes", "[ConversationChanges]", true)])),
+        ("ConversationRevision", object(&[("conversation", "uuid", true), ("revision", "uint64", true)])),
+        ("ChangesSince", object(&[("since", "[ConversationRevision]", true)])),
         ("NewGroup", object(&group)),
         ("NewConversation", made),
         ("NewMembers", object(&[("users", "[uuid]", true)])),

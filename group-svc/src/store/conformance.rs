@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{Error, GroupStore, Listed};
+use super::{After, Error, GroupStore, Page, Positions, Wanted};
 use madang_proto::{
     client::v1::{Content, ConversationKind, History, Role},
     group::v1::RoomState,
@@ -12,6 +12,7 @@ use madang_proto::{
         logged_event::Body,
     },
 };
+use std::time::Duration;
 use uuid::Uuid;
 
 const FAILED: &str = "the store does what it is asked";
@@ -141,14 +142,18 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(one(store, &room).await, before);
     assert_eq!(store.cursor(3).await.expect(FAILED), 3);
 
-    // Lists: latest first, in pages, nothing missed.
-    let all = store.list(bob, None, 10).await.expect(FAILED);
-    let ids: Vec<_> = all.iter().map(|listed| listed.conversation).collect();
-    assert_eq!(ids, [other.id, room.id]);
-    let Some(Listed { conversation, activity_micros }) = all.first() else { return };
-    let place = (*activity_micros, conversation.bytes().to_vec());
-    assert_eq!(store.list(bob, Some(place), 10).await.expect(FAILED), all[1..]);
-    assert_eq!(store.list(bob, None, 1).await.expect(FAILED), all[..1]);
+    // What somebody may see.
+    let access = store.access(cho, vec![room.id, other.id]).await.expect(FAILED);
+    assert_eq!(access.iter().map(|access| access.conversation).collect::<Vec<_>>(), [room.id]);
+    let Some(access) = access.first() else { return };
+    assert_eq!(
+        (access.first_seq, access.first_revision, access.revision, access.last_seq),
+        (1, 1, 19, 12),
+        "all of it"
+    );
+    assert!(access.present);
+    let access = store.access(ann, vec![other.id]).await.expect(FAILED);
+    assert!(access.is_empty(), "nothing of what they are not in");
     assert_eq!(store.rooms(vec![other.id, room.id]).await.expect(FAILED).len(), 2);
 
     // A key makes one group, for a day, and for its user alone.
@@ -158,4 +163,155 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(store.made(ann, "k".into(), newer, 2000).await.expect(FAILED), new);
     assert_eq!(store.made(bob, "k".into(), newer, 2000).await.expect(FAILED), newer);
     assert_eq!(store.made(ann, "k".into(), newer, 1001 + day).await.expect(FAILED), newer);
+}
+
+fn created(members: &[(UserId, Role)]) -> Body {
+    let kind = ConversationKind::Group.into();
+    Body::Created(Created { kind, members: joined(members), ..Default::default() })
+}
+
+const SHARDS: u32 = 4;
+
+async fn list(store: &dyn GroupStore, user: UserId, since: &Positions, after: After, limit: usize) -> Page {
+    let wanted = Wanted { user, since: since.clone(), after, limit, shards: SHARDS };
+    store.list(wanted).await.expect(FAILED)
+}
+
+fn ids(page: &Page) -> Vec<ConversationId> {
+    page.conversations.iter().map(|seen| ConversationId::from_slice(&seen.room.conversation).expect("an id")).collect()
+}
+
+/// Checks lists, in pages and since others; panics where the store does not do what it should.
+///
+/// # Panics
+/// That is how it tells.
+pub async fn check_lists(store: &dyn GroupStore) {
+    let [ann, bob, cho, dan, eve] = std::array::from_fn(|_| UserId::new());
+    let nothing = Positions::new();
+    let empty = list(store, ann, &nothing, After::Nothing, 10).await;
+    assert_eq!((empty.conversations.len(), empty.badge, empty.positions.len()), (0, 0, 4), "who is in nothing");
+
+    // Ten rooms, in two shards, the last one with the latest message.
+    let mut rooms: Vec<Room> = (1..=10).map(|n| Room::new(n * 1_000_000)).collect();
+    let everybody: Vec<_> =
+        [ann, bob, cho, dan, eve].into_iter().zip([Role::Owner].into_iter().chain([Role::Member; 4])).collect();
+    for (n, room) in rooms.iter_mut().enumerate() {
+        let events = vec![room.event(ann, created(&everybody)), room.say(ann)];
+        store.apply(shard(n), events, position(n)).await.expect(FAILED);
+    }
+    let latest_first: Vec<_> = rooms.iter().rev().map(|room| room.id).collect();
+    let all = list(store, bob, &nothing, After::Nothing, 50).await;
+    assert_eq!((ids(&all), all.badge), (latest_first.clone(), 10));
+    assert_eq!((all.removed.len(), &all.positions[..2]), (0, &[5, 5][..]));
+    let Some(seen) = all.conversations.first() else { return };
+    assert_eq!((seen.count, seen.first.len(), seen.me.role), (5, 4, Role::Member.into()));
+    assert_eq!(seen.first[0], bytes(ann), "in the order in which they came, or by id");
+    assert_eq!((seen.room.revision, seen.room.last_seq, seen.me.read_seq), (2, 1, 0));
+    let second = list(store, bob, &nothing, place(&all, 2), 3).await;
+    assert_eq!(ids(&second), latest_first[3..6]);
+    let since = all.positions.clone();
+    assert!(list(store, bob, &since, After::Nothing, 50).await.conversations.is_empty(), "nothing since");
+
+    // What moves up while it is paged is found among what has moved.
+    let mut say = vec![rooms[1].say(ann)];
+    rooms[1].at += 20_000_000;
+    say.push(rooms[1].say(ann));
+    store.apply(1, say, 6).await.expect(FAILED);
+    let rest = list(store, bob, &nothing, place(&all, 2), 50).await;
+    assert!(!ids(&rest).contains(&rooms[1].id), "it has moved past the place");
+    let moved = list(store, bob, &since, After::Moved(None), 50).await;
+    assert_eq!((ids(&moved), moved.badge), (vec![rooms[1].id], 12));
+    let none = list(store, bob, &since, After::Moved(Some(rooms[1].id)), 50).await;
+    assert!(none.conversations.is_empty());
+
+    // Since then: a message, a mark of one's own, a name, a new conversation, two that were left, one that ended.
+    let mark = MovedMark { user: bytes(bob).into(), seq: 1 };
+    let read = rooms[2].event(bob, Body::Read(MarksMoved { marks: vec![mark] }));
+    let renamed = rooms[4].event(ann, Body::Changed(GroupChanged { name: "새".into(), ..Default::default() }));
+    let left = |user, ended| Body::Left(MembersLeft { users: vec![bytes(user).into()], ended });
+    let gone = rooms[6].event(bob, left(bob, false));
+    store.apply(0, vec![read, renamed, gone], 6).await.expect(FAILED);
+    let mut newest = Room::new(90_000_000);
+    let all_go = MembersLeft { users: everybody.iter().map(|(user, _)| bytes(*user).into()).collect(), ended: true };
+    let events = vec![
+        newest.event(bob, created(&[(bob, Role::Owner)])),
+        rooms[3].event(ann, Body::Left(all_go)),
+        rooms[5].event(bob, left(bob, false)),
+    ];
+    store.apply(1, events, 7).await.expect(FAILED);
+    let changed = list(store, bob, &since, After::Nothing, 50).await;
+    assert_eq!(ids(&changed), [newest.id, rooms[1].id, rooms[4].id, rooms[2].id]);
+    let mut removed = changed.removed.clone();
+    removed.sort_unstable_by_key(|id| *id.bytes());
+    let mut wanted = vec![rooms[3].id, rooms[5].id, rooms[6].id];
+    wanted.sort_unstable_by_key(|id| *id.bytes());
+    assert_eq!(removed, wanted);
+    assert_eq!(&changed.positions[..2], &[6, 7]);
+    let later = list(store, bob, &since, place(&changed, 0), 50).await;
+    assert_eq!((ids(&later), later.removed.len()), (vec![rooms[1].id, rooms[4].id, rooms[2].id], 0));
+
+    // Who comes back is in it again, and it is not named as left.
+    let back = rooms[5].event(ann, Body::Joined(MembersJoined { members: joined(&[(bob, Role::Member)]) }));
+    store.apply(1, vec![back], 8).await.expect(FAILED);
+    let after = list(store, bob, &changed.positions, After::Nothing, 50).await;
+    assert_eq!((ids(&after), after.removed), (vec![rooms[5].id], vec![]));
+    // The log comes again: nothing counts as changed by it.
+    let now = after.positions;
+    let again = vec![rooms[5].say(ann)];
+    store.apply(1, again.clone(), 9).await.expect(FAILED);
+    let then = list(store, bob, &now, After::Nothing, 50).await.positions;
+    store.apply(1, again, 9).await.expect(FAILED);
+    assert!(list(store, bob, &then, After::Nothing, 50).await.conversations.is_empty());
+}
+
+fn shard(n: usize) -> u32 {
+    u32::try_from(n % 2).unwrap_or_default()
+}
+
+fn position(n: usize) -> u64 {
+    n as u64 / 2 + 1
+}
+
+fn place(page: &Page, at: usize) -> After {
+    let seen = &page.conversations[at];
+    After::Place(seen.activity_micros, ConversationId::from_slice(&seen.room.conversation).expect("an id"))
+}
+
+/// Checks two replicas on one database, of which one has lost the shard and does not know it yet, and a replica that is
+/// cut off between any two steps; panics where they do not do what they should.
+///
+/// # Panics
+/// That is how it tells.
+pub async fn check_replicas(old: &dyn GroupStore, new: &dyn GroupStore) {
+    let [ann, bob] = [UserId::new(), UserId::new()];
+    let mut room = Room::new(1_000_000);
+    let mut all = vec![room.event(ann, created(&[(ann, Role::Owner), (bob, Role::Member)]))];
+    all.extend((0..399).map(|_| room.say(ann)));
+    old.apply(2, all[..100].to_vec(), 10).await.expect(FAILED);
+    new.apply(2, all[50..200].to_vec(), 20).await.expect(FAILED);
+    let (one, other) = tokio::join!(old.apply(2, all[100..150].to_vec(), 15), new.apply(2, all[200..250].to_vec(), 25));
+    one.and(other).expect(FAILED);
+    old.apply(2, all[..120].to_vec(), 12).await.expect(FAILED);
+    for store in [old, new] {
+        assert_eq!(store.cursor(2).await.expect(FAILED), 25, "a cursor never goes back");
+        assert_eq!((one_of(store, &room).await, store.badge(bob).await.expect(FAILED)), ((250, 249), (249, 1)));
+    }
+    for (micros, position) in (0..).map(|n| n * 150).zip(26..56) {
+        let upto = 250 + usize::try_from(position - 25).unwrap_or_default() * 5;
+        let cut = Duration::from_micros(micros);
+        // Not waited for any more; what becomes of it is known by the cursor alone.
+        let _ = tokio::time::timeout(cut, new.apply(2, all[200..upto].to_vec(), position)).await;
+        let cursor = old.cursor(2).await.expect(FAILED);
+        let (revision, _) = one_of(old, &room).await;
+        assert!([position - 1, position].contains(&cursor), "{cursor} after {position}");
+        assert!(revision >= 250 + (cursor - 25) * 5, "rows and cursor are of one transaction");
+        new.apply(2, all[200..upto].to_vec(), position).await.expect(FAILED);
+        assert_eq!(one_of(old, &room).await, (upto as u64, upto as u64 - 1));
+        assert_eq!(old.badge(bob).await.expect(FAILED), (upto as u64 - 1, 1));
+    }
+}
+
+async fn one_of(store: &dyn GroupStore, room: &Room) -> (u64, u64) {
+    let state = one(store, room).await;
+    (state.revision, state.last_seq)
 }

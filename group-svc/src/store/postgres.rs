@@ -1,7 +1,11 @@
 //! Conversations and members in Postgres, by diesel. A batch of the log is one transaction of a handful of statements:
 //! heads and read numbers are written as arrays, only comings and goings one by one.
 
-use super::{Error, GroupStore, Head, KEY_MS, Listed, Place, number};
+mod apply;
+pub mod list;
+
+use super::{Access, Error, GroupStore, KEY_MS, Page, Wanted, number};
+use apply::Apply;
 use async_trait::async_trait;
 use diesel::{
     QueryableByName, sql_query,
@@ -19,7 +23,7 @@ use madang_mesh::{log::Position, secret::Secret, shard::Shard};
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
-    log::v1::{JoinedUser, LoggedEvent, logged_event::Body},
+    log::v1::LoggedEvent,
 };
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
@@ -51,20 +55,6 @@ fn unavailable(error: impl std::fmt::Display) -> Error {
 struct Position64 {
     #[diesel(sql_type = BigInt)]
     position: i64,
-}
-
-#[derive(QueryableByName)]
-struct HeadRow {
-    #[diesel(sql_type = SqlUuid)]
-    conversation: Uuid,
-    #[diesel(sql_type = BigInt)]
-    revision: i64,
-    #[diesel(sql_type = BigInt)]
-    last_seq: i64,
-    #[diesel(sql_type = BigInt)]
-    last_at: i64,
-    #[diesel(sql_type = BigInt)]
-    message_at: i64,
 }
 
 #[derive(QueryableByName)]
@@ -109,14 +99,6 @@ struct MemberRow {
     left_revision: i64,
     #[diesel(sql_type = BigInt)]
     read_seq: i64,
-}
-
-#[derive(QueryableByName)]
-struct ListedRow {
-    #[diesel(sql_type = SqlUuid)]
-    conversation: Uuid,
-    #[diesel(sql_type = BigInt)]
-    activity: i64,
 }
 
 #[derive(QueryableByName)]
@@ -166,162 +148,6 @@ async fn migrate(url: Secret) -> Result<(), Error> {
     Ok(())
 }
 
-/// One batch at work.
-struct Apply<'a> {
-    connection: &'a mut AsyncPgConnection,
-    shard: i32,
-    heads: HashMap<ConversationId, Head>,
-    marks: HashMap<(Uuid, Uuid), u64>,
-}
-
-impl Apply<'_> {
-    async fn load_heads(&mut self, events: &[LoggedEvent]) -> Result<(), Error> {
-        let mut ids = Vec::new();
-        for event in events {
-            let id = ConversationId::from_slice(&event.conversation);
-            let id = id.map_err(|_| Error::Event("it names no conversation"))?;
-            if self.heads.insert(id, Head::default()).is_none() {
-                ids.push(of(id));
-            }
-        }
-        let rows: Vec<HeadRow> = sql_query(
-            "SELECT conversation, revision, last_seq, last_at, message_at FROM conversation WHERE conversation = ANY($1)",
-        )
-        .bind::<Array<SqlUuid>, _>(ids)
-        .load(self.connection)
-        .await?;
-        for row in rows {
-            let head = Head {
-                revision: row.revision.unsigned_abs(),
-                last_seq: row.last_seq.unsigned_abs(),
-                last_at: row.last_at,
-                message_at: row.message_at,
-            };
-            self.heads.insert(row.conversation.into(), head);
-        }
-        Ok(())
-    }
-
-    async fn event(&mut self, event: &LoggedEvent) -> Result<(), Error> {
-        let id = ConversationId::from_slice(&event.conversation);
-        let id = id.map_err(|_| Error::Event("it names no conversation"))?;
-        let head = self.heads.entry(id).or_default();
-        if !head.take(id, event)? {
-            return Ok(());
-        }
-        let c = of(id);
-        match &event.body {
-            Some(Body::Message(_)) => {
-                head.message_at = event.at_micros;
-                self.marks.insert((c, uuid(&event.actor)?), event.last_seq);
-            }
-            Some(Body::Created(created)) => {
-                let data = serde_json::to_string(&created.data).unwrap_or_default();
-                sql_query("INSERT INTO conversation VALUES ($1, $2, $3, $4, '', $5, $6, $7, 0, $8, 0)")
-                    .bind::<SqlUuid, _>(c)
-                    .bind::<Integer, _>(self.shard)
-                    .bind::<Integer, _>(created.kind)
-                    .bind::<Text, _>(&created.name)
-                    .bind::<Text, _>(data)
-                    .bind::<Integer, _>(created.history)
-                    .bind::<BigInt, _>(number(event.revision))
-                    .bind::<BigInt, _>(event.at_micros)
-                    .execute(self.connection)
-                    .await?;
-                self.join(c, event, &created.members).await?;
-            }
-            Some(Body::Joined(joined)) => self.join(c, event, &joined.members).await?,
-            Some(Body::Left(left)) => {
-                let users = left.users.iter().map(|user| uuid(user)).collect::<Result<Vec<_>, _>>()?;
-                sql_query(r#"UPDATE member SET left_revision = $3 WHERE conversation = $1 AND "user" = ANY($2)"#)
-                    .bind::<SqlUuid, _>(c)
-                    .bind::<Array<SqlUuid>, _>(users)
-                    .bind::<BigInt, _>(number(event.revision))
-                    .execute(self.connection)
-                    .await?;
-            }
-            Some(Body::Role(set)) => {
-                sql_query(r#"UPDATE member SET role = $3 WHERE conversation = $1 AND "user" = $2"#)
-                    .bind::<SqlUuid, _>(c)
-                    .bind::<SqlUuid, _>(uuid(&set.user)?)
-                    .bind::<Integer, _>(set.role)
-                    .execute(self.connection)
-                    .await?;
-            }
-            Some(Body::Changed(changed)) => {
-                let data = serde_json::to_string(&changed.data).unwrap_or_default();
-                sql_query("UPDATE conversation SET name = $2, picture = $3, data = $4 WHERE conversation = $1")
-                    .bind::<SqlUuid, _>(c)
-                    .bind::<Text, _>(&changed.name)
-                    .bind::<Text, _>(&changed.picture)
-                    .bind::<Text, _>(data)
-                    .execute(self.connection)
-                    .await?;
-            }
-            Some(Body::Read(read)) => {
-                for mark in &read.marks {
-                    let known = self.marks.entry((c, uuid(&mark.user)?)).or_default();
-                    *known = mark.seq.max(*known);
-                }
-            }
-            Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {}
-        }
-        Ok(())
-    }
-
-    async fn join(&mut self, c: Uuid, event: &LoggedEvent, members: &[JoinedUser]) -> Result<(), Error> {
-        let users = members.iter().map(|member| uuid(&member.user)).collect::<Result<Vec<_>, _>>()?;
-        let roles: Vec<i32> = members.iter().map(|member| member.role).collect();
-        sql_query(
-            r#"INSERT INTO member SELECT $1, u, r, $4, $5, $6, 0, $5 FROM UNNEST($2, $3) AS new (u, r)
-               ON CONFLICT (conversation, "user") DO UPDATE SET role = excluded.role, joined_revision = $4,
-               joined_seq = $5, joined_at = $6, left_revision = 0, read_seq = greatest(member.read_seq, $5)"#,
-        )
-        .bind::<SqlUuid, _>(c)
-        .bind::<Array<SqlUuid>, _>(users)
-        .bind::<Array<Integer>, _>(roles)
-        .bind::<BigInt, _>(number(event.revision))
-        .bind::<BigInt, _>(number(event.last_seq))
-        .bind::<BigInt, _>(event.at_micros)
-        .execute(self.connection)
-        .await?;
-        Ok(())
-    }
-
-    async fn finish(self, position: Position) -> Result<(), Error> {
-        let Self { connection, shard, heads, marks } = self;
-        let column = |of: fn(&Head) -> i64| heads.values().map(of).collect::<Vec<_>>();
-        sql_query(
-            "UPDATE conversation SET revision = h.r, last_seq = h.s, last_at = h.a, message_at = h.m
-             FROM UNNEST($1, $2, $3, $4, $5) AS h (c, r, s, a, m) WHERE conversation = h.c",
-        )
-        .bind::<Array<SqlUuid>, _>(heads.keys().map(|id| of(*id)).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(column(|head| number(head.revision)))
-        .bind::<Array<BigInt>, _>(column(|head| number(head.last_seq)))
-        .bind::<Array<BigInt>, _>(column(|head| head.last_at))
-        .bind::<Array<BigInt>, _>(column(|head| head.message_at))
-        .execute(connection)
-        .await?;
-        if !marks.is_empty() {
-            sql_query(
-                r#"UPDATE member SET read_seq = m.s FROM UNNEST($1, $2, $3) AS m (c, u, s)
-                   WHERE conversation = m.c AND "user" = m.u AND read_seq < m.s"#,
-            )
-            .bind::<Array<SqlUuid>, _>(marks.keys().map(|(c, _)| *c).collect::<Vec<_>>())
-            .bind::<Array<SqlUuid>, _>(marks.keys().map(|(_, user)| *user).collect::<Vec<_>>())
-            .bind::<Array<BigInt>, _>(marks.values().map(|seq| number(*seq)).collect::<Vec<_>>())
-            .execute(connection)
-            .await?;
-        }
-        sql_query("UPDATE group_cursor SET position = $2 WHERE shard = $1 AND position < $2")
-            .bind::<Integer, _>(shard)
-            .bind::<BigInt, _>(number(position))
-            .execute(connection)
-            .await?;
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl GroupStore for PostgresGroups {
     async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
@@ -348,12 +174,13 @@ impl GroupStore for PostgresGroups {
             if rows.into_iter().next().is_some_and(|row| row.position >= number(position)) {
                 return Ok(());
             }
-            let mut apply = Apply { connection, shard, heads: HashMap::new(), marks: HashMap::new() };
+            let position = number(position);
+            let mut apply = Apply { connection, shard, position, heads: HashMap::new(), marks: HashMap::new() };
             apply.load_heads(&events).await?;
             for event in &events {
                 apply.event(event).await?;
             }
-            apply.finish(position).await
+            apply.finish().await
         });
         transaction.await
     }
@@ -412,23 +239,14 @@ impl GroupStore for PostgresGroups {
         Ok(ids.iter().filter_map(|id| rooms.remove(id)).collect())
     }
 
-    async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error> {
-        let (at, id) = after.unwrap_or((i64::MAX, vec![0; 16]));
-        let rows: Vec<ListedRow> = sql_query(
-            r#"SELECT conversation, activity FROM (
-                   SELECT c.conversation, greatest(c.message_at, m.joined_at) AS activity
-                   FROM member m JOIN conversation c USING (conversation) WHERE m."user" = $1 AND m.left_revision = 0) l
-               WHERE activity < $2 OR (activity = $2 AND conversation > $3)
-               ORDER BY activity DESC, conversation LIMIT $4"#,
-        )
-        .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
-        .bind::<BigInt, _>(at)
-        .bind::<SqlUuid, _>(Uuid::from_slice(&id).unwrap_or_default())
-        .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
-        .load(&mut self.connection().await?)
-        .await?;
-        let listed = |row: ListedRow| Listed { conversation: row.conversation.into(), activity_micros: row.activity };
-        Ok(rows.into_iter().map(listed).collect())
+    async fn list(&self, wanted: Wanted) -> Result<Page, Error> {
+        let mut connection = self.connection().await?;
+        list::page(&mut connection, wanted).await
+    }
+
+    async fn access(&self, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error> {
+        let mut connection = self.connection().await?;
+        list::access(&mut connection, user, ids).await
     }
 
     async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {

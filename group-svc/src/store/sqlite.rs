@@ -1,7 +1,9 @@
 //! Conversations and members in one SQLite file, in the transaction of the cursor that says how much of the log they
 //! hold. Every write is idempotent: an event that a row has is skipped.
 
-use super::{Error, GroupStore, Head, KEY_MS, Listed, Place, number};
+mod list;
+
+use super::{Access, Error, GroupStore, Head, KEY_MS, Page, Wanted, number};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -50,6 +52,17 @@ impl SqliteGroups {
              CREATE TABLE IF NOT EXISTS made (
                  user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
         )?;
+        // Files of earlier versions lack these.
+        for (table, column) in [("conversation", "shard"), ("conversation", "position"), ("member", "left_position")] {
+            let known = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'");
+            if connection.query_row(&known, [], |row| row.get::<_, i64>(0))? == 0 {
+                connection
+                    .execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"))?;
+            }
+        }
+        connection.execute_batch(
+            "CREATE INDEX IF NOT EXISTS member_left ON member (user, left_position) WHERE left_revision > 0;",
+        )?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -77,12 +90,12 @@ impl GroupStore for SqliteGroups {
     async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let mut heads = HashMap::new();
-            let mut marks = HashMap::new();
+            let (mut heads, mut marks) = (HashMap::new(), HashMap::new());
+            let place = (shard, number(position));
             for event in &events {
-                apply(&transaction, event, &mut heads, &mut marks)?;
+                apply(&transaction, event, place, &mut heads, &mut marks)?;
             }
-            write_heads(&transaction, heads)?;
+            write_heads(&transaction, heads, place)?;
             write_marks(&transaction, marks)?;
             transaction.execute(
                 "INSERT INTO cursor VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = max(position, ?2)",
@@ -104,24 +117,16 @@ impl GroupStore for SqliteGroups {
         .await
     }
 
-    async fn list(&self, user: UserId, after: Option<Place>, limit: usize) -> Result<Vec<Listed>, Error> {
+    async fn list(&self, wanted: Wanted) -> Result<Page, Error> {
         self.run(move |connection| {
-            let (at, id) = after.unwrap_or((i64::MAX, Vec::new()));
-            let mut select = connection.prepare_cached(
-                "SELECT conversation, activity FROM (
-                     SELECT c.conversation, max(c.message_at, m.joined_at) AS activity
-                     FROM member m JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0)
-                 WHERE activity < ?2 OR (activity = ?2 AND conversation > ?3)
-                 ORDER BY activity DESC, conversation LIMIT ?4",
-            )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = select.query_map(params![user.bytes(), at, id, limit], |row| {
-                let id: [u8; 16] = row.get(0)?;
-                Ok(Listed { conversation: uuid::Uuid::from_bytes(id).into(), activity_micros: row.get(1)? })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let transaction = connection.transaction()?;
+            list::page(&transaction, wanted)
         })
         .await
+    }
+
+    async fn access(&self, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error> {
+        self.run(move |connection| list::access(connection, user, ids)).await
     }
 
     async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {
@@ -167,6 +172,7 @@ fn head(transaction: &Transaction<'_>, id: ConversationId) -> Result<Option<Head
 fn apply(
     transaction: &Transaction<'_>,
     event: &LoggedEvent,
+    place: (Shard, i64),
     heads: &mut Heads,
     marks: &mut Marks,
 ) -> Result<(), Error> {
@@ -190,7 +196,10 @@ fn apply(
             let data = serde_json::to_string(&created.data).unwrap_or_default();
             let (revision, at) = (number(event.revision), event.at_micros);
             transaction
-                .prepare_cached("INSERT INTO conversation VALUES (?1, ?2, ?3, '', ?4, ?5, ?6, 0, ?7, 0)")?
+                .prepare_cached(
+                    "INSERT INTO conversation (conversation, kind, name, picture, data, history, revision, last_seq, last_at,
+                     message_at) VALUES (?1, ?2, ?3, '', ?4, ?5, ?6, 0, ?7, 0)",
+                )?
                 .execute(params![c, created.kind, created.name, data, created.history, revision, at])?;
             join(transaction, event, &created.members)?;
         }
@@ -198,8 +207,10 @@ fn apply(
         Some(Body::Left(left)) => {
             for user in &left.users {
                 transaction
-                    .prepare_cached("UPDATE member SET left_revision = ?3 WHERE conversation = ?1 AND user = ?2")?
-                    .execute(params![c, &user[..], number(event.revision)])?;
+                    .prepare_cached(
+                        "UPDATE member SET left_revision = ?3, left_position = ?4 WHERE conversation = ?1 AND user = ?2",
+                    )?
+                    .execute(params![c, &user[..], number(event.revision), place.1])?;
             }
         }
         Some(Body::Role(set)) => {
@@ -226,7 +237,8 @@ fn apply(
 
 fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUser]) -> Result<(), Error> {
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?5) ON CONFLICT DO UPDATE SET role = ?3,
+        "INSERT INTO member (conversation, user, role, joined_revision, joined_seq, joined_at, left_revision, read_seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?5) ON CONFLICT DO UPDATE SET role = ?3,
          joined_revision = ?4, joined_seq = ?5, joined_at = ?6, left_revision = 0, read_seq = max(read_seq, ?5)",
     )?;
     for member in members {
@@ -243,9 +255,10 @@ fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUse
     Ok(())
 }
 
-fn write_heads(transaction: &Transaction<'_>, heads: Heads) -> Result<(), Error> {
+fn write_heads(transaction: &Transaction<'_>, heads: Heads, place: (Shard, i64)) -> Result<(), Error> {
     let mut update = transaction.prepare_cached(
-        "UPDATE conversation SET revision = ?2, last_seq = ?3, last_at = ?4, message_at = ?5 WHERE conversation = ?1",
+        "UPDATE conversation SET revision = ?2, last_seq = ?3, last_at = ?4, message_at = ?5, shard = ?6,
+         position = max(position, ?7) WHERE conversation = ?1",
     )?;
     for (id, head) in heads {
         update.execute(params![
@@ -253,7 +266,9 @@ fn write_heads(transaction: &Transaction<'_>, heads: Heads) -> Result<(), Error>
             number(head.revision),
             number(head.last_seq),
             head.last_at,
-            head.message_at
+            head.message_at,
+            place.0,
+            place.1
         ])?;
     }
     Ok(())

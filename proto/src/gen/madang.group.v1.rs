@@ -11,6 +11,9 @@ pub struct ListConversationsRequest {
     /// From the last answer, or empty.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
+    /// `sync` of an earlier list: only what has changed since; empty: all.
+    #[prost(string, tag = "4")]
+    pub since: ::prost::alloc::string::String,
 }
 /// A page of the list.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -24,6 +27,12 @@ pub struct ListConversationsResponse {
     /// The sum of `unread` over unmuted conversations.
     #[prost(uint64, tag = "3")]
     pub badge: u64,
+    /// Conversations that the user has left since, or that have ended; all on the first page.
+    #[prost(string, repeated, tag = "4")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the next list is asked for as `since`: the same on all pages, for it is as of the first.
+    #[prost(string, tag = "5")]
+    pub sync: ::prost::alloc::string::String,
 }
 /// Which one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -183,6 +192,42 @@ pub struct GetAccessResponse {
     pub revision: u64,
     /// The newest message's number.
     #[prost(uint64, tag = "4")]
+    pub last_seq: u64,
+}
+/// Who wants to see what.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAccessRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 1,000.
+    #[prost(string, repeated, tag = "2")]
+    pub conversations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What they may see.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccessResponse {
+    /// Of those that they are in, in the order asked for.
+    #[prost(message, repeated, tag = "1")]
+    pub access: ::prost::alloc::vec::Vec<ConversationAccess>,
+}
+/// What somebody may see of a conversation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConversationAccess {
+    /// Which one.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Messages from this number.
+    #[prost(uint64, tag = "2")]
+    pub first_seq: u64,
+    /// Events from this revision: one's last joining, or 1 where history is ALL.
+    #[prost(uint64, tag = "3")]
+    pub first_revision: u64,
+    /// As of which event.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    /// The newest message's number.
+    #[prost(uint64, tag = "5")]
     pub last_seq: u64,
 }
 /// Which rooms.
@@ -525,6 +570,31 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "GetAccess"));
             self.inner.unary(req, path, codec).await
         }
+        /// The same for many conversations at once; those that the user is not in are left out.
+        pub async fn list_access(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/ListAccess",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "ListAccess"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
         pub async fn load_rooms(
             &mut self,
@@ -619,6 +689,14 @@ pub mod group_service_server {
             request: tonic::Request<super::GetAccessRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetAccessResponse>,
+            tonic::Status,
+        >;
+        /// The same for many conversations at once; those that the user is not in are left out.
+        async fn list_access(
+            &self,
+            request: tonic::Request<super::ListAccessRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessResponse>,
             tonic::Status,
         >;
         /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
@@ -1009,6 +1087,51 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/ListAccess" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAccessSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListAccessRequest>
+                    for ListAccessSvc<T> {
+                        type Response = super::ListAccessResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAccessRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_access(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAccessSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

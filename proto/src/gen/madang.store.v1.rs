@@ -78,6 +78,55 @@ pub struct ListChangesResponse {
     #[prost(bool, tag = "4")]
     pub more: bool,
 }
+/// Since when, of which conversations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchListChangesRequest {
+    /// For whom.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 100.
+    #[prost(message, repeated, tag = "2")]
+    pub since: ::prost::alloc::vec::Vec<ConversationRevision>,
+}
+/// A conversation as of a revision.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConversationRevision {
+    /// Which one.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Changes above this revision.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+}
+/// What was sent or changed, in the order asked for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchListChangesResponse {
+    /// At most 100 messages of each, and 4 MiB in all: what does not fit has `more`, as of the revision asked for.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<ConversationChanges>,
+}
+/// What was sent or changed in one conversation, as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConversationChanges {
+    /// Which one.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Messages.
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<super::super::client::v1::Message>,
+    /// Notices.
+    #[prost(message, repeated, tag = "3")]
+    pub notices: ::prost::alloc::vec::Vec<super::super::client::v1::Event>,
+    /// Up to which revision.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    /// There is more.
+    #[prost(bool, tag = "5")]
+    pub more: bool,
+    /// The revision asked for is too old: page anew.
+    #[prost(bool, tag = "6")]
+    pub too_old: bool,
+}
 /// Which messages.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetMessagesRequest {
@@ -97,6 +146,43 @@ pub struct GetMessagesResponse {
     /// By seq upwards.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<super::super::client::v1::Message>,
+}
+/// Which messages, of many conversations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchGetMessagesRequest {
+    /// For whom.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 1,000.
+    #[prost(message, repeated, tag = "2")]
+    pub wanted: ::prost::alloc::vec::Vec<MessageNumber>,
+}
+/// A message's place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MessageNumber {
+    /// In which conversation.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Its number.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
+/// Those that exist and that the user may see.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BatchGetMessagesResponse {
+    /// In the order asked for.
+    #[prost(message, repeated, tag = "1")]
+    pub found: ::prost::alloc::vec::Vec<FoundMessage>,
+}
+/// A message and where it stands.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FoundMessage {
+    /// In which conversation.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// It.
+    #[prost(message, optional, tag = "2")]
+    pub message: ::core::option::Option<super::super::client::v1::Message>,
 }
 /// From where.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -305,6 +391,33 @@ pub mod store_service_client {
                 .insert(GrpcMethod::new("madang.store.v1.StoreService", "ListChanges"));
             self.inner.unary(req, path, codec).await
         }
+        /// What was sent or changed in many conversations, each since a revision; those that the user is not in are left out.
+        pub async fn batch_list_changes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BatchListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchListChangesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.store.v1.StoreService/BatchListChanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.store.v1.StoreService", "BatchListChanges"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Messages by number; those that do not exist are left out.
         pub async fn get_messages(
             &mut self,
@@ -328,6 +441,33 @@ pub mod store_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("madang.store.v1.StoreService", "GetMessages"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A message of each of many conversations, such as a list's last ones; those that the user may not see are left out.
+        pub async fn batch_get_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BatchGetMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchGetMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.store.v1.StoreService/BatchGetMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.store.v1.StoreService", "BatchGetMessages"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// All conversations' events, from a cursor: for moderation, billing, search.
@@ -435,12 +575,28 @@ pub mod store_service_server {
             tonic::Response<super::ListChangesResponse>,
             tonic::Status,
         >;
+        /// What was sent or changed in many conversations, each since a revision; those that the user is not in are left out.
+        async fn batch_list_changes(
+            &self,
+            request: tonic::Request<super::BatchListChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchListChangesResponse>,
+            tonic::Status,
+        >;
         /// Messages by number; those that do not exist are left out.
         async fn get_messages(
             &self,
             request: tonic::Request<super::GetMessagesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetMessagesResponse>,
+            tonic::Status,
+        >;
+        /// A message of each of many conversations, such as a list's last ones; those that the user may not see are left out.
+        async fn batch_get_messages(
+            &self,
+            request: tonic::Request<super::BatchGetMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BatchGetMessagesResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamEvents method.
@@ -638,6 +794,52 @@ pub mod store_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/madang.store.v1.StoreService/BatchListChanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchListChangesSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::BatchListChangesRequest>
+                    for BatchListChangesSvc<T> {
+                        type Response = super::BatchListChangesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BatchListChangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StoreService>::batch_list_changes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchListChangesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/madang.store.v1.StoreService/GetMessages" => {
                     #[allow(non_camel_case_types)]
                     struct GetMessagesSvc<T: StoreService>(pub Arc<T>);
@@ -668,6 +870,52 @@ pub mod store_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.store.v1.StoreService/BatchGetMessages" => {
+                    #[allow(non_camel_case_types)]
+                    struct BatchGetMessagesSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::BatchGetMessagesRequest>
+                    for BatchGetMessagesSvc<T> {
+                        type Response = super::BatchGetMessagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BatchGetMessagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StoreService>::batch_get_messages(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BatchGetMessagesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -7,7 +7,7 @@ use cdrs_tokio::{
         session::{SessionBuilder, TcpSessionBuilder},
     },
     load_balancing::RoundRobinLoadBalancingStrategy,
-    types::{IntoRustByName, rows::Row},
+    types::IntoRustByName,
 };
 use diesel::{
     QueryableByName, sql_query,
@@ -44,8 +44,8 @@ pub async fn count(cassandra: &str, postgres: &str) -> anyhow::Result<BTreeMap<S
         let query = format!("SELECT keyspace_name, table_name, count FROM system_views.{view}");
         let rows = session.query(query).await?.response_body()?.into_rows().unwrap_or_default();
         for row in rows {
-            let text = |row: &Row, name| -> cdrs_tokio::error::Result<String> { row.get_r_by_name(name) };
-            let (keyspace, table) = (text(&row, "keyspace_name")?, text(&row, "table_name")?);
+            let keyspace: String = row.get_r_by_name("keyspace_name")?;
+            let table: String = row.get_r_by_name("table_name")?;
             let count: i64 = row.get_r_by_name("count")?;
             if !keyspace.starts_with("system") {
                 *all.entry(format!("cassandra {keyspace}.{table}")).or_default() += number(count);

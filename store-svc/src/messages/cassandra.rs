@@ -3,9 +3,11 @@
 //! the home gave its event: replays change nothing, and no skewed clock undoes a later change.
 
 mod guard;
+mod rows;
+mod safe;
 mod statements;
 
-use super::{Entry, Error, Messages, NOTICES, number};
+use super::{Entry, Error, Messages, NOTICES, Since, number, whole};
 use async_trait::async_trait;
 use cdrs_tokio::{
     TryFromRow,
@@ -23,20 +25,23 @@ use cdrs_tokio::{
     statement::StatementParamsBuilder,
     types::{blob::Blob, prelude::Value},
 };
-use futures_util::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use guard::{CONNECT, Cluster, Guarded, Manager};
-use madang_mesh::{log::Position, secret::Secret, shard::Shard};
+use madang_mesh::{log::Position, metrics, secret::Secret, shard::Shard};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
     store::v1::ClientIdUse,
 };
+use prometheus::IntCounter;
 use prost::Message as _;
+use rows::{Partition, Rows, WAYMARK, Work, waymark_bucket};
+use safe::Safe;
 use statements::{Statements, prepare_keyspace};
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -55,8 +60,13 @@ const WRITES: usize = 64;
 const BATCH_BYTES: usize = 24 << 10;
 /// How many rows are fetched at once while a conversation's client ids are read.
 const USES: i32 = 1000;
-/// An acknowledged write may still be lost with a node for so long: `commitlog_sync_period` is 10 s by default.
-const UNSYNCED: Duration = Duration::from_secs(60);
+/// How many messages of different conversations are read at once for one request.
+const READS: usize = 32;
+
+static HOLES: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Pages that lacked a message at quorum and were read again from all replicas.";
+    metrics::counter("madang_store_holes_total", help)
+});
 
 /// How to reach Cassandra.
 #[derive(Clone, Default)]
@@ -78,13 +88,26 @@ pub struct CassandraMessages {
     session: CassandraSession,
     statements: Statements,
     gate: Semaphore,
-    /// Of each shard, positions and when they were written; the oldest is safe on disk.
-    written: Mutex<HashMap<Shard, VecDeque<(Instant, Position)>>>,
+    safe: Arc<Safe>,
 }
 
 #[derive(TryFromRow)]
 struct BodyRow {
     body: Blob,
+}
+
+#[derive(TryFromRow)]
+struct NoticeRow {
+    last_seq: i64,
+    revision: i64,
+    body: Blob,
+}
+
+#[derive(TryFromRow, Clone, Copy)]
+struct WaymarkRow {
+    revision: i64,
+    last_seq: i64,
+    at_micros: i64,
 }
 
 #[derive(TryFromRow)]
@@ -137,7 +160,8 @@ impl CassandraMessages {
                 Arc::new(StaticPasswordAuthenticatorProvider::new(user.as_str(), password.reveal()))
             }
         };
-        let cluster = Cluster { authenticator };
+        let safe = Arc::new(Safe::new());
+        let cluster = Cluster { authenticator, safe: safe.clone() };
         let connecting = connect_generic(
             &cluster,
             addresses,
@@ -152,12 +176,22 @@ impl CassandraMessages {
         let session = timeout(2 * CONNECT, connecting).await.map_err(late)??;
         prepare_keyspace(&session, options).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
-        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), written: Mutex::default() })
+        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe })
     }
 
     async fn execute(&self, statement: &PreparedQuery, values: QueryValues, size: i32) -> Result<Envelope, Error> {
+        self.execute_at(Consistency::LocalQuorum, statement, values, size).await
+    }
+
+    async fn execute_at(
+        &self,
+        consistency: Consistency,
+        statement: &PreparedQuery,
+        values: QueryValues,
+        size: i32,
+    ) -> Result<Envelope, Error> {
         let params = StatementParamsBuilder::new()
-            .with_consistency(Consistency::LocalQuorum)
+            .with_consistency(consistency)
             .with_values(values)
             .with_page_size(size)
             .build();
@@ -171,9 +205,19 @@ impl CassandraMessages {
         values: QueryValues,
         limit: usize,
     ) -> Result<Vec<R>, Error> {
+        self.select_at(Consistency::LocalQuorum, statement, values, limit).await
+    }
+
+    async fn select_at<R: TryFromRow>(
+        &self,
+        consistency: Consistency,
+        statement: &PreparedQuery,
+        values: QueryValues,
+        limit: usize,
+    ) -> Result<Vec<R>, Error> {
         // The statement has the same limit: one page is all of it.
         let size = i32::try_from(limit).unwrap_or(i32::MAX);
-        let rows = self.execute(statement, values, size).await?.response_body()?.into_rows();
+        let rows = self.execute_at(consistency, statement, values, size).await?.response_body()?.into_rows();
         let rows = rows.ok_or_else(|| Error::Unavailable("an answer without rows".into()))?;
         Ok(rows.into_iter().map(R::try_from_row).collect::<Result<_, _>>()?)
     }
@@ -211,88 +255,56 @@ impl CassandraMessages {
         writes.try_collect().await
     }
 
-    /// The newest position whose rows are on disk for certain.
-    fn synced(&self, shard: Shard, position: Position) -> Option<Position> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let positions = written.entry(shard).or_default();
-        // One entry a second is enough.
-        if positions.back().is_none_or(|(at, _)| at.elapsed() >= Duration::from_secs(1)) {
-            positions.push_back((Instant::now(), position));
+    /// Exactly the messages from a number to another, which all are there: one range scan, two across a border.
+    async fn range(
+        &self,
+        consistency: Consistency,
+        conversation: ConversationId,
+        low: i64,
+        high: i64,
+    ) -> Result<Vec<Message>, Error> {
+        let mut messages = Vec::new();
+        for bucket in bucket(low)..=bucket(high) {
+            let limit = usize::try_from(high - low + 1).unwrap_or(0);
+            let rows = i32::try_from(limit).unwrap_or(i32::MAX);
+            let values = query_values!(id(conversation), bucket, low, high, rows);
+            for row in self.select_at::<BodyRow>(consistency, &self.statements.range, values, limit).await? {
+                messages.push(Message::decode(&row.body.into_vec()[..])?);
+            }
         }
-        let mut synced = None;
-        while let Some((at, position)) = positions.front()
-            && at.elapsed() >= UNSYNCED
-        {
-            synced = Some(*position);
-            positions.pop_front();
+        messages.sort_unstable_by_key(|message| message.seq);
+        let (first, wanted) = (low.unsigned_abs(), usize::try_from(high - low + 1).unwrap_or(0));
+        whole(conversation, &messages, first)?;
+        if messages.len() < wanted {
+            return Err(Error::Hole { conversation, seq: first + messages.len() as u64 });
         }
-        synced
+        Ok(messages)
     }
-}
 
-/// Rows that wait for one partition, cut into batches.
-#[derive(Default)]
-struct Rows {
-    batches: Vec<Vec<QueryValues>>,
-    bytes: usize,
-}
-
-impl Rows {
-    fn push(&mut self, row: QueryValues, bytes: usize) {
-        if self.batches.is_empty() || self.bytes + bytes > BATCH_BYTES {
-            self.batches.push(Vec::new());
-            self.bytes = 0;
-        }
-        self.bytes += bytes;
-        if let Some(batch) = self.batches.last_mut() {
-            batch.push(row);
+    /// The same; what is not there at quorum is asked of all replicas, since one of them may have lost it with its disk.
+    async fn all_of(&self, conversation: ConversationId, low: i64, high: i64) -> Result<Vec<Message>, Error> {
+        match self.range(Consistency::LocalQuorum, conversation, low, high).await {
+            Err(hole @ Error::Hole { .. }) => {
+                HOLES.inc();
+                tracing::error!(error = %hole, "history has a hole at quorum; it is read again from all replicas");
+                self.range(Consistency::All, conversation, low, high).await
+            }
+            other => other,
         }
     }
-}
 
-type Partition = (ConversationId, i32);
-
-#[derive(Default)]
-struct Work {
-    messages: BTreeMap<Partition, Rows>,
-    notices: BTreeMap<Partition, Rows>,
-    heads: HashMap<ConversationId, (u64, u64)>,
-}
-
-impl Work {
-    fn of(entries: Vec<Entry>) -> Self {
-        let mut work = Self::default();
-        for entry in entries {
-            let (conversation, revision, last_seq) = match entry {
-                Entry::Message { conversation, message, used } => {
-                    let (seq, at) = (number(message.seq), used.at_micros);
-                    let (used, body) = (used.encode_to_vec(), message.encode_to_vec());
-                    let bytes = used.len() + body.len() + 64;
-                    let partition = (conversation, bucket(seq));
-                    let row =
-                        query_values!(id(conversation), partition.1, seq, at, Blob::from(used), Blob::from(body), at);
-                    work.messages.entry(partition).or_default().push(row, bytes);
-                    (conversation, message.revision, message.seq)
-                }
-                Entry::Notice { conversation, event } => {
-                    let (last_seq, body) = (number(event.last_seq), event.encode_to_vec());
-                    let (bytes, partition) = (body.len() + 64, (conversation, bucket(last_seq)));
-                    let row = query_values!(
-                        id(conversation),
-                        partition.1,
-                        last_seq,
-                        number(event.revision),
-                        Blob::from(body),
-                        event.at * 1000
-                    );
-                    work.notices.entry(partition).or_default().push(row, bytes);
-                    (conversation, event.revision, event.last_seq)
-                }
-                Entry::Other { conversation, revision, last_seq } => (conversation, revision, last_seq),
-            };
-            work.heads.insert(conversation, (revision, last_seq));
-        }
-        work
+    /// The waymark at or before a revision, and the next one, as far as they are there.
+    async fn waymarks(
+        &self,
+        conversation: ConversationId,
+        revision: u64,
+    ) -> Result<(Option<WaymarkRow>, Option<WaymarkRow>), Error> {
+        let low = number(revision / WAYMARK * WAYMARK);
+        let high = low.saturating_add(number(WAYMARK));
+        let values = query_values!(id(conversation), waymark_bucket(low), low, high, 2);
+        let rows = self.select::<WaymarkRow>(&self.statements.waymarks, values, 2).await?;
+        let at = |revision| rows.iter().find(|row| row.revision == revision).copied();
+        Ok((at(low), at(high)))
     }
 }
 
@@ -307,14 +319,22 @@ impl Messages for CassandraMessages {
     async fn again_from(&self, shard: Shard) -> Result<Position, Error> {
         let values = query_values!(i32::try_from(shard).unwrap_or(i32::MAX));
         let row = self.select::<CursorRow>(&self.statements.cursor, values, 1).await?.pop();
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
-        Ok(row.and_then(|row| row.synced).map_or(0, i64::unsigned_abs))
+        Ok(self.safe.read_from(shard, row.and_then(|row| row.synced).map_or(0, i64::unsigned_abs)))
+    }
+
+    async fn lost(&self, shard: Shard) {
+        self.safe.lost(shard).await;
+    }
+
+    fn released(&self, shard: Shard) {
+        self.safe.released(shard);
     }
 
     async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
-        let Work { messages, notices, heads } = Work::of(entries);
+        let Work { messages, notices, waymarks, heads } = Work::of(entries);
         self.write_all(&self.statements.insert_message, messages).await?;
         self.write_all(&self.statements.insert_notice, notices).await?;
+        self.write_all(&self.statements.insert_waymark, waymarks).await?;
         // Who sees the head sees the rows. The revision is the timestamp: a head can only grow.
         let heads = heads.into_iter().map(|(conversation, (revision, last_seq))| {
             let (revision, mut rows) = (number(revision), Rows::default());
@@ -323,7 +343,7 @@ impl Messages for CassandraMessages {
         });
         self.write_all(&self.statements.insert_head, heads.collect()).await?;
         let at = number(position);
-        let synced = self.synced(shard, position).map_or(Value::NotSet, |synced| Value::from(number(synced)));
+        let synced = self.safe.written(shard, position).map_or(Value::NotSet, |synced| Value::from(number(synced)));
         let shard = i32::try_from(shard).unwrap_or(i32::MAX);
         self.write(&self.statements.insert_cursor, vec![query_values!(shard, at, synced, at)]).await
     }
@@ -342,25 +362,56 @@ impl Messages for CassandraMessages {
     ) -> Result<Vec<Message>, Error> {
         let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
         let (low, high) = (number(low).max(1), number(high).min(head.last_seq));
-        let (first, last) = (bucket(low), bucket(high));
-        let mut messages = Vec::new();
-        for step in 0..=last.saturating_sub(first) {
-            if messages.len() >= limit || low > high {
-                break;
-            }
-            let (bucket, statement) =
-                if newest { (last - step, &self.statements.newest) } else { (first + step, &self.statements.oldest) };
-            let wanted = limit - messages.len();
-            let rows = i32::try_from(wanted).unwrap_or(i32::MAX);
-            let values = query_values!(id(conversation), bucket, low, high, rows);
-            for row in self.select::<BodyRow>(statement, values, wanted).await? {
-                messages.push(Message::decode(&row.body.into_vec()[..])?);
-            }
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        if low > high || most == 0 {
+            return Ok(Vec::new());
         }
-        if newest {
-            messages.reverse();
+        // Who sees the head sees the rows, so it is known which ones there must be.
+        let (low, high) = if newest {
+            (low.max(high.saturating_sub(most - 1)), high)
+        } else {
+            (low, high.min(low.saturating_add(most - 1)))
+        };
+        self.all_of(conversation, low, high).await
+    }
+
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error> {
+        let Some(head) = self.head(conversation).await? else { return Ok(Some(Vec::new())) };
+        let (before, after) = self.waymarks(conversation, since.revision).await?;
+        if after.is_some_and(|mark| mark.at_micros < since.oldest_micros) {
+            return Ok(None);
         }
-        Ok(messages)
+        // There are no more messages after a revision than events; and all that a waymark counts are before it.
+        let events = head.revision.saturating_sub(number(since.revision)).max(0);
+        let low = (head.last_seq - events + 1).max(before.map_or(0, |mark| mark.last_seq) + 1);
+        let (mut next, mut found) = (low.max(number(since.first_seq)), Vec::new());
+        let most = i64::try_from(since.limit).unwrap_or(i64::MAX).min(number(u64::MAX >> 8));
+        while next <= head.last_seq && found.len() < since.limit {
+            let high = head.last_seq.min(next + most - 1);
+            for message in self.all_of(conversation, next, high).await? {
+                if message.revision > since.until {
+                    return Ok(Some(found));
+                }
+                if message.revision > since.revision && found.len() < since.limit {
+                    found.push(message);
+                }
+            }
+            next = high + 1;
+        }
+        Ok(Some(found))
+    }
+
+    async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error> {
+        let reads = stream::iter(wanted).map(|(conversation, seq)| async move {
+            let seq = number(seq);
+            let values = query_values!(id(conversation), bucket(seq), seq);
+            let Some(row) = self.select::<BodyRow>(&self.statements.one, values, 1).await?.pop() else {
+                return Ok::<_, Error>(None);
+            };
+            Ok(Some((conversation, Message::decode(&row.body.into_vec()[..])?)))
+        });
+        let found: Vec<_> = reads.buffered(READS).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn notices(
@@ -370,15 +421,31 @@ impl Messages for CassandraMessages {
         revisions: (u64, u64),
     ) -> Result<Vec<Event>, Error> {
         let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
-        let (low, high) = (number(seqs.0), number(seqs.1).min(head.last_seq));
-        let mut events = Vec::new();
+        let (mut low, mut high) = (number(seqs.0), number(seqs.1).min(head.last_seq));
+        if low == 0 && revisions.0 > WAYMARK {
+            low = self.waymarks(conversation, revisions.0 - 1).await?.0.map_or(0, |mark| mark.last_seq);
+        }
+        if bucket(high) > bucket(low) {
+            high = self.waymarks(conversation, revisions.1).await?.1.map_or(high, |mark| high.min(mark.last_seq));
+        }
+        let (mut events, limit) = (Vec::new(), i32::try_from(NOTICES).unwrap_or(i32::MAX));
         for bucket in bucket(low)..=bucket(high) {
-            let limit = i32::try_from(NOTICES).unwrap_or(i32::MAX);
-            let values = query_values!(id(conversation), bucket, low, high, limit);
-            for row in self.select::<BodyRow>(&self.statements.notices, values, NOTICES).await? {
-                let event = Event::decode(&row.body.into_vec()[..])?;
-                if (revisions.0..=revisions.1).contains(&event.revision) && events.len() < NOTICES {
-                    events.push(event);
+            let mut after = (low, number(revisions.0) - 1);
+            loop {
+                let values = query_values!(id(conversation), bucket, after.0, after.1, high, limit);
+                let rows = self.select::<NoticeRow>(&self.statements.notices, values, NOTICES).await?;
+                let full = rows.len() == NOTICES;
+                for row in rows {
+                    after = (row.last_seq, row.revision);
+                    if number(revisions.1) < row.revision || events.len() >= NOTICES {
+                        return Ok(events);
+                    }
+                    if number(revisions.0) <= row.revision {
+                        events.push(Event::decode(&row.body.into_vec()[..])?);
+                    }
+                }
+                if !full {
+                    break;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Messages in one SQLite file: a row for each message, one for each notice, and the cursors that say how much of the
 //! log they hold. It may fall back after a power cut: the log replays what is missing, and every write is idempotent.
 
-use super::{Entry, Error, Messages, NOTICES, number};
+use super::{Entry, Error, Messages, NOTICES, Since, number, whole};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -44,6 +44,7 @@ impl SqliteMessages {
              CREATE TABLE IF NOT EXISTS message (
                  conversation BLOB, seq INTEGER, revision INTEGER NOT NULL, at_micros INTEGER NOT NULL,
                  used BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS message_revision ON message (conversation, revision);
              CREATE TABLE IF NOT EXISTS notice (
                  conversation BLOB, revision INTEGER, last_seq INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (conversation, revision)) WITHOUT ROWID;
@@ -177,7 +178,52 @@ impl Messages for SqliteMessages {
             if newest {
                 messages.reverse();
             }
+            let first = if newest { messages.first().map_or(0, |message| message.seq) } else { low.max(1) };
+            whole(conversation, &messages, first)?;
             Ok(messages)
+        })
+        .await
+    }
+
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error> {
+        self.read(move |connection| {
+            let after = number(since.revision);
+            let oldest: Option<i64> = connection
+                .prepare_cached(
+                    "SELECT at_micros FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
+                     ORDER BY revision LIMIT 1",
+                )?
+                .query_row(params![conversation.bytes(), after], |row| row.get(0))
+                .optional()?;
+            if oldest.is_some_and(|at| at < since.oldest_micros) {
+                return Ok(None);
+            }
+            let (until, first) = (number(since.until), number(since.first_seq));
+            let limit = i64::try_from(since.limit).unwrap_or(i64::MAX);
+            let bodies: Vec<Vec<u8>> = connection
+                .prepare_cached(
+                    "SELECT body FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
+                     AND revision <= ?3 AND seq >= ?4 ORDER BY revision LIMIT ?5",
+                )?
+                .query_map(params![conversation.bytes(), after, until, first, limit], body)?
+                .collect::<Result<_, _>>()?;
+            Ok(Some(bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<_, _>>()?))
+        })
+        .await
+    }
+
+    async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error> {
+        self.read(move |connection| {
+            let mut select =
+                connection.prepare_cached("SELECT body FROM message WHERE conversation = ?1 AND seq = ?2")?;
+            let mut found = Vec::with_capacity(wanted.len());
+            for (conversation, seq) in wanted {
+                let row = select.query_row(params![conversation.bytes(), number(seq)], body).optional()?;
+                if let Some(row) = row {
+                    found.push((conversation, Message::decode(&row[..])?));
+                }
+            }
+            Ok(found)
         })
         .await
     }

@@ -305,7 +305,7 @@ pub async fn list(process: usize, user: UserId) -> Option<Vec<Listed>> {
     let rows = net::call(process, Port::Database, move || {
         state(|state| {
             let serving = state.serving.as_ref()?;
-            if super::processes::is_paused(serving.process) || serving.group.worst() > STALE || stale(state) {
+            if super::processes::is_paused(serving.process) || serving.group.worst() > STALE {
                 return None;
             }
             Some(state.listed(user))
@@ -316,14 +316,6 @@ pub async fn list(process: usize, user: UserId) -> Option<Vec<Listed>> {
         net::pause(between(MS, 2000 * MS)).await;
     }
     Some(rows)
-}
-
-/// Whether rows are older than may be shown, as the log itself knows. A reader that has just started, or was paused, does
-/// not know it for a moment.
-fn stale(state: &State) -> bool {
-    let all = (0..super::processes::shards())
-        .filter_map(|shard| super::log::at(shard, state.cursors[0].get(&shard).copied().unwrap_or(0) + 1));
-    all.min().is_some_and(|at| clock::wall_micros() - at > i64::try_from(STALE.as_micros()).unwrap_or(i64::MAX))
 }
 
 impl State {

@@ -41,12 +41,6 @@ pub fn last(shard: Shard) -> Position {
     shelf(shard, |shelf| shelf.records.len() as Position)
 }
 
-/// When the log took a record, microseconds since 1970; none: it is not there yet.
-pub fn at(shard: Shard, position: Position) -> Option<i64> {
-    let place = usize::try_from(position).ok()?.checked_sub(1)?;
-    shelf(shard, |shelf| shelf.records.get(place).map(|entry| entry.at_micros))
-}
-
 fn append(shard: Shard, payload: &Bytes, expected_last: Option<Position>) -> Result<Position, Error> {
     let last = last(shard);
     if let Some(expected) = expected_last

@@ -109,11 +109,6 @@ fn settings() -> Settings {
     SETTINGS.with_borrow(|settings| settings.clone()).unwrap()
 }
 
-/// How many shards there are.
-pub fn shards() -> u32 {
-    SETTINGS.with_borrow(|settings| settings.as_ref().map_or(1, |settings| settings.shards))
-}
-
 fn runtime() -> Runtime {
     let park = || {
         PARKED.set(PARKED.get() + 1);
@@ -189,7 +184,7 @@ async fn readers(id: usize, name: String, drain: CancellationToken, ended: Arc<A
     let (log, registry): (Arc<dyn Log>, Arc<dyn Registry>) =
         (Arc::new(SimulatedLog(id)), Arc::new(SimulatedRegistry(id)));
     let mut running = Vec::new();
-    let lags = [Lag::default(), Lag::default()];
+    let lags = [Lag::new(settings().shards), Lag::new(settings().shards)];
     databases::serve(Some(Serving { process: id, group: lags[0].clone() }));
     for (reader, lag) in [Reader::Group, Reader::Store].into_iter().zip(lags) {
         let wanted = lease::Config {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::result_large_err)] // the error is the driver's, and its traits want it so
 
+use super::safe::{Heard, Safe};
 use cdrs_tokio::{
     authenticators::SaslAuthenticatorProvider,
     cluster::{
@@ -22,7 +23,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -36,7 +37,7 @@ const WINDOW: u64 = 32_000;
 /// How long connecting may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// Connections to each node.
-const CONNECTIONS: usize = 2;
+pub(super) const CONNECTIONS: usize = 2;
 /// The read buffer of a connection, in bytes.
 const BUFFER: usize = 16 << 10;
 
@@ -52,6 +53,7 @@ pub(super) struct Guarded {
     window: Arc<Mutex<Window>>,
     dead: Arc<AtomicBool>,
     errors: Option<Sender<Error>>,
+    heard: Arc<OnceLock<Heard>>,
 }
 
 impl Guarded {
@@ -73,11 +75,14 @@ impl CdrsTransport for Guarded {
         Box::pin(async move {
             let number = self.enter()?;
             let (transport, window, dead) = (self.transport.clone(), self.window.clone(), self.dead.clone());
-            let (errors, envelope) = (self.errors.clone(), envelope.clone());
+            let (errors, envelope, heard) = (self.errors.clone(), envelope.clone(), self.heard.clone());
             // A task of its own: a caller who goes must not free the place before the answer is there.
             let answer = tokio::spawn(async move {
                 let answer = timeout(DEADLINE, transport.write_envelope(&envelope, handshake)).await;
                 window.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&number);
+                if let (Ok(Ok(_)), Some(heard)) = (&answer, heard.get()) {
+                    heard.now();
+                }
                 answer.unwrap_or_else(|_| {
                     let overdue = || Error::Timeout("an answer is overdue: the connection is dropped".into());
                     dead.store(true, Ordering::Release);
@@ -105,6 +110,7 @@ impl CdrsTransport for Guarded {
 pub(super) struct Manager {
     authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync>,
     keyspace: Arc<KeyspaceHolder>,
+    safe: Arc<Safe>,
 }
 
 impl ConnectionManager<Guarded> for Manager {
@@ -114,6 +120,8 @@ impl ConnectionManager<Guarded> for Manager {
         errors: Option<Sender<Error>>,
         address: SocketAddr,
     ) -> BoxFuture<'_, Result<Guarded>> {
+        // The driver's own connection hears of events; those of a pool do not.
+        let pooled = events.is_none();
         let connect = async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -131,8 +139,11 @@ impl ConnectionManager<Guarded> for Manager {
                 BUFFER,
             )?;
             let (transport, window) = (Arc::new(transport), Arc::default());
-            let guarded = Guarded { transport, window, dead: Arc::default(), errors };
+            let heard = Arc::new(OnceLock::new());
+            let guarded = Guarded { transport, window, dead: Arc::default(), errors, heard: heard.clone() };
             startup(&guarded, &*self.authenticator, &self.keyspace, compression, version).await?;
+            // Told once: it is new.
+            let _ = heard.set(self.safe.connected(address, pooled));
             Ok(guarded)
         };
         Box::pin(async move {
@@ -145,12 +156,14 @@ impl ConnectionManager<Guarded> for Manager {
 pub(super) struct Cluster {
     /// Who one is.
     pub authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync>,
+    /// Who is told which nodes are connected.
+    pub safe: Arc<Safe>,
 }
 
 impl GenericClusterConfig<Guarded, Manager> for Cluster {
     fn create_manager(&self, keyspace: Arc<KeyspaceHolder>) -> BoxFuture<'_, Result<Manager>> {
-        let authenticator = self.authenticator.clone();
-        Box::pin(async move { Ok(Manager { authenticator, keyspace }) })
+        let (authenticator, safe) = (self.authenticator.clone(), self.safe.clone());
+        Box::pin(async move { Ok(Manager { authenticator, keyspace, safe }) })
     }
 
     fn event_channel_capacity(&self) -> usize {

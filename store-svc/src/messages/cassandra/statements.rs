@@ -5,13 +5,15 @@ use cdrs_tokio::query::PreparedQuery;
 use tokio::time::timeout;
 
 /// The tables, without `CREATE TABLE IF NOT EXISTS` and their keyspace.
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob,
      PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
      AND compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}",
     "notice (conversation blob, bucket int, last_seq bigint, revision bigint, body blob,
      PRIMARY KEY ((conversation, bucket), last_seq, revision))",
     "head (conversation blob PRIMARY KEY, revision bigint, last_seq bigint)",
+    "waymark (conversation blob, bucket int, revision bigint, last_seq bigint, at_micros bigint,
+     PRIMARY KEY ((conversation, bucket), revision))",
     "cursor (shard int PRIMARY KEY, position bigint, synced bigint)",
 ];
 
@@ -20,11 +22,13 @@ pub(super) struct Statements {
     pub insert_message: PreparedQuery,
     pub insert_notice: PreparedQuery,
     pub insert_head: PreparedQuery,
+    pub insert_waymark: PreparedQuery,
     pub insert_cursor: PreparedQuery,
     pub cursor: PreparedQuery,
     pub head: PreparedQuery,
-    pub newest: PreparedQuery,
-    pub oldest: PreparedQuery,
+    pub range: PreparedQuery,
+    pub one: PreparedQuery,
+    pub waymarks: PreparedQuery,
     pub notices: PreparedQuery,
     pub uses: PreparedQuery,
 }
@@ -59,6 +63,7 @@ impl Statements {
     pub async fn prepare(session: &CassandraSession, keyspace: &str) -> Result<Self, Error> {
         let table = |name: &str| format!("\"{keyspace}\".{name}");
         let (message, notice, head, cursor) = (table("message"), table("notice"), table("head"), table("cursor"));
+        let waymark = table("waymark");
         let part = "WHERE conversation = ? AND bucket = ?";
         let all = async {
             Ok::<_, Error>(Self {
@@ -79,6 +84,12 @@ impl Statements {
                         "INSERT INTO {head} (conversation, revision, last_seq) VALUES (?, ?, ?) USING TIMESTAMP ?"
                     ))
                     .await?,
+                insert_waymark: session
+                    .prepare(format!(
+                        "INSERT INTO {waymark} (conversation, bucket, revision, last_seq, at_micros)
+                         VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                    ))
+                    .await?,
                 insert_cursor: session
                     .prepare(format!(
                         "INSERT INTO {cursor} (shard, position, synced) VALUES (?, ?, ?) USING TIMESTAMP ?"
@@ -86,18 +97,22 @@ impl Statements {
                     .await?,
                 cursor: session.prepare(format!("SELECT position, synced FROM {cursor} WHERE shard = ?")).await?,
                 head: session.prepare(format!("SELECT revision, last_seq FROM {head} WHERE conversation = ?")).await?,
-                newest: session
+                range: session
                     .prepare(format!(
                         "SELECT body FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
                     ))
                     .await?,
-                oldest: session
+                one: session.prepare(format!("SELECT body FROM {message} {part} AND seq = ?")).await?,
+                waymarks: session
                     .prepare(format!(
-                        "SELECT body FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq ASC LIMIT ?"
+                        "SELECT revision, last_seq, at_micros FROM {waymark} {part} AND revision >= ? AND revision <= ? LIMIT ?"
                     ))
                     .await?,
                 notices: session
-                    .prepare(format!("SELECT body FROM {notice} {part} AND last_seq >= ? AND last_seq <= ? LIMIT ?"))
+                    .prepare(format!(
+                        "SELECT last_seq, revision, body FROM {notice} {part}
+                         AND (last_seq, revision) > (?, ?) AND (last_seq) <= (?) LIMIT ?"
+                    ))
                     .await?,
                 uses: session
                     .prepare(format!(

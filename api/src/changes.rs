@@ -1,0 +1,83 @@
+//! What happened while a client was away: of one conversation, or of all that are behind, in one call.
+
+use crate::{
+    Shared,
+    auth::Caller,
+    conversations::{Asked, Page, id, page},
+    problem::{Body, Problem, invalid},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use madang_proto::store::v1::{BatchListChangesRequest, ConversationRevision, ListChangesRequest};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+/// How many conversations are asked about at once, at most.
+const CONVERSATIONS: usize = 100;
+
+pub(crate) async fn of_one(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let Page { since, limit, at_least, .. } = page(asked)?;
+    let message = "since must be a revision, of which on changes are wanted: a number, 0 for all there is";
+    let since = since.and_then(|since| since.parse().ok()).ok_or_else(|| invalid(message))?;
+    let (user, conversation) = (me.user.to_string(), id(&c)?);
+    let request = ListChangesRequest { conversation, user, since, limit, at_least };
+    let answer = shared.store.list_changes(request).await?.into_inner();
+    Ok(Json(json!({
+        "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
+        "more": answer.more,
+    })))
+}
+
+/// Since when, of which conversations.
+#[derive(Deserialize)]
+pub struct Many {
+    since: Vec<Since>,
+}
+
+#[derive(Deserialize)]
+struct Since {
+    conversation: String,
+    #[serde(deserialize_with = "number")]
+    revision: u64,
+}
+
+/// A number in either of its forms: as one, or as text.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let value = Value::deserialize(from)?;
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    number.ok_or_else(|| serde::de::Error::custom("revision must be a number from 0 on"))
+}
+
+pub(crate) async fn of_many(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Body(Many { since }): Body<Many>,
+) -> Result<Json<Value>, Problem> {
+    if since.len() > CONVERSATIONS {
+        let message = format!("since names {} conversations: ask for at most {CONVERSATIONS} at once", since.len());
+        return Err(invalid(message));
+    }
+    let since = since
+        .into_iter()
+        .map(|each| Ok(ConversationRevision { conversation: id(&each.conversation)?, revision: each.revision }))
+        .collect::<Result<_, Problem>>()?;
+    let request = BatchListChangesRequest { user: me.user.to_string(), since };
+    let changes = shared.store.batch_list_changes(request).await?.into_inner().changes;
+    let changes: Vec<_> = changes
+        .into_iter()
+        .map(|each| {
+            json!({
+                "conversation": each.conversation, "messages": each.messages, "notices": each.notices,
+                "revision": each.revision.to_string(), "more": each.more, "tooOld": each.too_old,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "changes": changes })))
+}

@@ -1,0 +1,98 @@
+//! What a batch of the log leaves in Cassandra, as rows by their partitions: the same batch gives the same rows, with the
+//! same write timestamps.
+
+use super::{BATCH_BYTES, bucket, id};
+use crate::messages::{Entry, number};
+use cdrs_tokio::{query::QueryValues, query_values, types::blob::Blob};
+use madang_proto::id::ConversationId;
+use prost::Message as _;
+use std::collections::{BTreeMap, HashMap};
+
+/// Every so many revisions it is noted how many messages there were, so that a revision leads to a message at once.
+pub(super) const WAYMARK: u64 = 64;
+/// How many revisions' waymarks share a partition: 2 to the power of this.
+const WAYMARK_BITS: u32 = 20;
+
+/// The partition of a waymark.
+pub(super) fn waymark_bucket(revision: i64) -> i32 {
+    i32::try_from(revision >> WAYMARK_BITS).unwrap_or(i32::MAX)
+}
+
+/// Rows that wait for one partition, cut into batches.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) batches: Vec<Vec<QueryValues>>,
+    bytes: usize,
+}
+
+impl Rows {
+    /// One more row, of so many bytes.
+    pub(super) fn push(&mut self, row: QueryValues, bytes: usize) {
+        if self.batches.is_empty() || self.bytes + bytes > BATCH_BYTES {
+            self.batches.push(Vec::new());
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        if let Some(batch) = self.batches.last_mut() {
+            batch.push(row);
+        }
+    }
+}
+
+/// A conversation's bucket.
+pub(super) type Partition = (ConversationId, i32);
+
+/// A batch of the log, as rows.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) messages: BTreeMap<Partition, Rows>,
+    pub(super) notices: BTreeMap<Partition, Rows>,
+    pub(super) waymarks: BTreeMap<Partition, Rows>,
+    /// Of each conversation the newest revision and seq.
+    pub(super) heads: HashMap<ConversationId, (u64, u64)>,
+}
+
+impl Work {
+    /// Of these entries.
+    pub(super) fn of(entries: Vec<Entry>) -> Self {
+        let mut work = Self::default();
+        for entry in entries {
+            let (conversation, revision, last_seq, at) = match entry {
+                Entry::Message { conversation, message, used } => {
+                    let (seq, at) = (number(message.seq), used.at_micros);
+                    let (used, body) = (used.encode_to_vec(), message.encode_to_vec());
+                    let bytes = used.len() + body.len() + 64;
+                    let partition = (conversation, bucket(seq));
+                    let row =
+                        query_values!(id(conversation), partition.1, seq, at, Blob::from(used), Blob::from(body), at);
+                    work.messages.entry(partition).or_default().push(row, bytes);
+                    (conversation, message.revision, message.seq, at)
+                }
+                Entry::Notice { conversation, event } => {
+                    let (last_seq, body, at) = (number(event.last_seq), event.encode_to_vec(), event.at * 1000);
+                    let (bytes, partition) = (body.len() + 64, (conversation, bucket(last_seq)));
+                    let row = query_values!(
+                        id(conversation),
+                        partition.1,
+                        last_seq,
+                        number(event.revision),
+                        Blob::from(body),
+                        at
+                    );
+                    work.notices.entry(partition).or_default().push(row, bytes);
+                    (conversation, event.revision, event.last_seq, at)
+                }
+                Entry::Other { conversation, revision, last_seq, at_micros } => {
+                    (conversation, revision, last_seq, at_micros)
+                }
+            };
+            if revision.is_multiple_of(WAYMARK) {
+                let (revision, partition) = (number(revision), (conversation, waymark_bucket(number(revision))));
+                let row = query_values!(id(conversation), partition.1, revision, number(last_seq), at, at);
+                work.waymarks.entry(partition).or_default().push(row, 64);
+            }
+            work.heads.insert(conversation, (revision, last_seq));
+        }
+        work
+    }
+}

@@ -1,0 +1,191 @@
+//! What was sent or changed since a revision, of one conversation and of many; and one message of each of many. Who asks
+//! for many is shown nothing of what they are not in, and nothing that could be had by asking for one alone is different.
+
+use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, cut, failed};
+use crate::messages::{NOTICES, Since};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use madang_mesh::{clock, status::to_status};
+use madang_proto::{
+    client::v1::Event,
+    group::v1::ConversationAccess,
+    id::ConversationId,
+    reason::{Reason, Refusal},
+    store::v1::*,
+};
+use prost::Message as _;
+use std::collections::{HashMap, HashSet};
+use tonic::Status;
+
+/// How many conversations are asked about at once, at most.
+const CONVERSATIONS: usize = 100;
+/// How many messages are given of each of them.
+const MESSAGES: usize = 100;
+/// The most bytes of an answer about many; the first conversation has its own bound.
+const BYTES: usize = 4 << 20;
+/// How many messages of different conversations are asked for at once, at most.
+const WANTED: usize = 1000;
+/// How many conversations are read at once for one request.
+const READS: usize = 16;
+/// A day, in microseconds.
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+fn too_old() -> Status {
+    let message = "this revision is too old for its changes to be known: page the conversation anew";
+    to_status(&Refusal::new(Reason::TooOld, message))
+}
+
+fn too_many(what: &str, most: usize) -> Status {
+    to_status(&Refusal::new(Reason::TooLarge, format!("at most {most} {what} are asked for at once")))
+}
+
+/// Cuts notices at a page's bytes; whether any went.
+fn cut_notices(notices: &mut Vec<Event>) -> bool {
+    let mut bytes = 0;
+    let fits = |event: &&Event| {
+        bytes += event.encoded_len();
+        bytes <= PAGE_BYTES
+    };
+    let count = notices.iter().take_while(fits).count().max(1);
+    let goes = count < notices.len();
+    notices.truncate(count);
+    goes
+}
+
+impl History {
+    pub(super) async fn changes(&self, request: ListChangesRequest) -> Result<ListChangesResponse, Status> {
+        let ListChangesRequest { conversation: id, user, since, limit, at_least } = request;
+        let id = conversation(&id)?;
+        self.fresh(id).await?;
+        let (access, revision) = self.access(id, &user, at_least).await?;
+        self.since(id, access, revision, since, self.settings.page(limit)).await?.ok_or_else(too_old)
+    }
+
+    /// What came after `since`, as of `revision`; none if that is too old.
+    async fn since(
+        &self,
+        id: ConversationId,
+        access: Access,
+        revision: u64,
+        since: u64,
+        limit: usize,
+    ) -> Result<Option<ListChangesResponse>, Status> {
+        let mut answer = ListChangesResponse { revision, ..ListChangesResponse::default() };
+        if since >= revision {
+            return Ok(Some(answer));
+        }
+        let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
+        let Access { first_seq, first_revision, .. } = access;
+        let wanted = Since { revision: since, until: revision, first_seq, limit: limit + 1, oldest_micros };
+        let Some(mut messages) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
+        let found = messages.len();
+        messages.truncate(limit);
+        cut(&mut messages, false);
+        if messages.len() < found {
+            answer.more = true;
+            answer.revision = messages.last().map_or(revision, |last| last.revision);
+        }
+        let revisions = ((since + 1).max(first_revision), answer.revision);
+        let mut notices = self.store.notices(id, (0, u64::MAX >> 1), revisions).await.map_err(failed)?;
+        let full = notices.len() >= NOTICES;
+        if cut_notices(&mut notices) || full {
+            answer.more = true;
+            answer.revision = notices.last().map_or(answer.revision, |last| last.revision);
+            messages.retain(|message| message.revision <= answer.revision);
+        }
+        (answer.messages, answer.notices) = (messages, notices);
+        Ok(Some(answer))
+    }
+
+    pub(super) async fn many_changes(
+        &self,
+        request: BatchListChangesRequest,
+    ) -> Result<BatchListChangesResponse, Status> {
+        let BatchListChangesRequest { user, since } = request;
+        if since.len() > CONVERSATIONS {
+            return Err(too_many("conversations", CONVERSATIONS));
+        }
+        let mut asked = Vec::with_capacity(since.len());
+        for each in &since {
+            asked.push((conversation(&each.conversation)?, each.revision));
+        }
+        let access = self.accesses(&user, since.into_iter().map(|each| each.conversation).collect()).await?;
+        let access: HashMap<String, ConversationAccess> =
+            access.into_iter().map(|access| (access.conversation.clone(), access)).collect();
+        let reads = asked.into_iter().filter_map(|(id, since)| {
+            let access = access.get(&id.to_string())?.clone();
+            Some(async move { Ok((since, self.one_of_many(id, access, since).await?)) }.boxed())
+        });
+        // Made before they run, in a type of their own: the compiler can't tell that they may move between threads else.
+        let reads: Vec<BoxFuture<'_, Result<(u64, ConversationChanges), Status>>> = reads.collect();
+        let mut reads = stream::iter(reads).buffered(READS);
+        let (mut changes, mut bytes) = (Vec::new(), 0);
+        while let Some((since, mut one)) = reads.try_next().await? {
+            let size = one.encoded_len();
+            if bytes + size > BYTES && !changes.is_empty() && !(one.messages.is_empty() && one.notices.is_empty()) {
+                // Asked for again, it comes.
+                let ConversationChanges { conversation, .. } = one;
+                one = ConversationChanges { conversation, revision: since, more: true, ..Default::default() };
+            } else {
+                bytes += size;
+            }
+            changes.push(one);
+        }
+        Ok(BatchListChangesResponse { changes })
+    }
+
+    async fn one_of_many(
+        &self,
+        id: ConversationId,
+        access: ConversationAccess,
+        since: u64,
+    ) -> Result<ConversationChanges, Status> {
+        let ConversationAccess { conversation, first_seq, first_revision, revision, last_seq } = access;
+        self.fresh(id).await?;
+        if since == revision {
+            // As new as the list is: nothing is read.
+            return Ok(ConversationChanges { conversation, revision, ..Default::default() });
+        }
+        let revision = self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        let access = Access { first_seq, first_revision, last_seq };
+        let Some(found) = self.since(id, access, revision, since, MESSAGES).await? else {
+            return Ok(ConversationChanges { conversation, revision: since, too_old: true, ..Default::default() });
+        };
+        let ListChangesResponse { messages, notices, revision, more } = found;
+        Ok(ConversationChanges { conversation, messages, notices, revision, more, too_old: false })
+    }
+
+    pub(super) async fn many_messages(
+        &self,
+        request: BatchGetMessagesRequest,
+    ) -> Result<BatchGetMessagesResponse, Status> {
+        let BatchGetMessagesRequest { user, wanted } = request;
+        if wanted.len() > WANTED {
+            return Err(too_many("messages", WANTED));
+        }
+        let mut asked = Vec::with_capacity(wanted.len());
+        for each in &wanted {
+            asked.push((conversation(&each.conversation)?, each.seq));
+        }
+        let access = self.accesses(&user, wanted.into_iter().map(|each| each.conversation).collect()).await?;
+        let access: HashMap<String, (u64, u64)> =
+            access.into_iter().map(|each| (each.conversation, (each.first_seq, each.last_seq))).collect();
+        asked
+            .retain(|(id, seq)| access.get(&id.to_string()).is_some_and(|(first, last)| (first..=last).contains(&seq)));
+        let mut found = self.store.messages(asked.clone()).await.map_err(failed)?;
+        if found.len() < asked.len() {
+            // group-svc knows of them already: this store's reader is a moment behind.
+            let missing = {
+                let found: HashSet<_> = found.iter().map(|(id, message)| (*id, message.seq)).collect();
+                asked.iter().filter(|asked| !found.contains(asked)).copied().collect()
+            };
+            if !self.projection.wait_for_all(missing, PATIENCE).await {
+                return Err(behind());
+            }
+            found = self.store.messages(asked).await.map_err(failed)?;
+        }
+        let found = found
+            .into_iter()
+            .map(|(id, message)| FoundMessage { conversation: id.to_string(), message: Some(message) });
+        Ok(BatchGetMessagesResponse { found: found.collect() })
+    }
+}
