@@ -6,6 +6,7 @@
 pub mod connection;
 pub mod frame;
 pub mod outbox;
+mod pace;
 pub mod refusals;
 pub mod trunk;
 
@@ -24,7 +25,11 @@ use madang_proto::{
     id::UserId,
     reason::{Reason, Refusal, code_name},
 };
-use std::{sync::Arc, time::Duration};
+use pace::Pace;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trunk::Trunks;
 
@@ -37,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     pub(crate) trunks: Trunks,
     pub(crate) rate: Rate<UserId>,
+    pace: Pace,
     pub(crate) drain: CancellationToken,
     pub(crate) connections: TaskTracker,
 }
@@ -53,8 +59,8 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let drain = CancellationToken::new();
     let trunks = Trunks::spawn(context.channels, &context.peers.chat, settings.queue_frames, settings.queue_bytes);
     let rate = Rate::new(settings.send_rate, settings.send_burst);
-    let connections = TaskTracker::new();
-    Ok(Service { shared: Arc::new(Shared { settings, verifier, trunks, rate, drain, connections }) })
+    let (connections, pace) = (TaskTracker::new(), Pace::new(settings.connect_rate));
+    Ok(Service { shared: Arc::new(Shared { settings, verifier, trunks, rate, pace, drain, connections }) })
 }
 
 impl process::Service for Service {
@@ -133,6 +139,15 @@ async fn connect(
         let message = "too many connections from this address: close some, or come again later";
         return problem(StatusCode::TOO_MANY_REQUESTS, &Refusal::new(Reason::RateLimited, message).after(5000));
     };
+    match shared.pace.turn(Instant::now()) {
+        Some(Duration::ZERO) => {}
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => {
+            refusals::CROWD.count();
+            let refusal = Refusal::new(Reason::Overloaded, "very many connect at once: come again later").after(5000);
+            return problem(StatusCode::SERVICE_UNAVAILABLE, &refusal);
+        }
+    }
     upgrade.on_upgrade(move |socket| {
         let tracker = shared.connections.clone();
         tracker.track_future(async move {

@@ -14,6 +14,8 @@ macro_rules! refusals {
 refusals! {
     /// A page of a foreign origin.
     ORIGIN = "origin", "pages of an origin that allowed-origins does not name";
+    /// More new sockets than connect-rate, for too long.
+    CROWD = "crowd", "new sockets got 503 since 20 s of connect-rate wait already: a flood, or too few gateways";
     /// No hello in time.
     NO_HELLO = "no_hello", "sockets that sent no hello within 5 s were closed (4001): slow networks, or a flood";
     /// No home for a new connection.

@@ -70,6 +70,10 @@ pub struct Settings {
     /// Of these, such as have not yet sent a request or a hello; 0: no limit.
     #[arg(long, env = "MADANG_ARRIVALS_PER_ADDRESS", default_value_t = 256)]
     pub arrivals_per_address: usize,
+    /// New sockets that a gateway takes a second, after a burst of a fifth of it; who comes too fast waits up to 20 s.
+    /// 0: no limit.
+    #[arg(long, env = "MADANG_CONNECT_RATE", default_value_t = 1000)]
+    pub connect_rate: u32,
     /// Networks of proxies whose X-Forwarded-For is believed, separated by commas: 10.0.0.0/8, 2001:db8::1.
     #[arg(long, env = "MADANG_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
