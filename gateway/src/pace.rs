@@ -29,7 +29,8 @@ impl Pace {
     pub(crate) fn turn(&self, now: Instant) -> Option<Duration> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         // Turns that nobody took are kept, up to a burst.
-        let kept = if self.gap.is_zero() { now } else { now.checked_sub(Duration::from_secs(1) / BURST).unwrap_or(now) };
+        let kept =
+            if self.gap.is_zero() { now } else { now.checked_sub(Duration::from_secs(1) / BURST).unwrap_or(now) };
         let turn = (*next).max(kept);
         let wait = turn.saturating_duration_since(now);
         if wait > LONGEST {
