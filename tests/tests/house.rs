@@ -119,3 +119,20 @@ fn decisions_are_in_the_index() {
         assert!(name == "README.md" || index.contains(&name), "{name} is not in docs/adr/README.md");
     }
 }
+
+/// Services may share a database, and diesel knows migrations by their number alone: of two with one number it leaves
+/// one out.
+#[test]
+fn migrations_of_all_services_have_numbers_of_their_own() {
+    let mut numbers = BTreeMap::new();
+    for member in members() {
+        let Ok(entries) = fs::read_dir(root().join(&member).join("migrations")) else { continue };
+        for entry in entries {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let number = name.split('_').next().unwrap().to_owned();
+            let path = format!("{member}/migrations/{name}");
+            assert_eq!(numbers.insert(number, path.clone()), None, "{path} has the number of another");
+        }
+    }
+    assert!(numbers.len() >= 3);
+}
