@@ -1,4 +1,4 @@
-//! Conversations, messages, groups.
+//! Conversations and messages.
 
 use crate::{
     Shared,
@@ -9,8 +9,6 @@ use crate::{
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
 };
 use madang_proto::{
     chat::v1::{MarkReadRequest, SendMessageRequest},
@@ -52,7 +50,7 @@ pub(crate) fn id(text: &str) -> Result<String, Problem> {
 }
 
 /// Puts profiles in the place of ids.
-async fn with_profiles(shared: &mut Shared, conversations: &mut [Conversation]) -> Result<(), Problem> {
+pub(crate) async fn with_profiles(shared: &mut Shared, conversations: &mut [Conversation]) -> Result<(), Problem> {
     let people = conversations.iter().flat_map(|each| each.peer.iter().chain(&each.first_members));
     let ids: HashSet<String> = people.map(|user| user.user.clone()).collect();
     let profiles = profiles(shared, ids.into_iter().collect()).await?;
@@ -75,7 +73,7 @@ async fn profiles(shared: &mut Shared, ids: Vec<String>) -> Result<HashMap<Strin
 }
 
 /// Puts in each conversation's last message: one call for all of them.
-async fn with_last_messages(
+pub(crate) async fn with_last_messages(
     shared: &mut Shared,
     user: &str,
     conversations: &mut [Conversation],
@@ -204,68 +202,4 @@ pub(crate) async fn read(
     let read = Read { conversation: id(&c)?, ..read };
     let request = for_user(me.user, MarkReadRequest { read: Some(read) })?;
     Ok(Json(shared.home(me.user)?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
-}
-
-/// A new group.
-#[derive(Deserialize)]
-pub struct NewGroup {
-    name: String,
-    #[serde(default)]
-    members: Vec<String>,
-    #[serde(default)]
-    history: madang_proto::client::v1::History,
-    #[serde(default)]
-    data: HashMap<String, String>,
-}
-
-fn refused(refused: Vec<madang_proto::group::v1::Refusal>) -> Value {
-    refused.into_iter().map(|each| json!({ "user": each.user, "reason": each.reason })).collect()
-}
-
-pub(crate) async fn create_group(
-    State(mut shared): State<Shared>,
-    Caller(me): Caller,
-    headers: HeaderMap,
-    Body(group): Body<NewGroup>,
-) -> Result<Response, Problem> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if key.len() > 255 {
-        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
-    }
-    let NewGroup { name, members, history, data } = group;
-    let (user, idempotency_key) = (me.user.to_string(), key.to_owned());
-    let request = CreateGroupRequest { user, name, members, history: history.into(), data, idempotency_key };
-    let answer = shared.group.create_group(request).await?.into_inner();
-    let mut conversation = answer.conversation.unwrap_or_default();
-    with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
-    let mut body = serde_json::to_value(conversation).map_err(|error| invalid(error.to_string()))?;
-    body["refused"] = refused(answer.refused);
-    Ok((StatusCode::CREATED, Json(body)).into_response())
-}
-
-/// New members.
-#[derive(Deserialize)]
-pub struct NewMembers {
-    users: Vec<String>,
-}
-
-pub(crate) async fn add_members(
-    State(mut shared): State<Shared>,
-    Caller(me): Caller,
-    Path(c): Path<String>,
-    Body(new): Body<NewMembers>,
-) -> Result<Json<Value>, Problem> {
-    let request = AddMembersRequest { user: me.user.to_string(), conversation: id(&c)?, users: new.users };
-    let answer = shared.group.add_members(request).await?.into_inner();
-    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": refused(answer.refused) })))
-}
-
-pub(crate) async fn remove_member(
-    State(mut shared): State<Shared>,
-    Caller(me): Caller,
-    Path((c, member)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
-    let request = RemoveMemberRequest { user: me.user.to_string(), conversation: id(&c)?, member };
-    let answer = shared.group.remove_member(request).await?.into_inner();
-    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": [] })))
 }

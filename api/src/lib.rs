@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod auth;
 pub mod changes;
 pub mod conversations;
+pub mod groups;
 pub mod limit;
 pub mod openapi;
 pub mod pictures;
@@ -13,7 +14,7 @@ use axum::{
     Router,
     http::{Method, Uri},
     middleware,
-    routing::{any, get, post, put},
+    routing::{any, get, patch, post, put},
 };
 use limit::Limits;
 use madang_mesh::{
@@ -88,9 +89,6 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 const LATER: &[&str] = &[
     "/v1/me/deletion",
     "/v1/me/export",
-    "/v1/groups/{c}",
-    "/v1/groups/{c}/picture",
-    "/v1/groups/{c}/members/{user}/role",
     "/v1/groups/{c}/invites",
     "/v1/groups/{c}/invites/{code}",
     "/v1/invites/{code}",
@@ -130,9 +128,12 @@ impl process::Service for Service {
             .route("/v1/changes", post(changes::of_many))
             .route("/v1/conversations/{c}/read", put(conversations::read))
             .route("/v1/messages", post(conversations::send))
-            .route("/v1/groups", post(conversations::create_group))
-            .route("/v1/groups/{c}/members", post(conversations::add_members))
-            .route("/v1/groups/{c}/members/{user}", axum::routing::delete(conversations::remove_member))
+            .route("/v1/groups", post(groups::create_group))
+            .route("/v1/groups/{c}", patch(groups::update).delete(groups::end))
+            .route("/v1/groups/{c}/picture", put(groups::put_picture).delete(groups::delete_picture))
+            .route("/v1/groups/{c}/members/{user}/role", put(groups::set_role))
+            .route("/v1/groups/{c}/members", post(groups::add_members))
+            .route("/v1/groups/{c}/members/{user}", axum::routing::delete(groups::remove_member))
             .route("/.well-known/jwks.json", get(accounts::keys))
             .route(
                 "/v1/openapi.json",

@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 5 << 20;
 const CACHED: &str = "public, max-age=31536000, immutable";
 
 /// Keeps an uploaded picture; its id.
-async fn keep(shared: &mut Shared, body: Body) -> Result<String, Problem> {
+pub(crate) async fn keep(shared: &mut Shared, body: Body) -> Result<String, Problem> {
     let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
     let image = axum::body::to_bytes(body, MAX_BYTES).await.map_err(too_large)?;
     if image.is_empty() {

@@ -100,6 +100,14 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
             What::Request(Request::Add(users), 0)
         }
         Some(Body::RemoveMember(remove)) => What::Request(Request::Remove(user(&remove.user, "user")?), 0),
+        Some(Body::SetRole(set)) => {
+            if set.role() == Role::Unspecified {
+                return Err(invalid("role must be ROLE_OWNER, ROLE_ADMIN or ROLE_MEMBER"));
+            }
+            What::Request(Request::SetRole(user(&set.user, "user")?, set.role()), 0)
+        }
+        Some(Body::ChangeGroup(change)) => What::Request(Request::Change(change), 0),
+        Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
         None => return Err(invalid("the operation has no body")),
     };
     // A malformed id is one that does not exist.

@@ -4,8 +4,13 @@
 //! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
 //! ever rolled back.
 
+mod profile;
+
+pub use profile::Profile;
+
 use crate::retry::Seen;
 use madang_proto::{
+    chat::v1::ChangeGroup,
     client::v1::{Content, ConversationKind, History, Role},
     group::v1::RoomState,
     id::{ClientId, ConversationId, UserId},
@@ -65,6 +70,8 @@ pub struct State {
     pub last_at_micros: i64,
     /// Who is in it.
     pub members: Arc<Members>,
+    /// What it shows of itself.
+    pub profile: Arc<Profile>,
 }
 
 /// A conversation's live state.
@@ -104,6 +111,12 @@ pub enum Request {
     Add(Vec<UserId>),
     /// Remove somebody, or oneself.
     Remove(UserId),
+    /// Give somebody a rank; OWNER hands the group over.
+    SetRole(UserId, Role),
+    /// Change what the group shows of itself.
+    Change(ChangeGroup),
+    /// End the group.
+    End,
     /// Read marks, gathered by the home itself.
     Marks(Vec<(UserId, u64)>),
 }
@@ -167,7 +180,7 @@ pub fn number(
             request_hash: id.map(|(_, hash)| hash).unwrap_or_default(),
             body: Some(body),
         };
-        change_members(state, &event);
+        change(state, &event);
         let after = state.members.present();
         let recipients = if before.len() > after.len() { before } else { after };
         events.push(Numbered { event, recipients });
@@ -220,6 +233,41 @@ pub fn number(
                 push(state, Body::Role(log::RoleSet { user: slice(&heir), role: Role::Owner.into() }), None);
             }
         }
+        Request::SetRole(user, role) => {
+            let actor = actor.ok_or_else(not_found)?;
+            let state = group_of(state, actor)?;
+            require(state, actor, &[Role::Owner], "only the owner gives ranks")?;
+            let before = state.members.get(&user).map(|member| member.role).ok_or_else(not_a_member)?;
+            if before == role {
+                return Ok(Verdict::Nothing);
+            }
+            if user == actor {
+                let message = "an owner hands the group over by making somebody else its owner";
+                return Err(Refusal::new(Reason::InvalidField, message));
+            }
+            push(state, Body::Role(log::RoleSet { user: slice(&user), role: role.into() }), None);
+            if role == Role::Owner {
+                push(state, Body::Role(log::RoleSet { user: slice(&actor), role: Role::Admin.into() }), None);
+            }
+        }
+        Request::Change(change) => {
+            let actor = actor.ok_or_else(not_found)?;
+            let state = group_of(state, actor)?;
+            require(state, actor, &[Role::Owner, Role::Admin], "only admins change what a group shows of itself")?;
+            let profile = state.profile.changed(change)?;
+            if profile == *state.profile {
+                return Ok(Verdict::Nothing);
+            }
+            let Profile { name, picture, data } = profile;
+            push(state, Body::Changed(log::GroupChanged { name, picture, data }), None);
+        }
+        Request::End => {
+            let actor = actor.ok_or_else(not_found)?;
+            let state = group_of(state, actor)?;
+            require(state, actor, &[Role::Owner], "only the owner ends a group")?;
+            let users = state.members.present().iter().map(slice).collect();
+            push(state, Body::Left(log::MembersLeft { users, ended: true }), None);
+        }
         Request::Marks(marks) => {
             let Some(state) = state else { return Ok(Verdict::Nothing) };
             let present = |user: &UserId| state.members.get(user).is_some();
@@ -246,6 +294,15 @@ fn group_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refu
         return Err(Refusal::new(Reason::DirectConversation, message));
     }
     Ok(state)
+}
+
+fn require(state: &State, actor: UserId, roles: &[Role], why: &str) -> Result<(), Refusal> {
+    let role = state.members.get(&actor).map_or(Role::Unspecified, |member| member.role);
+    if roles.contains(&role) { Ok(()) } else { Err(Refusal::new(Reason::RoleRequired, why)) }
+}
+
+fn not_a_member() -> Refusal {
+    Refusal::new(Reason::UserNotFound, "this user is not in the group: check the id, or add them first")
 }
 
 fn may_remove(state: &State, actor: UserId, user: UserId, target: Member) -> Result<(), Refusal> {
@@ -286,7 +343,8 @@ pub fn recipients_at(row: &RoomState, revision: u64) -> BTreeSet<UserId> {
 }
 
 fn empty(kind: ConversationKind) -> State {
-    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members: Arc::default() }
+    let (members, profile) = (Arc::default(), Arc::default());
+    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members, profile }
 }
 
 /// A room before its first event, which says what kind it is.
@@ -315,7 +373,14 @@ fn slice(user: &UserId) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(user.bytes())
 }
 
-/// What an event does to who is in the room.
+/// What an event does to who is in the room, and to what it shows of itself.
+fn change(state: &mut State, event: &LoggedEvent) {
+    if let Some(profile) = Profile::after(event) {
+        state.profile = Arc::new(profile);
+    }
+    change_members(state, event);
+}
+
 fn change_members(state: &mut State, event: &LoggedEvent) {
     let revision = event.revision;
     let join = |members: &mut BTreeMap<UserId, Member>, joined: &[log::JoinedUser]| {
@@ -367,6 +432,7 @@ impl Room {
             last_seq: row.last_seq,
             last_at_micros: row.last_at_micros,
             members: Arc::new(members),
+            profile: Arc::new(Profile::of(row)),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
         Self { state, marks, pending_marks, seen, last_position: 0, touched: 0 }
@@ -385,7 +451,7 @@ impl Room {
         self.state.revision = event.revision;
         self.state.last_seq = event.last_seq;
         self.state.last_at_micros = event.at_micros;
-        change_members(&mut self.state, event);
+        change(&mut self.state, event);
         self.apply_marks(event);
         true
     }

@@ -68,6 +68,15 @@ fn conversation(text: &str) -> Result<ConversationId, Status> {
     })
 }
 
+/// A name: NFC, trimmed, 1 to 50 code points, no controls.
+fn group_name(text: &str) -> Result<String, Status> {
+    let name: String = text.trim().nfc().collect();
+    if name.is_empty() || name.chars().count() > 50 || name.chars().any(char::is_control) {
+        return Err(refuse(Reason::InvalidField, "name must be 1 to 50 characters, without control characters"));
+    }
+    Ok(name)
+}
+
 fn id_only(bytes: &[u8]) -> User {
     let user = UserId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default();
     User { user, ..User::default() }
@@ -265,10 +274,7 @@ impl GroupService for Groups {
     async fn create_group(&self, request: Request<CreateGroupRequest>) -> Answer<CreateGroupResponse> {
         let CreateGroupRequest { user: whose, name, members, history, data, idempotency_key } = request.into_inner();
         let whose = user(&whose)?;
-        let name: String = name.trim().nfc().collect();
-        if name.is_empty() || name.chars().count() > 50 || name.chars().any(char::is_control) {
-            return Err(refuse(Reason::InvalidField, "name must be 1 to 50 characters, without control characters"));
-        }
+        let name = group_name(&name)?;
         if data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > 4096 {
             return Err(refuse(Reason::TooLarge, "data takes at most 4 KiB"));
         }
@@ -308,6 +314,34 @@ impl GroupService for Groups {
         let ack = self.operate(id, whose, Body::RemoveMember(chat::RemoveMember { user: member.to_string() })).await?;
         self.room(id, ack.revision).await?;
         Ok(Response::new(RemoveMemberResponse { revision: ack.revision }))
+    }
+
+    async fn set_role(&self, request: Request<SetRoleRequest>) -> Answer<SetRoleResponse> {
+        let SetRoleRequest { user: whose, conversation: id, member, role } = request.into_inner();
+        let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
+        let ack = self.operate(id, whose, Body::SetRole(chat::SetRole { user: member.to_string(), role })).await?;
+        self.room(id, ack.revision).await?;
+        Ok(Response::new(SetRoleResponse { revision: ack.revision }))
+    }
+
+    async fn update_group(&self, request: Request<UpdateGroupRequest>) -> Answer<UpdateGroupResponse> {
+        let UpdateGroupRequest { user: whose, conversation: id, name, picture, clear_data, data, drop_data } =
+            request.into_inner();
+        let (whose, id) = (user(&whose)?, conversation(&id)?);
+        let name = name.map(|name| group_name(&name)).transpose()?;
+        let picture_before = self.room(id, 0).await?.picture;
+        let change = chat::ChangeGroup { name, picture, clear_data, data, drop_data };
+        let ack = self.operate(id, whose, Body::ChangeGroup(change)).await?;
+        let seen = self.seen(whose, self.room(id, ack.revision).await?)?;
+        Ok(Response::new(UpdateGroupResponse { conversation: Some(view(seen)), picture_before }))
+    }
+
+    async fn end_group(&self, request: Request<EndGroupRequest>) -> Answer<EndGroupResponse> {
+        let EndGroupRequest { user: whose, conversation: id } = request.into_inner();
+        let (whose, id) = (user(&whose)?, conversation(&id)?);
+        let ack = self.operate(id, whose, Body::EndGroup(chat::EndGroup {})).await?;
+        self.room(id, ack.revision).await?;
+        Ok(Response::new(EndGroupResponse { revision: ack.revision }))
     }
 
     async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {

@@ -239,6 +239,45 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..POST
     },
     Endpoint {
+        method: "patch",
+        path: "/v1/groups/{c}",
+        id: "updateGroup",
+        summary: "Change a group's name or data: a merge patch, in which a key of `data` that is null goes.",
+        body: "ChangedGroup",
+        answer: ("200", "Conversation", "The group as it is now."),
+        ..GET
+    },
+    Endpoint {
+        path: "/v1/groups/{c}",
+        id: "endGroup",
+        summary: "End a group that one owns: everybody leaves it.",
+        answer: ("204", "", "It has ended."),
+        ..DELETE
+    },
+    Endpoint {
+        path: "/v1/groups/{c}/picture",
+        id: "setGroupPicture",
+        summary: "Show a picture for a group: at most 5 MiB and 32 million pixels; it is cut square.",
+        body: "image",
+        answer: ("200", "Picture", "Its id."),
+        ..PUT
+    },
+    Endpoint {
+        path: "/v1/groups/{c}/picture",
+        id: "removeGroupPicture",
+        summary: "Show no picture for a group.",
+        answer: ("204", "", "It is gone."),
+        ..DELETE
+    },
+    Endpoint {
+        path: "/v1/groups/{c}/members/{user}/role",
+        id: "setRole",
+        summary: "Make or unmake an admin, or hand the group over (`ROLE_OWNER`).",
+        body: "Rank",
+        answer: ("200", "Changed", "In force, as of this revision."),
+        ..PUT
+    },
+    Endpoint {
         path: "/v1/groups/{c}/members",
         id: "addMembers",
         summary: "Bring people in.",
@@ -373,6 +412,8 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("ChangesSince", object(&[("since", "[ConversationRevision]", true)])),
         ("NewGroup", object(&group)),
         ("NewConversation", made),
+        ("ChangedGroup", object(&[("name", "string", false), ("data", "object", false)])),
+        ("Rank", object(&[("role", "string", true)])),
         ("NewMembers", object(&[("users", "[uuid]", true)])),
         ("Refused", object(&[("user", "string", true), ("reason", "string", true)])),
         ("Changed", object(&[("revision", "uint64", true), ("refused", "[Refused]", true)])),

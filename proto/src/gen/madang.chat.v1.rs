@@ -209,7 +209,7 @@ pub struct Operation {
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// What.
-    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: ::core::option::Option<operation::Body>,
 }
 /// Nested message and enum types in `Operation`.
@@ -235,6 +235,15 @@ pub mod operation {
         /// The actor is writing; passed on to the members who are connected, never stored.
         #[prost(message, tag = "8")]
         Typing(super::super::super::client::v1::Typing),
+        /// A member's rank.
+        #[prost(message, tag = "9")]
+        SetRole(super::SetRole),
+        /// What the group shows of itself.
+        #[prost(message, tag = "10")]
+        ChangeGroup(super::ChangeGroup),
+        /// The group ends: everybody leaves.
+        #[prost(message, tag = "11")]
+        EndGroup(super::EndGroup),
     }
 }
 /// A new group; the conversation's id is the operation's.
@@ -270,6 +279,41 @@ pub struct RemoveMember {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
 }
+/// A member's rank: the owner's to give. OWNER hands the group over; who had it becomes an admin.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRole {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// ADMIN, MEMBER or OWNER.
+    #[prost(enumeration = "super::super::client::v1::Role", tag = "2")]
+    pub role: i32,
+}
+/// What changes of what a group shows of itself; what is absent stays.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeGroup {
+    /// The name, 1 to 50 code points.
+    #[prost(string, optional, tag = "1")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// The picture's id; empty: none.
+    #[prost(string, optional, tag = "2")]
+    pub picture: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether all data goes, before `data` is put in.
+    #[prost(bool, tag = "3")]
+    pub clear_data: bool,
+    /// Data that is put in or replaced.
+    #[prost(map = "string, string", tag = "4")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Keys of data that go.
+    #[prost(string, repeated, tag = "5")]
+    pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The group ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndGroup {}
 /// The answer to a numbered operation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperateResponse {

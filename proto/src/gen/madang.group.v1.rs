@@ -309,6 +309,84 @@ pub struct RoomMember {
     #[prost(uint64, tag = "7")]
     pub read_seq: u64,
 }
+/// A member's rank.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRoleRequest {
+    /// Who gives it.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Whose.
+    #[prost(string, tag = "3")]
+    pub member: ::prost::alloc::string::String,
+    /// ADMIN, MEMBER, or OWNER.
+    #[prost(enumeration = "super::super::client::v1::Role", tag = "4")]
+    pub role: i32,
+}
+/// It is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRoleResponse {
+    /// As of this event.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+/// What changes of a group; what is absent stays.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateGroupRequest {
+    /// Who changes it.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// A new name, 1 to 50 code points.
+    #[prost(string, optional, tag = "3")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// A picture that is kept, by its id; empty: none.
+    #[prost(string, optional, tag = "4")]
+    pub picture: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether all data goes, before `data` is put in.
+    #[prost(bool, tag = "5")]
+    pub clear_data: bool,
+    /// Data that is put in or replaced; at most 4 KiB with what stays.
+    #[prost(map = "string, string", tag = "6")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Keys of data that go.
+    #[prost(string, repeated, tag = "7")]
+    pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The group.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateGroupResponse {
+    /// As it is now.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<super::super::client::v1::Conversation>,
+    /// The picture that it showed before.
+    #[prost(string, tag = "2")]
+    pub picture_before: ::prost::alloc::string::String,
+}
+/// Which group ends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndGroupRequest {
+    /// Who ends it.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+}
+/// It has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndGroupResponse {
+    /// As of this event.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
 /// Generated client implementations.
 pub mod group_service_client {
     #![allow(
@@ -545,6 +623,82 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "RemoveMember"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes or unmakes an admin, or hands the group over: the owner's right. Answers once it is in force.
+        /// NOT_FOUND, PERMISSION_DENIED (ROLE_REQUIRED), FAILED_PRECONDITION (DIRECT_CONVERSATION).
+        pub async fn set_role(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetRoleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetRoleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/SetRole",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "SetRole"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes name, picture or data: an admin's right. INVALID_ARGUMENT, and as SetRole.
+        pub async fn update_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGroupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/UpdateGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "UpdateGroup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a group: the owner's right. Everybody leaves it. As SetRole.
+        pub async fn end_group(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndGroupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/EndGroup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "EndGroup"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What a member may see of a conversation; NOT_FOUND for everybody else. For services that serve messages.
         pub async fn get_access(
             &mut self,
@@ -681,6 +835,28 @@ pub mod group_service_server {
             request: tonic::Request<super::RemoveMemberRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RemoveMemberResponse>,
+            tonic::Status,
+        >;
+        /// Makes or unmakes an admin, or hands the group over: the owner's right. Answers once it is in force.
+        /// NOT_FOUND, PERMISSION_DENIED (ROLE_REQUIRED), FAILED_PRECONDITION (DIRECT_CONVERSATION).
+        async fn set_role(
+            &self,
+            request: tonic::Request<super::SetRoleRequest>,
+        ) -> std::result::Result<tonic::Response<super::SetRoleResponse>, tonic::Status>;
+        /// Changes name, picture or data: an admin's right. INVALID_ARGUMENT, and as SetRole.
+        async fn update_group(
+            &self,
+            request: tonic::Request<super::UpdateGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateGroupResponse>,
+            tonic::Status,
+        >;
+        /// Ends a group: the owner's right. Everybody leaves it. As SetRole.
+        async fn end_group(
+            &self,
+            request: tonic::Request<super::EndGroupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndGroupResponse>,
             tonic::Status,
         >;
         /// What a member may see of a conversation; NOT_FOUND for everybody else. For services that serve messages.
@@ -1042,6 +1218,141 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveMemberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/SetRole" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetRoleSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::SetRoleRequest>
+                    for SetRoleSvc<T> {
+                        type Response = super::SetRoleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetRoleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::set_role(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetRoleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/UpdateGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateGroupSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::UpdateGroupRequest>
+                    for UpdateGroupSvc<T> {
+                        type Response = super::UpdateGroupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateGroupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::update_group(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateGroupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/EndGroup" => {
+                    #[allow(non_camel_case_types)]
+                    struct EndGroupSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::EndGroupRequest>
+                    for EndGroupSvc<T> {
+                        type Response = super::EndGroupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EndGroupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::end_group(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EndGroupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,190 @@
+//! Groups: who is in one, as what, and what it shows of itself. Every answer comes once the change is in force.
+
+use crate::{
+    Shared,
+    auth::Caller,
+    conversations::{id, with_last_messages, with_profiles},
+    pictures,
+    problem::{Body, Problem, invalid},
+};
+use axum::{
+    Json, body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use madang_proto::{
+    account::v1::DeletePictureRequest,
+    client::v1::{Conversation, Role},
+    group::v1::*,
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// A new group.
+#[derive(Deserialize)]
+pub struct NewGroup {
+    name: String,
+    #[serde(default)]
+    members: Vec<String>,
+    #[serde(default)]
+    history: madang_proto::client::v1::History,
+    #[serde(default)]
+    data: HashMap<String, String>,
+}
+
+fn refused(refused: Vec<madang_proto::group::v1::Refusal>) -> Value {
+    refused.into_iter().map(|each| json!({ "user": each.user, "reason": each.reason })).collect()
+}
+
+pub(crate) async fn create_group(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    headers: HeaderMap,
+    Body(group): Body<NewGroup>,
+) -> Result<Response, Problem> {
+    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if key.len() > 255 {
+        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
+    }
+    let NewGroup { name, members, history, data } = group;
+    let (user, idempotency_key) = (me.user.to_string(), key.to_owned());
+    let request = CreateGroupRequest { user, name, members, history: history.into(), data, idempotency_key };
+    let answer = shared.group.create_group(request).await?.into_inner();
+    let mut conversation = answer.conversation.unwrap_or_default();
+    with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
+    let mut body = serde_json::to_value(conversation).map_err(|error| invalid(error.to_string()))?;
+    body["refused"] = refused(answer.refused);
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// New members.
+#[derive(Deserialize)]
+pub struct NewMembers {
+    users: Vec<String>,
+}
+
+pub(crate) async fn add_members(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    Body(new): Body<NewMembers>,
+) -> Result<Json<Value>, Problem> {
+    let request = AddMembersRequest { user: me.user.to_string(), conversation: id(&c)?, users: new.users };
+    let answer = shared.group.add_members(request).await?.into_inner();
+    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": refused(answer.refused) })))
+}
+
+pub(crate) async fn remove_member(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path((c, member)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let request = RemoveMemberRequest { user: me.user.to_string(), conversation: id(&c)?, member };
+    let answer = shared.group.remove_member(request).await?.into_inner();
+    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": [] })))
+}
+
+/// A change of a group, as a JSON merge patch (RFC 7396): what is left out stays, a key of `data` that is null goes.
+#[derive(Deserialize)]
+pub struct ChangedGroup {
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Option<HashMap<String, Option<String>>>>,
+}
+
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// The group as it is after a change, and the picture that it showed before.
+async fn changed(
+    shared: &mut Shared,
+    user: String,
+    request: UpdateGroupRequest,
+) -> Result<(Conversation, String), Problem> {
+    let answer = shared.group.update_group(UpdateGroupRequest { user: user.clone(), ..request }).await?.into_inner();
+    let mut conversation = answer.conversation.unwrap_or_default();
+    with_profiles(shared, std::slice::from_mut(&mut conversation)).await?;
+    with_last_messages(shared, &user, std::slice::from_mut(&mut conversation)).await?;
+    Ok((conversation, answer.picture_before))
+}
+
+pub(crate) async fn update(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    Body(ChangedGroup { name, data }): Body<ChangedGroup>,
+) -> Result<Json<Conversation>, Problem> {
+    let clear_data = data == Some(None);
+    let (put, drop_data): (Vec<_>, Vec<_>) =
+        data.flatten().unwrap_or_default().into_iter().partition(|(_, value)| value.is_some());
+    let data = put.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let drop_data = drop_data.into_iter().map(|(key, _)| key).collect();
+    let conversation = id(&c)?;
+    let request =
+        UpdateGroupRequest { conversation, name, clear_data, data, drop_data, ..UpdateGroupRequest::default() };
+    Ok(Json(changed(&mut shared, me.user.to_string(), request).await?.0))
+}
+
+pub(crate) async fn end(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+) -> Result<StatusCode, Problem> {
+    shared.group.end_group(EndGroupRequest { user: me.user.to_string(), conversation: id(&c)? }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A member's rank.
+#[derive(Deserialize)]
+pub struct Rank {
+    role: Role,
+}
+
+pub(crate) async fn set_role(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path((c, member)): Path<(String, String)>,
+    Body(Rank { role }): Body<Rank>,
+) -> Result<Json<Value>, Problem> {
+    let (user, conversation) = (me.user.to_string(), id(&c)?);
+    let request = SetRoleRequest { user, conversation, member, role: role.into() };
+    let answer = shared.group.set_role(request).await?.into_inner();
+    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": [] })))
+}
+
+/// Shows another picture, or none; the one before is forgotten. A picture that may not be shown is not kept.
+async fn show(shared: &mut Shared, user: String, conversation: String, picture: String) -> Result<(), Problem> {
+    let request = UpdateGroupRequest { conversation, picture: Some(picture.clone()), ..UpdateGroupRequest::default() };
+    let shown = shared.group.update_group(UpdateGroupRequest { user, ..request }).await;
+    let gone = shown.as_ref().map_or(picture, |answer| answer.get_ref().picture_before.clone());
+    if !gone.is_empty() {
+        shared.account.delete_picture(DeletePictureRequest { picture: gone }).await?;
+    }
+    shown?;
+    Ok(())
+}
+
+pub(crate) async fn put_picture(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+    body: body::Body,
+) -> Result<Json<Value>, Problem> {
+    let conversation = id(&c)?;
+    let picture = pictures::keep(&mut shared, body).await?;
+    show(&mut shared, me.user.to_string(), conversation, picture.clone()).await?;
+    Ok(Json(json!({ "picture": picture })))
+}
+
+pub(crate) async fn delete_picture(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Path(c): Path<String>,
+) -> Result<StatusCode, Problem> {
+    show(&mut shared, me.user.to_string(), id(&c)?, String::new()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

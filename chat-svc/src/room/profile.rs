@@ -1,0 +1,69 @@
+//! What a group shows of itself: name, picture, the app's own data. It comes with the group's first event, and each
+//! change says all of it anew.
+
+use madang_proto::{
+    chat::v1::ChangeGroup,
+    group::v1::RoomState,
+    log::v1::{self as log, LoggedEvent, logged_event::Body},
+    reason::{Reason, Refusal},
+};
+use std::collections::HashMap;
+
+/// The most bytes of a group's data, keys and values together.
+const MAX_DATA: usize = 4096;
+
+/// What a group shows of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// The id of its picture, or empty.
+    pub picture: String,
+    /// The app's own data.
+    pub data: HashMap<String, String>,
+}
+
+impl Profile {
+    /// As group-svc has it.
+    #[must_use]
+    pub fn of(row: &RoomState) -> Self {
+        Self { name: row.name.clone(), picture: row.picture.clone(), data: row.data.clone() }
+    }
+
+    /// What an event leaves of it; none: it stays.
+    pub(super) fn after(event: &LoggedEvent) -> Option<Self> {
+        match &event.body {
+            Some(Body::Created(log::Created { name, data, .. })) => {
+                Some(Self { name: name.clone(), picture: String::new(), data: data.clone() })
+            }
+            Some(Body::Changed(log::GroupChanged { name, picture, data })) => {
+                Some(Self { name: name.clone(), picture: picture.clone(), data: data.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// With a change, if that leaves it within its limits.
+    pub(super) fn changed(&self, change: ChangeGroup) -> Result<Self, Refusal> {
+        let mut new = self.clone();
+        if let Some(name) = change.name {
+            new.name = name;
+        }
+        if let Some(picture) = change.picture {
+            new.picture = picture;
+        }
+        if change.clear_data {
+            new.data.clear();
+        }
+        new.data.retain(|key, _| !change.drop_data.contains(key));
+        new.data.extend(change.data);
+        let size: usize = new.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > MAX_DATA {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                format!("data would have {size} bytes; it takes at most 4 KiB"),
+            ));
+        }
+        Ok(new)
+    }
+}
