@@ -11,7 +11,10 @@ use madang_mesh::{
     serve::free,
 };
 use std::{future::Future, net::SocketAddr, sync::Arc};
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    sync::{Mutex, MutexGuard},
+};
 
 #[derive(Parser)]
 struct Cli<T: Args> {
@@ -113,7 +116,11 @@ pub struct Cluster {
     gateway_flags: Vec<String>,
     store_flags: Vec<String>,
     others: Vec<Running>,
+    /// Until it has gone, the tests of this process start no other.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
@@ -164,6 +171,7 @@ impl Cluster {
     /// Starts one as planned, on databases of its own.
     pub async fn with(plan: Plan) -> Self {
         let Plan { chats, gateways, stores, groups, .. } = plan;
+        let alone = ALONE.lock().await;
         madang_mesh::telemetry::init();
         let name = format!("c{}", uuid::Uuid::new_v4().simple());
         let server = variable("MADANG_TEST_POSTGRES");
@@ -242,6 +250,7 @@ impl Cluster {
             gateway_flags,
             store_flags,
             others,
+            _alone: alone,
         }
     }
 
