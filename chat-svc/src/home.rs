@@ -6,9 +6,12 @@
 mod append;
 mod batch;
 mod fetch;
-mod forget;
+mod hand_over;
+mod lost;
+mod memory;
 mod pressure;
 mod replay;
+mod upkeep;
 
 use crate::{
     ask::{Ask, What},
@@ -16,6 +19,7 @@ use crate::{
     fan_out::{Committed, FanOut, Outgoing},
     notices::Notices,
     room::{Limits, Request, Room},
+    shelf,
 };
 use append::{Appended, append};
 use batch::Batch;
@@ -23,6 +27,7 @@ use bytes::Bytes;
 use fetch::Fetched;
 pub use fetch::{Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
+pub use hand_over::Left;
 use madang_mesh::{
     clock::now_micros,
     log::{Log, Position},
@@ -35,18 +40,23 @@ use madang_proto::{
     id::ConversationId,
     reason::{Reason, Refusal},
 };
+pub use memory::{Memory, cost};
 use pressure::Pressure;
 use prometheus::{Histogram, IntGaugeVec};
 use prost::Message as _;
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests wait for a home at most.
@@ -77,6 +87,8 @@ pub struct World {
     pub process: String,
     /// Limits that are settings.
     pub limits: Limits,
+    /// What the rooms of all homes of this process may cost.
+    pub memory: Memory,
 }
 
 /// A way to a home.
@@ -147,8 +159,13 @@ struct Home {
     unread_marks: HashSet<ConversationId>,
     pressure: Pressure,
     ticks: u64,
-    /// When rooms were last forgotten.
-    forgot: Option<Instant>,
+    /// What its rooms cost.
+    share: memory::Share,
+    line: memory::Line,
+    /// Where the readers of the log stand is being asked; never waited for, for what is asked may hang.
+    looking: Option<JoinHandle<pressure::Heard>>,
+    /// What was committed last is being given to the fan-out, which makes homes wait that are faster than it.
+    delivering: Option<BoxFuture<'static, ()>>,
 }
 
 struct InFlight {
@@ -157,26 +174,35 @@ struct InFlight {
     append: BoxFuture<'static, Appended>,
 }
 
-/// Becomes the shard's home, tells `serving` once it is, and serves until `cancel` or until another home is found.
+/// Becomes the shard's home, with what the one `before` has left if it can, tells `serving` once it is, and serves until
+/// `cancel` or until another home is found. What it leaves is for the next one.
 pub async fn run(
     shard: Shard,
     world: World,
+    before: Option<shelf::Ask>,
     serving: impl FnOnce(HomeHandle),
     cancel: CancellationToken,
-) -> Result<(), String> {
+) -> Result<Option<Left>, String> {
     let mut home = tokio::select! {
-        home = replay::take_over(shard, world) => home?,
-        () = cancel.cancelled() => return Ok(()),
+        home = replay::take_over(shard, world, before) => home?,
+        () = cancel.cancelled() => return Ok(None),
     };
-    let (asks, receiver) = mpsc::channel(QUEUE);
+    let (asks, mut receiver) = mpsc::channel(QUEUE);
     let waiting = Arc::new(AtomicUsize::new(0));
     serving(HomeHandle { asks, waiting: waiting.clone() });
-    home.serve(receiver, waiting, cancel).await
+    let served = home.serve(&mut receiver, &waiting, cancel).await;
+    home.turn_away(receiver);
+    served?;
+    if !home.flush_marks().await? {
+        return Ok(None);
+    }
+    Ok(home.leave().await)
 }
 
 impl Home {
-    /// One that begins after its marker, with no room yet; the readers of the log have passed a position.
-    fn new(shard: Shard, world: World, epoch: Position, passed: Position, horizon_ms: i64) -> Self {
+    /// One that begins after its marker, with no room yet.
+    fn new(shard: Shard, world: World, epoch: Position, pressure: Pressure, horizon_ms: i64) -> Self {
+        let share = memory::Share::new(world.memory.clone());
         Self {
             shard,
             world,
@@ -191,26 +217,30 @@ impl Home {
             to_fetch: Vec::new(),
             fetches: JoinSet::new(),
             unread_marks: HashSet::new(),
-            pressure: Pressure::new(passed),
+            pressure,
             ticks: 0,
-            forgot: None,
+            share,
+            line: memory::Line::default(),
+            looking: None,
+            delivering: None,
         }
     }
 
     async fn serve(
         &mut self,
-        mut asks: mpsc::Receiver<Ask>,
-        waiting: Arc<AtomicUsize>,
+        asks: &mut mpsc::Receiver<Ask>,
+        waiting: &AtomicUsize,
         cancel: CancellationToken,
     ) -> Result<(), String> {
         let mut in_flight: Option<InFlight> = None;
+        let mut busy_since = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if in_flight.is_none() && !self.ready.is_empty() {
+            if in_flight.is_none() && self.delivering.is_none() && !self.ready.is_empty() && !cancel.is_cancelled() {
                 in_flight = self.begin();
             }
-            let idle = in_flight.is_none();
+            let idle = in_flight.is_none() && self.delivering.is_none();
             if idle {
                 self.forget_rooms();
             }
@@ -219,8 +249,12 @@ impl Home {
                 biased;
                 appended = async { match in_flight.as_mut() { Some(f) => (&mut f.append).await, None => std::future::pending().await } } => {
                     if let Some(done) = in_flight.take() {
-                        self.finish(done.batch, done.since, appended).await?;
+                        busy_since = Instant::now();
+                        self.finish(done.batch, done.since, appended)?;
                     }
+                }
+                () = async { match self.delivering.as_mut() { Some(giving) => giving.await, None => std::future::pending().await } } => {
+                    self.delivering = None;
                 }
                 // A graceful stop finishes the batch in flight, and takes no more.
                 () = cancel.cancelled(), if idle => return Ok(()),
@@ -230,22 +264,26 @@ impl Home {
                     }
                 }
                 Some(ask) = asks.recv(), if idle && room => {
-                    self.take(ask, &waiting);
+                    self.take(ask, waiting);
                     while self.ready.len() < batch::MAX_EVENTS {
                         let Ok(ask) = asks.try_recv() else { break };
-                        self.take(ask, &waiting);
+                        self.take(ask, waiting);
                     }
                 }
                 _ = tick.tick() => {
-                    let stuck = in_flight.as_mut().filter(|flight| flight.since.elapsed() > PATIENCE);
-                    if let Some(flight) = stuck {
-                        flight.batch.give_up();
+                    let since = in_flight.as_ref().map_or(busy_since, |flight| flight.since);
+                    if !idle && since.elapsed() > PATIENCE {
+                        in_flight.iter_mut().for_each(|flight| flight.batch.give_up());
+                        if cancel.is_cancelled() {
+                            return Err("it was to stop while the log did not answer".into());
+                        }
+                        self.ready.drain(..).for_each(|ask| (ask.answer)(Err(unsaved())));
                         while let Ok(ask) = asks.try_recv() {
                             waiting.fetch_sub(ask.bytes, Ordering::Relaxed);
                             (ask.answer)(Err(unsaved()));
                         }
                     }
-                    self.tick().await;
+                    self.tick()?;
                 }
             }
         }
@@ -263,7 +301,7 @@ impl Home {
             let Some(ask) = self.ready.pop_front() else { break };
             self.consider(ask, &mut batch);
         }
-        if self.ready.is_empty() {
+        if self.ready.is_empty() || self.absent.len() > QUEUE {
             self.absent.clear();
         }
         self.fetch();
@@ -339,6 +377,9 @@ impl Home {
     }
 
     fn wait(&mut self, ask: Ask, wanted: fetch::Wanted) {
+        if self.waiting_count >= QUEUE {
+            return (ask.answer)(Err(overloaded()));
+        }
         self.to_fetch.push(wanted);
         self.waiting_count += 1;
         self.waiting.entry(ask.conversation).or_default().push_back(ask);
@@ -354,8 +395,9 @@ impl Home {
     fn fetched(&mut self, fetched: Fetched) {
         let (conversation, refusal) = match fetched {
             Fetched::Room(conversation, row) => {
-                let horizon = self.horizon_ms;
-                self.rooms.entry(conversation).or_insert_with(|| Room::loaded(&row, horizon));
+                if !self.rooms.contains_key(&conversation) {
+                    self.keep(conversation, Room::loaded(&row, self.horizon_ms));
+                }
                 (conversation, None)
             }
             Fetched::Absent(conversation, peer_known) => {
@@ -366,6 +408,7 @@ impl Home {
                 if let Some(room) = self.rooms.get_mut(&conversation) {
                     room.seen.extend_back(since_micros, uses);
                 }
+                self.weigh(&conversation);
                 (conversation, None)
             }
             Fetched::Failed(conversation, refusal) => (conversation, Some(refusal)),
@@ -381,7 +424,7 @@ impl Home {
     }
 
     /// The log has the batch, or not: apply and answer, or only answer.
-    async fn finish(&mut self, batch: Batch, since: Instant, appended: Appended) -> Result<(), String> {
+    fn finish(&mut self, batch: Batch, since: Instant, appended: Appended) -> Result<(), String> {
         let position = match appended {
             Appended::At(position) => position,
             Appended::Refused(why) => {
@@ -399,16 +442,12 @@ impl Home {
         self.last = position;
         self.pressure.appended(position, batch.bytes());
         let (states, events, answers, again) = batch.into_parts();
+        let changed: Vec<_> = states.keys().copied().collect();
         for (conversation, state) in states {
-            let room = match self.rooms.entry(conversation) {
-                Entry::Occupied(known) => {
-                    let room = known.into_mut();
-                    room.state = state;
-                    room
-                }
-                Entry::Vacant(place) => place.insert(Room { touched: self.ticks, ..Room::begun(state) }),
-            };
-            room.last_position = position;
+            match self.rooms.get_mut(&conversation) {
+                Some(room) => (room.state, room.last_position) = (state, position),
+                None => self.keep(conversation, Room { last_position: position, ..Room::begun(state) }),
+            }
         }
         let mut deliveries = Vec::with_capacity(events.len());
         for (conversation, numbered, used) in events {
@@ -422,53 +461,26 @@ impl Home {
             }
             deliveries.push(Outgoing { event: event::encode(&numbered.event), recipients: numbered.recipients });
         }
+        let forget = self.pressure.stored_until_ms().min(now_micros() / 1000 - crate::retry::KEEP_MS);
+        for conversation in changed {
+            if let Some(room) = self.rooms.get_mut(&conversation) {
+                room.seen.forget_before(forget);
+            }
+            self.weigh(&conversation);
+        }
         for (answer, ack) in answers {
             answer(Ok(ack));
         }
         for ask in again.into_iter().rev() {
             self.ready.push_front(ask);
         }
-        self.world.fan_out.committed(Committed { shard: self.shard, position, deliveries }).await;
+        let (fan_out, committed) = (self.world.fan_out.clone(), Committed { shard: self.shard, position, deliveries });
+        let mut giving = async move { fan_out.committed(committed).await }.boxed();
+        // Mostly there is room for it at once.
+        if (&mut giving).now_or_never().is_none() {
+            self.delivering = Some(giving);
+        }
         Ok(())
-    }
-
-    async fn tick(&mut self) {
-        self.ticks += 1;
-        if !self.ticks.is_multiple_of(4) {
-            return;
-        }
-        let large_too = self.ticks.is_multiple_of(20);
-        let Self { rooms, unread_marks, ready, .. } = self;
-        unread_marks.retain(|conversation| {
-            let Some(room) = rooms.get(conversation) else { return false };
-            let large = room.state.members.present().len() > LARGE_ROOM;
-            if !room.pending_marks.is_empty() && (!large || large_too) {
-                let marks = room.pending_marks.iter().map(|(user, seq)| (*user, *seq)).collect();
-                let what = What::Request(Request::Marks(marks), 0);
-                ready.push_back(Ask {
-                    conversation: *conversation,
-                    actor: None,
-                    what,
-                    bytes: 0,
-                    answer: Box::new(|_| ()),
-                });
-            }
-            !room.pending_marks.is_empty()
-        });
-        let rooms = i64::try_from(self.rooms.len()).unwrap_or(i64::MAX);
-        ROOMS.with_label_values(&[&self.shard.to_string()]).set(rooms);
-        let fanned_out = self.world.fan_out.lowest(self.shard);
-        let trim = self.pressure.look(&*self.world.registry, self.shard, self.last, fanned_out).await;
-        if let Some(before) = trim
-            && let Err(error) = self.world.log.trim(self.shard, before).await
-        {
-            tracing::warn!(shard = self.shard, %error, "the log could not be trimmed; trying again later");
-        }
-        let keep_ms = now_micros() / 1000 - crate::retry::KEEP_MS;
-        if self.ticks.is_multiple_of(240) {
-            let stored_ms = self.pressure.stored_until_ms().min(keep_ms);
-            self.rooms.values_mut().for_each(|room| room.seen.forget_before(stored_ms));
-        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! The homes of this process: one task for each shard that its lease gives it, and the way to each of them.
 
-use crate::home::{self, HomeHandle, World};
-use madang_mesh::shard::Shard;
+use crate::{
+    home::{self, HomeHandle, World},
+    shelf::{self, Shelf},
+};
+use madang_mesh::{channel::Channels, lease::Leases, shard::Shard};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// After a home failed, so long passes before this process tries again to be it.
@@ -17,6 +20,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Default)]
 pub struct Homes {
     serving: Arc<RwLock<HashMap<Shard, HomeHandle>>>,
+    shelf: Shelf,
 }
 
 impl Homes {
@@ -32,6 +36,12 @@ impl Homes {
         self.serving.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// What homes that have stopped here left.
+    #[must_use]
+    pub fn shelf(&self) -> Shelf {
+        self.shelf.clone()
+    }
+
     fn set(&self, shard: Shard, handle: Option<HomeHandle>) {
         let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
         match handle {
@@ -40,49 +50,76 @@ impl Homes {
         };
     }
 
-    /// Is home of what is held, until `drain`, and ends when every batch in flight has its outcome.
-    pub async fn run(self, mut held: watch::Receiver<BTreeSet<Shard>>, world: World, drain: CancellationToken) {
-        let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+    /// Is home of what the lease gives, until `drain` and nothing is held any more. A shard that goes is in use until its
+    /// home has stopped and what it left is on the shelf: then the lease gives it away, and the next home finds it there.
+    pub async fn run(self, leases: Leases, world: World, channels: Channels, drain: CancellationToken) {
+        let mut held = leases.held.clone();
+        let mut running: HashMap<Shard, CancellationToken> = HashMap::new();
+        let mut tasks: JoinSet<Shard> = JoinSet::new();
+        let mut ending: BTreeSet<Shard> = BTreeSet::new();
         loop {
-            let now = if drain.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
-            let lost: Vec<_> = running.keys().filter(|shard| !now.contains(shard)).copied().collect();
-            for shard in lost {
-                if let Some((cancel, task)) = running.remove(&shard) {
-                    self.set(shard, None);
+            let now = held.borrow_and_update().clone();
+            running.retain(|shard, cancel| {
+                let keep = now.contains(shard);
+                if !keep {
+                    self.set(*shard, None);
                     cancel.cancel();
-                    if task.await.is_err() {
-                        tracing::error!(shard, "the home's task has panicked");
-                    }
+                    ending.insert(*shard);
                 }
-            }
-            if drain.is_cancelled() {
+                keep
+            });
+            if drain.is_cancelled() && now.is_empty() && tasks.is_empty() {
                 return;
             }
-            for shard in now {
-                running.entry(shard).or_insert_with(|| {
-                    let cancel = drain.child_token();
-                    (cancel.clone(), tokio::spawn(self.clone().keep(shard, world.clone(), cancel)))
+            for shard in now.iter().filter(|shard| !ending.contains(shard)) {
+                running.entry(*shard).or_insert_with(|| {
+                    leases.begin(*shard);
+                    let cancel = CancellationToken::new();
+                    let task =
+                        self.clone().keep(*shard, world.clone(), leases.clone(), channels.clone(), cancel.clone());
+                    tasks.spawn(task);
+                    cancel
                 });
             }
             tokio::select! {
                 changed = held.changed() => if changed.is_err() { drain.cancelled().await },
-                () = drain.cancelled() => {}
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(shard) => drop(ending.remove(&shard)),
+                    Err(error) => tracing::error!(%error, "a home's task has panicked"),
+                },
+                () = drain.cancelled(), if !drain.is_cancelled() => {}
             }
         }
     }
 
     /// Is the shard's home, again and again, until `cancel`.
-    async fn keep(self, shard: Shard, world: World, cancel: CancellationToken) {
+    async fn keep(
+        self,
+        shard: Shard,
+        world: World,
+        leases: Leases,
+        channels: Channels,
+        cancel: CancellationToken,
+    ) -> Shard {
+        let mut before = leases.before(shard).map(|before| shelf::ask(channels, shard, before));
         while !cancel.is_cancelled() {
             let homes = self.clone();
-            let result = home::run(shard, world.clone(), |handle| homes.set(shard, Some(handle)), cancel.clone()).await;
+            let serving = |handle| homes.set(shard, Some(handle));
+            let result = home::run(shard, world.clone(), before.take(), serving, cancel.clone()).await;
             self.set(shard, None);
-            let Err(why) = result else { return };
-            tracing::error!(shard, %why, "this process stops being the shard's home, and tries again");
-            tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
-                () = cancel.cancelled() => {}
+            match result {
+                Ok(Some(left)) => self.shelf.put(shard, left),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::error!(shard, %why, "this process stops being the shard's home, and tries again");
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN) => {}
+                        () = cancel.cancelled() => {}
+                    }
+                }
             }
         }
+        leases.end(shard);
+        shard
     }
 }

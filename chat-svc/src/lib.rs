@@ -18,6 +18,7 @@ pub mod retry;
 pub mod room;
 pub mod router;
 pub mod rpc;
+pub mod shelf;
 
 use connection::Connections;
 use fan_out::FanOut;
@@ -25,7 +26,7 @@ use home::{Sources, World};
 use homes::Homes;
 use inbox::Inbox;
 use madang_mesh::{
-    channel::InvalidAddress,
+    channel::{Channels, InvalidAddress},
     lease::{self, Leases},
     process,
     serve::Context,
@@ -39,13 +40,16 @@ use madang_proto::{
 };
 use router::Router;
 use rpc::Rpc;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// The largest gRPC message that is taken: batches of frames and events.
 const MAX_GRPC: usize = 16 << 20;
+
+/// How long a process that stops waits for what its homes left to be fetched.
+const FETCHED: Duration = Duration::from_secs(3);
 
 /// A chat-svc could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,8 @@ pub struct Service {
     rpc: Rpc,
     world: World,
     leases: Leases,
-    /// Ends the taking part in leases, after the homes have ended.
+    channels: Channels,
+    /// Ends the taking part in leases: the homes end, and their shards are given away.
     leave: CancellationToken,
     drain: CancellationToken,
 }
@@ -102,10 +107,12 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         notices,
         sources,
         process,
-        limits: room::Limits { members: settings.max_members as usize, rooms: settings.rooms_in_memory },
+        limits: room::Limits { members: settings.max_members as usize },
+        memory: home::Memory::new(settings.room_bytes),
     };
     let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
-    Service { rpc, world, leases, leave, drain }
+    let channels = context.channels;
+    Service { rpc, world, leases, channels, leave, drain }
 }
 
 impl Service {
@@ -143,14 +150,16 @@ impl process::Service for Service {
 
     async fn run(self, drain: CancellationToken) {
         let homes = self.rpc.homes.clone();
-        homes.run(self.leases.held.clone(), self.world, drain.clone()).await;
-        self.drain.cancel();
-        self.leave.cancel();
-        // The shards are given away once nobody watches the leases as theirs any more.
-        let mut held = self.leases.held;
-        let given = async { while !held.borrow_and_update().is_empty() && held.changed().await.is_ok() {} };
-        if tokio::time::timeout(std::time::Duration::from_secs(3), given).await.is_err() {
-            tracing::warn!("the leases could not be given away; others take them over when they run out");
+        // Each shard is given away as soon as its home has stopped, and what it left is fetched from here.
+        let leaving = async {
+            drain.cancelled().await;
+            self.leave.cancel();
+            self.leases.left().await;
+        };
+        tokio::join!(homes.clone().run(self.leases.clone(), self.world, self.channels, drain.clone()), leaving);
+        if self.leases.others() > 0 && tokio::time::timeout(FETCHED, homes.shelf().emptied()).await.is_err() {
+            tracing::info!("not all that homes left here was fetched: others replay the log");
         }
+        self.drain.cancel();
     }
 }

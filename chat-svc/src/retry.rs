@@ -22,6 +22,10 @@ const SLACK_MS: i64 = 60 * 1000;
 /// How long ids are kept at least, in ms: beyond it new ids need no look at the store.
 pub const KEEP_MS: i64 = 15 * 60 * 1000;
 
+/// How many ids of one room are in memory at most: 220 messages a second, all the time. Who sends more into one room is
+/// told to wait.
+pub const MOST: usize = 200_000;
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Use {
@@ -64,6 +68,43 @@ impl Seen {
         Self { horizon_ms, ..Self::default() }
     }
 
+    /// These uses, and everything since a horizon is among them.
+    #[must_use]
+    pub fn of(horizon_ms: i64, mut uses: Vec<(Key, Use)>) -> Self {
+        uses.sort_unstable_by_key(|(_, used)| used.at_micros);
+        let order = uses.iter().map(|(key, used)| (used.at_micros / 1000, *key)).collect();
+        Self { uses: uses.into_iter().collect(), order, horizon_ms }
+    }
+
+    /// Since when everything is here, ms since 1970; 0: since ever.
+    #[must_use]
+    pub fn horizon_ms(&self) -> i64 {
+        self.horizon_ms
+    }
+
+    /// All that are here.
+    pub fn uses(&self) -> impl Iterator<Item = (&Key, &Use)> {
+        self.uses.iter()
+    }
+
+    /// How many are here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// Whether none is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+
+    /// Whether it takes no more for now: see [`MOST`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.uses.len() >= MOST
+    }
+
     /// What is known of an id that was dated within the limits.
     #[must_use]
     pub fn look_up(&self, key: &Key, dated_ms: i64) -> Known {
@@ -83,6 +124,9 @@ impl Seen {
 
     /// Takes what the store knows since a time: the horizon moves back to it.
     pub fn extend_back(&mut self, since_micros: i64, uses: impl IntoIterator<Item = (Key, Use)>) {
+        let mut uses: Vec<_> = uses.into_iter().collect();
+        // The oldest comes to stand first: what is forgotten is taken from there.
+        uses.sort_unstable_by_key(|(_, used)| std::cmp::Reverse(used.at_micros));
         for (key, used) in uses {
             if self.uses.insert(key, used).is_none() {
                 self.order.push_front((used.at_micros / 1000, key));

@@ -51,6 +51,18 @@ impl Members {
         self.by_user.get(user)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (&UserId, &Member)> {
+        self.by_user.iter()
+    }
+
+    /// These.
+    #[must_use]
+    pub fn of(by_user: BTreeMap<UserId, Member>) -> Self {
+        let present = by_user.keys().copied().collect();
+        Self { by_user, present }
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut BTreeMap<UserId, Member>)) {
         change(&mut self.by_user);
         self.present = self.by_user.keys().copied().collect();
@@ -89,6 +101,8 @@ pub struct Room {
     pub last_position: u64,
     /// When it was last asked for something, in ticks of its home.
     pub touched: u64,
+    /// What it was last said to cost, in bytes.
+    pub weight: usize,
 }
 
 /// What a member asks of a room; checked for form already.
@@ -126,8 +140,6 @@ pub enum Request {
 pub struct Limits {
     /// Members of a group.
     pub members: usize,
-    /// Rooms that a home holds; more for a while if they can't be forgotten yet.
-    pub rooms: usize,
 }
 
 /// A numbered event and who gets it.
@@ -258,8 +270,7 @@ pub fn number(
             if profile == *state.profile {
                 return Ok(Verdict::Nothing);
             }
-            let Profile { name, picture, data } = profile;
-            push(state, Body::Changed(log::GroupChanged { name, picture, data }), None);
+            push(state, Body::Changed(profile.to_log()), None);
         }
         Request::End => {
             let actor = actor.ok_or_else(not_found)?;
@@ -410,7 +421,7 @@ impl Room {
     #[must_use]
     pub fn begun(state: State) -> Self {
         let (marks, pending_marks, seen) = (HashMap::new(), BTreeMap::new(), Seen::default());
-        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0 }
+        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 }
     }
 
     /// A room as group-svc has it; ids before `horizon_ms` are not in memory.
@@ -435,7 +446,7 @@ impl Room {
             profile: Arc::new(Profile::of(row)),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
-        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0 }
+        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 }
     }
 
     /// Applies an event that the log has: in replay, where there was no draft. Events that the state has are skipped;

@@ -2,7 +2,10 @@
 
 use crate::{ask::Answer, connection::Connections, homes::Homes, router::Router};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use madang_mesh::{
     shard::{ShardMap, shard_of},
     status::to_status,
@@ -202,6 +205,7 @@ impl ChatService for Rpc {
 impl HomeService for Rpc {
     type OperateStream = Answers<OperateResponse>;
     type WatchShardsStream = Answers<WatchShardsResponse>;
+    type TakeOverStream = Answers<TakeOverResponse>;
 
     async fn operate(
         &self,
@@ -252,6 +256,13 @@ impl HomeService for Rpc {
             Ok(WatchShardsResponse { count: map.count, homes: homes.collect() })
         });
         Ok(Response::new(Box::pin(maps.take_until(async move { drain.cancelled().await }))))
+    }
+
+    async fn take_over(&self, request: Request<TakeOverRequest>) -> Result<Response<Self::TakeOverStream>, Status> {
+        let TakeOverRequest { shard, marker } = request.into_inner();
+        let nothing = || Status::not_found("nothing is handed over: replay the log");
+        let left = self.homes.shelf().take(shard, marker).ok_or_else(nothing)?;
+        Ok(Response::new(Box::pin(stream::iter(left.send().map(Ok)))))
     }
 
     async fn notify(&self, request: Request<NotifyRequest>) -> Result<Response<NotifyResponse>, Status> {

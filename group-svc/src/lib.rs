@@ -92,7 +92,9 @@ impl process::Service for Service {
             linger: Duration::ZERO,
             lag: self.groups.lag.clone(),
         };
+        let left = leases.clone();
         subscription::run(config, leases, log, registry, self.projection, drain).await;
         leave.cancel();
+        left.left().await;
     }
 }

@@ -376,4 +376,9 @@ impl GroupService for Groups {
         let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
         Ok(Response::new(LoadRoomsResponse { rooms }))
     }
+
+    async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answer<GetCursorResponse> {
+        let position = self.store.cursor(request.into_inner().shard).await.map_err(|error| failed(&error))?;
+        Ok(Response::new(GetCursorResponse { position }))
+    }
 }

@@ -74,6 +74,12 @@ pub trait Log: Send + Sync + 'static {
     /// Makes the shard's log if it is not there; never changes one that is.
     async fn create(&self, shard: Shard) -> Result<(), Error>;
 
+    /// Makes the log of a shard anew, after it was lost, so that its first position follows this one. Only where nothing is
+    /// in it.
+    async fn begin_after(&self, _shard: Shard, _position: Position) -> Result<(), Error> {
+        Err(Error::Unavailable("this log can't be begun anew".into()))
+    }
+
     /// Appends a record durably. With `expected_last`, only if the newest position is that one (0: empty).
     /// At most one append per shard should be in flight.
     async fn append(&self, shard: Shard, payload: Bytes, expected_last: Option<Position>) -> Result<Position, Error>;

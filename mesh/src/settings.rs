@@ -13,7 +13,7 @@ use std::time::Duration;
 #[group(skip)]
 pub struct Settings {
     /// How many shards there are; part of the data's layout, and the same for all processes.
-    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, env = "MADANG_SHARDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub shards: u32,
     /// The `iss` of access tokens.
     #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
@@ -36,9 +36,10 @@ pub struct Settings {
     /// How much a page of a list or of history has, at most.
     #[arg(long, env = "MADANG_MAX_PAGE_SIZE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_page_size: u32,
-    /// Rooms that a shard's home keeps in memory, at most; others are loaded when they are asked for something.
-    #[arg(long, env = "MADANG_ROOMS_IN_MEMORY", default_value_t = 50_000)]
-    pub rooms_in_memory: usize,
+    /// What rooms may take of the memory of a process that is home of some, in bytes; those used longest ago are forgotten,
+    /// and loaded again when they are asked for something.
+    #[arg(long, env = "MADANG_ROOM_BYTES", default_value_t = 256 << 20)]
+    pub room_bytes: usize,
     /// The longest WebSocket message that is taken, in bytes.
     #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
     pub max_frame_bytes: usize,

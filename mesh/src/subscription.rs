@@ -87,7 +87,7 @@ pub async fn run(
     drain: CancellationToken,
 ) {
     let reader = Arc::new(Reader { config, log, registry, handler, reached: Mutex::default() });
-    let mut held = leases.held;
+    let mut held = leases.held.clone();
     let looking = tokio::spawn(look::look(reader.clone()));
     let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
     loop {
@@ -101,6 +101,7 @@ pub async fn run(
                 }
                 reader.lock().remove(&shard);
                 reader.handler.released(shard).await;
+                leases.end(shard);
             }
         }
         if drain.is_cancelled() {
@@ -109,6 +110,7 @@ pub async fn run(
         }
         for shard in now {
             running.entry(shard).or_insert_with(|| {
+                leases.begin(shard);
                 let cancel = drain.child_token();
                 (cancel.clone(), tokio::spawn(reader.clone().shard(shard, cancel)))
             });

@@ -8,18 +8,17 @@ use madang_mesh::{
     lease::{self, Config as Lease},
     log::{Entry, Log, Position, sqlite::SqliteLog},
     registry::memory::MemoryRegistry,
-    shard::{Shard, ShardMap},
+    shard::Shard,
     subscription::{self, Config, HandleError, Handler, Lag},
 };
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Handles so many batches as it is allowed to.
@@ -77,7 +76,7 @@ async fn it_says_how_far_behind_it_is() {
 
     // Another replica, which reads nothing: it knows from what the reader publishes.
     let of_other = Lag::new(1);
-    let leases = Leases { held: watch::channel(BTreeSet::new()).1, map: watch::channel(ShardMap::default()).1 };
+    let leases = Leases::none();
     let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone() };
     let other = subscription::run(config, leases, log.clone(), registry, gate.clone(), drain.clone());
     let other = tokio::spawn(other);

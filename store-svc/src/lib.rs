@@ -125,7 +125,9 @@ impl process::Service for Service {
             linger: Duration::ZERO,
             lag: self.history.lag.clone(),
         };
+        let left = leases.clone();
         subscription::run(config, leases, log, registry, self.projection, drain).await;
         leave.cancel();
+        left.left().await;
     }
 }

@@ -237,6 +237,11 @@ impl StoreService for History {
         self.many_changes(request.into_inner()).await.map(Response::new)
     }
 
+    async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Result<Response<GetCursorResponse>, Status> {
+        let position = self.store.cursor(request.into_inner().shard).await.map_err(failed)?;
+        Ok(Response::new(GetCursorResponse { position }))
+    }
+
     async fn stream_events(
         &self,
         _: Request<StreamEventsRequest>,

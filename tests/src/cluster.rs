@@ -32,6 +32,8 @@ struct Nothing {}
 pub struct Part {
     /// Where it serves gRPC: `http://HOST:PORT`.
     pub grpc: String,
+    /// What a chat-svc was told; others are not started again.
+    flags: Vec<String>,
     running: Running,
     runtime: Runtime,
 }
@@ -40,16 +42,17 @@ impl Part {
     async fn start(start: impl Future<Output = Running> + Send + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let running = runtime.spawn(start).await.unwrap();
-        Self { grpc: format!("http://{}", running.grpc), running, runtime }
+        Self { grpc: format!("http://{}", running.grpc), flags: Vec::new(), running, runtime }
     }
 
     async fn chat(flags: Vec<String>) -> Self {
-        Self::start(async move {
-            let cli = parse::<Nothing>(&flags);
+        let told = flags.clone();
+        let part = Self::start(async move {
+            let cli = parse::<Nothing>(&told);
             let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
             process::start("chat", cli.process, None, build).await.unwrap()
-        })
-        .await
+        });
+        Self { flags, ..part.await }
     }
 
     async fn store(flags: Vec<String>) -> Self {
@@ -74,6 +77,13 @@ impl Part {
     pub async fn stop(self) {
         self.running.stop().await;
         self.runtime.shutdown_background();
+    }
+
+    /// Stops it as a roll-out does, and starts another at the same address.
+    pub async fn restart(self) -> Self {
+        let flags = self.flags.clone();
+        self.stop().await;
+        Self::chat(flags).await
     }
 
     /// Ends it as a crash does: between any two steps, with nothing said to anybody.
@@ -270,6 +280,13 @@ impl Cluster {
         });
         let running = started.await.unwrap();
         Doomed { url: format!("http://{}", running.http.unwrap()), _running: running, runtime }
+    }
+
+    /// Stops store-svc and group-svc: what homes do from then on they do without the databases.
+    pub async fn stop_readers(&mut self) {
+        for part in self.stores.drain(..).chain(self.groups.drain(..)) {
+            part.stop().await;
+        }
     }
 
     /// Stops it: the doors first.

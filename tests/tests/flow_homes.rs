@@ -83,6 +83,7 @@ impl ChatService for Chat {
 impl HomeService for Chat {
     type OperateStream = BoxStream<'static, Result<OperateResponse, Status>>;
     type WatchShardsStream = BoxStream<'static, Result<WatchShardsResponse, Status>>;
+    type TakeOverStream = BoxStream<'static, Result<TakeOverResponse, Status>>;
 
     async fn operate(&self, _: Request<Streaming<OperateRequest>>) -> Result<Response<Self::OperateStream>, Status> {
         Err(Status::unimplemented("not asked"))
@@ -90,6 +91,10 @@ impl HomeService for Chat {
 
     async fn watch_shards(&self, _: Request<WatchShardsRequest>) -> Result<Response<Self::WatchShardsStream>, Status> {
         Ok(Response::new(WatchStream::new(self.map.clone()).map(Ok).boxed()))
+    }
+
+    async fn take_over(&self, _: Request<TakeOverRequest>) -> Result<Response<Self::TakeOverStream>, Status> {
+        Err(Status::unimplemented("not asked"))
     }
 
     not_asked! {

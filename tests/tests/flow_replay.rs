@@ -37,7 +37,7 @@ async fn the_fixture_comes_back_as_it_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_that_were_forgotten_are_the_same_when_they_come_back() {
     let data = tempfile::tempdir().unwrap();
-    let server = start_with(data.path(), &["--shards", "1", "--rooms-in-memory", "2"]).await;
+    let server = start_with(data.path(), &["--shards", "1", "--room-bytes", "2500"]).await;
     let ann = sign_up(&server, "ann").await;
     let (mut socket, _) = Socket::connect(&server, &ann, "").await;
     let mut sent = Vec::new();

@@ -116,6 +116,11 @@ impl Batch {
                 answer(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
                 return Ok(());
             }
+            if room.is_some_and(|room| room.seen.is_full()) {
+                let message = "too much was said here in the last quarter of an hour: send again a little later";
+                answer(Err(Refusal::new(Reason::Overloaded, message).after(5000)));
+                return Ok(());
+            }
             used = Some((key, *hash));
         }
         match room::number(&mut state, conversation, actor, request, self.now_micros, limits) {

@@ -2,13 +2,13 @@
 
 use crate::retry::{Key, Use};
 use async_trait::async_trait;
-use madang_mesh::status::from_status;
+use madang_mesh::{log::Position, shard::Shard, status::from_status};
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
-    group::v1::{LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
+    group::v1::{self as group, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
     id::{ClientId, ConversationId, UserId},
     reason::Refusal,
-    store::v1::{ListClientIdsRequest, store_service_client::StoreServiceClient},
+    store::v1::{self as store, ListClientIdsRequest, store_service_client::StoreServiceClient},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -36,6 +36,11 @@ pub trait Sources: Send + Sync + 'static {
         since_micros: i64,
         revision: u64,
     ) -> Result<Vec<(Key, Use)>, Refusal>;
+
+    /// How far store-svc and group-svc have come in the log of a shard, as their databases have it.
+    async fn cursors(&self, _shard: Shard) -> Result<[Position; 2], Refusal> {
+        Ok([0, 0])
+    }
 
     /// Those of these users who are somebody.
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal>;
@@ -130,6 +135,12 @@ impl Sources for Services {
             Some((key, used))
         });
         Ok(uses.collect())
+    }
+
+    async fn cursors(&self, shard: Shard) -> Result<[Position; 2], Refusal> {
+        let (mut store, mut group) = (self.store.clone(), self.group.clone());
+        let stored = bounded(store.get_cursor(store::GetCursorRequest { shard })).await?.position;
+        Ok([stored, bounded(group.get_cursor(group::GetCursorRequest { shard })).await?.position])
     }
 
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {

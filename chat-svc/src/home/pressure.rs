@@ -1,12 +1,9 @@
 //! How far behind the log its readers are: sends are refused when one is too far, so that log, memory and takeover
 //! stay bounded; and what all have read for an hour is trimmed.
 
-use madang_mesh::{log::Position, registry::Registry, shard::Shard};
+use madang_mesh::{clock::now_micros, log::Position, registry::Registry, shard::Shard};
 use madang_proto::reason::{Reason, Refusal};
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 /// The readers without whom nothing is trimmed, and whose lag refuses sends.
 const READERS: [&str; 2] = ["store", "group"];
@@ -21,21 +18,31 @@ const CHECKPOINT: Duration = Duration::from_secs(2);
 /// The most bytes kept behind the readers.
 const KEEP_BYTES: u64 = 256 << 20;
 
-#[derive(Debug, Clone, Copy)]
-struct Checkpoint {
-    position: Position,
-    at: Instant,
-    at_ms: i64,
-    bytes: u64,
+/// How far the log had come at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The position.
+    pub position: Position,
+    /// When, ms since 1970.
+    pub at_ms: i64,
+    /// How many bytes had been written up to it, counted from anywhere.
+    pub bytes: u64,
 }
 
+/// What the readers say: where each stands, if it is known.
+pub type Heard = [Option<Position>; READERS.len()];
+
 /// What a home knows of its readers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pressure {
-    checkpoints: VecDeque<Checkpoint>,
+    /// How the log grew, oldest first.
+    pub checkpoints: VecDeque<Checkpoint>,
     bytes: u64,
-    slowest: Position,
-    stored: Position,
+    /// Up to where both have written.
+    pub slowest: Position,
+    /// Up to where store-svc has written.
+    pub stored: Position,
+    stored_until_ms: i64,
     trimmed: Position,
     lagging: bool,
 }
@@ -48,18 +55,32 @@ pub fn refusal() -> Refusal {
     Refusal::new(Reason::Lagging, message).after(2000)
 }
 
+/// Asks where the readers stand.
+pub async fn ask(registry: &dyn Registry, shard: Shard) -> Heard {
+    let of = async |reader: &str| {
+        let item = registry.get(&format!("progress.{reader}.{shard}")).await.ok()??;
+        std::str::from_utf8(&item.value?).ok()?.parse().ok()
+    };
+    [of(READERS[0]).await, of(READERS[1]).await]
+}
+
 impl Pressure {
-    /// At a home's beginning.
-    pub fn new(position: Position) -> Self {
+    /// At a home's beginning: both readers have passed a position, and the log grew so since, as far as it is known.
+    pub fn new(position: Position, grew: impl IntoIterator<Item = Checkpoint>) -> Self {
+        let checkpoints: VecDeque<_> = grew.into_iter().collect();
+        let bytes = checkpoints.back().map_or(0, |last| last.bytes);
         let mut new = Self {
-            checkpoints: VecDeque::new(),
-            bytes: 0,
+            checkpoints,
+            bytes,
             slowest: position,
             stored: position,
+            stored_until_ms: 0,
             trimmed: 0,
             lagging: false,
         };
-        new.checkpoint(position);
+        if new.checkpoints.is_empty() {
+            new.checkpoint(position, now_micros() / 1000);
+        }
         new
     }
 
@@ -75,55 +96,130 @@ impl Pressure {
 
     /// Up to when everything is stored, ms since 1970.
     pub fn stored_until_ms(&self) -> i64 {
-        self.checkpoints.iter().take_while(|each| each.position <= self.stored).last().map_or(0, |each| each.at_ms)
+        self.stored_until_ms
     }
 
     /// The log has grown.
     pub fn appended(&mut self, position: Position, bytes: usize) {
+        self.grew(position, bytes, now_micros() / 1000);
+    }
+
+    fn grew(&mut self, position: Position, bytes: usize, now_ms: i64) {
         self.bytes += bytes as u64;
-        if self.checkpoints.back().is_none_or(|last| last.at.elapsed() >= CHECKPOINT) {
-            self.checkpoint(position);
+        if self.checkpoints.back().is_none_or(|last| now_ms - last.at_ms >= ms(CHECKPOINT)) {
+            self.checkpoint(position, now_ms);
         }
     }
 
-    fn checkpoint(&mut self, position: Position) {
-        let at_ms = madang_mesh::clock::now_micros() / 1000;
-        self.checkpoints.push_back(Checkpoint { position, at: Instant::now(), at_ms, bytes: self.bytes });
+    fn checkpoint(&mut self, position: Position, at_ms: i64) {
+        self.checkpoints.push_back(Checkpoint { position, at_ms, bytes: self.bytes });
     }
 
-    /// Looks at the readers; the position before which the log may be trimmed, if that has moved enough.
-    pub async fn look(
+    /// Takes in where the readers stand; the position before which the log may be trimmed, if that has moved enough.
+    /// Fails if one has read what the log does not have: then the log was lost, and numbers would be used twice.
+    pub fn hear(&mut self, heard: &Heard, last: Position, fanned_out: Position) -> Result<Option<Position>, String> {
+        self.hear_at(heard, last, fanned_out, now_micros() / 1000)
+    }
+
+    fn hear_at(
         &mut self,
-        registry: &dyn Registry,
-        shard: Shard,
+        heard: &Heard,
         last: Position,
         fanned_out: Position,
-    ) -> Option<Position> {
+        now_ms: i64,
+    ) -> Result<Option<Position>, String> {
         let mut slowest = last;
-        for reader in READERS {
-            let Ok(Some(item)) = registry.get(&format!("progress.{reader}.{shard}")).await else {
+        for (reader, position) in READERS.iter().zip(heard) {
+            let Some(position) = *position else {
                 slowest = slowest.min(self.slowest);
                 continue;
             };
-            let position = item.value.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok()).unwrap_or(0);
+            // One batch may be in the log already of which this home does not know yet.
+            if position > last + 1 {
+                return Err(format!("{reader}-svc has read up to {position}, and the log ends at {last}"));
+            }
             slowest = slowest.min(position);
-            if reader == "store" {
+            if *reader == "store" {
                 self.stored = self.stored.max(position);
             }
         }
-        self.slowest = slowest;
+        // Never back: a reader that starts says where it stood when it wrote last.
+        self.slowest = self.slowest.max(slowest);
+        let slowest = self.slowest;
+        if let Some(stored) = self.checkpoints.iter().rev().find(|each| each.position <= self.stored) {
+            self.stored_until_ms = self.stored_until_ms.max(stored.at_ms);
+        }
         // The first checkpoint that the slowest has not passed is how far behind it is.
         let behind = self.checkpoints.iter().find(|each| each.position > slowest).filter(|_| slowest < last);
         self.lagging =
-            behind.is_some_and(|each| each.at.elapsed() > MAX_LAG || self.bytes - each.bytes > MAX_LAG_BYTES);
+            behind.is_some_and(|each| now_ms - each.at_ms > ms(MAX_LAG) || self.bytes - each.bytes > MAX_LAG_BYTES);
         let floor = slowest.min(fanned_out);
-        let old = |each: &Checkpoint| each.at.elapsed() > KEEP || self.bytes - each.bytes > KEEP_BYTES;
+        let old = |each: &Checkpoint| now_ms - each.at_ms > ms(KEEP) || self.bytes - each.bytes > KEEP_BYTES;
         let mut before = None;
         while self.checkpoints.len() > 1
             && self.checkpoints.front().is_some_and(|each| each.position < floor && old(each))
         {
             before = self.checkpoints.pop_front().map(|each| each.position);
         }
-        before.filter(|before| *before > self.trimmed).inspect(|before| self.trimmed = *before)
+        Ok(before.filter(|before| *before > self.trimmed).inspect(|before| self.trimmed = *before))
+    }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One append a second of so many bytes each, from position 2 on; the readers stand still at 1.
+    fn grown(seconds: i64, bytes: usize) -> Pressure {
+        let mut pressure = Pressure::new(1, [Checkpoint { position: 1, at_ms: 0, bytes: 0 }]);
+        for n in 1..=seconds {
+            pressure.grew(n as u64 + 1, bytes, n * 1000);
+        }
+        pressure
+    }
+
+    fn lags(pressure: &mut Pressure, seconds: i64, heard: Heard) -> bool {
+        pressure.hear_at(&heard, seconds as u64 + 1, u64::MAX, seconds * 1000).unwrap();
+        pressure.lagging()
+    }
+
+    #[test]
+    fn sends_are_refused_when_a_reader_is_too_far_behind_in_time_or_in_bytes_and_taken_again_when_it_is_back() {
+        let late = |seconds| lags(&mut grown(seconds, 100), seconds, [Some(1), Some(seconds as u64)]);
+        assert_eq!((late(590), late(610)), (false, true), "10 min behind");
+        let late = |megabytes| lags(&mut grown(megabytes, 1 << 20), megabytes, [Some(megabytes as u64), Some(1)]);
+        assert_eq!((late(250), late(262)), (false, true), "256 MiB behind");
+        let mut pressure = grown(700, 100);
+        assert!(lags(&mut pressure, 700, [Some(1), Some(1)]));
+        assert!(lags(&mut pressure, 700, [None, Some(701)]), "one of which nothing is known stands where it stood");
+        assert!(!lags(&mut pressure, 700, [Some(701), Some(701)]));
+    }
+
+    #[test]
+    fn the_log_is_trimmed_behind_the_slowest_of_all_only_and_an_hour_behind_it() {
+        let trim = |store, group, fanned_out| {
+            grown(8000, 10).hear_at(&[Some(store), Some(group)], 8001, fanned_out, 8_000_000).unwrap()
+        };
+        assert_eq!(trim(1, 8001, 8001), None);
+        assert_eq!(trim(8001, 1, 8001), None);
+        assert_eq!(trim(8001, 8001, 1), None);
+        let hour = trim(8001, 8001, 8001).unwrap();
+        assert!((4395..=4401).contains(&hour), "{hour}");
+        assert!(trim(3000, 8001, 8001).unwrap() < 3000);
+        assert!(trim(8001, 8001, 2000).unwrap() < 2000);
+        // Less than an hour where that is much.
+        let much = grown(1000, 1 << 20).hear_at(&[Some(1001), Some(1001)], 1001, 1001, 1_000_000).unwrap().unwrap();
+        assert!((740..=746).contains(&much), "{much}");
+    }
+
+    #[test]
+    fn a_reader_that_is_ahead_of_the_log_says_that_the_log_was_lost() {
+        let mut pressure = grown(10, 100);
+        assert!(pressure.hear_at(&[Some(12), Some(3)], 11, 11, 10_000).is_ok(), "a batch is in flight");
+        assert!(pressure.hear_at(&[Some(3), Some(13)], 11, 11, 10_000).is_err());
     }
 }

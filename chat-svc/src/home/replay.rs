@@ -2,12 +2,18 @@
 //! and store-svc stands up to it, on top of group-svc's rows; give the fan-out what the home before had not published; then
 //! serve.
 
-use super::{Home, World, batch::FORMAT};
+use super::{
+    Home, World,
+    batch::FORMAT,
+    lost,
+    pressure::{Checkpoint, Pressure},
+};
 use crate::{
     event,
     fan_out::{Committed, Outgoing},
     retry::Use,
     room::Room,
+    shelf,
 };
 use futures_util::StreamExt;
 use madang_mesh::{
@@ -40,12 +46,22 @@ struct Logged {
 }
 
 /// Becomes the home.
-pub async fn take_over(shard: Shard, world: World) -> Result<Home, String> {
+pub async fn take_over(shard: Shard, world: World, before: Option<shelf::Ask>) -> Result<Home, String> {
     let said = |error: madang_mesh::log::Error| error.to_string();
     world.log.create(shard).await.map_err(said)?;
+    lost::check(&world, shard).await?;
     let nonce = rand::random();
     let marker = Record { format: FORMAT, process: world.process.clone(), nonce, ..Record::default() };
     let epoch = world.log.append(shard, marker.encode_to_vec().into(), None).await.map_err(said)?;
+    if let Some(before) = before
+        && let Some(left) = before(epoch).await
+    {
+        let rooms = left.rooms();
+        if let Some(home) = Home::go_on(shard, world.clone(), epoch, left) {
+            tracing::info!(shard, epoch, rooms, "home, by what the one before has left");
+            return Ok(home);
+        }
+    }
     let first = world.log.bounds(shard).await.map_err(said)?.first;
     let passed = if epoch == first { epoch - 1 } else { passed(&world, shard).await };
     let mut from = (passed + 1).max(first).min(epoch);
@@ -69,7 +85,26 @@ pub async fn take_over(shard: Shard, world: World) -> Result<Home, String> {
         world.fan_out.committed(committed).await;
     }
     tracing::info!(shard, epoch, from, rooms = rooms.len(), "home");
-    Ok(Home { rooms, ..Home::new(shard, world, epoch, from.saturating_sub(1), horizon_ms) })
+    let pressure = Pressure::new(passed.min(epoch), grew(&records, passed));
+    let mut home = Home::new(shard, world, epoch, pressure, horizon_ms);
+    for (conversation, room) in rooms {
+        home.keep(conversation, room);
+    }
+    Ok(home)
+}
+
+/// How the log grew after a position.
+fn grew(records: &[Logged], passed: Position) -> Vec<Checkpoint> {
+    let mut checkpoints: Vec<Checkpoint> = Vec::new();
+    let mut bytes = 0;
+    for logged in records.iter().filter(|logged| logged.position >= passed) {
+        let at_ms = logged.at_micros / 1000;
+        bytes += logged.record.encoded_len() as u64;
+        if checkpoints.last().is_none_or(|last| at_ms - last.at_ms >= 2000) {
+            checkpoints.push(Checkpoint { position: logged.position, at_ms, bytes });
+        }
+    }
+    checkpoints
 }
 
 /// How far the fan-out had come with each destination when the newest record that says so was written.

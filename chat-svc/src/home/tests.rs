@@ -1,5 +1,10 @@
 //! An answer comes after the log has it, and not if it does not.
 
+mod faults;
+mod hand_over;
+mod retries;
+mod stage;
+
 use super::*;
 use crate::{connection::Connections, inbox::memory::MemoryInbox, room};
 use async_trait::async_trait;
@@ -64,10 +69,11 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
             account: AccountServiceClient::new(nowhere),
         }),
         process: "test".into(),
-        limits: Limits { members: 10, rooms: 10 },
+        limits: Limits { members: 10 },
+        memory: Memory::new(1 << 20),
     };
     // Found not to be there just now, and that the peer is somebody.
-    Home { absent: HashMap::from([(conversation, true)]), ..Home::new(0, world, 1, 1, 1) }
+    Home { absent: HashMap::from([(conversation, true)]), ..Home::new(0, world, 1, Pressure::new(1, []), 1) }
 }
 
 /// A first message; what is answered once the log has been allowed to answer so. Nothing may be before.
@@ -76,14 +82,15 @@ async fn answered(answer: Result<Position, Error>) -> Result<Ack, Refusal> {
     let conversation = ConversationId::direct(ann, bob);
     let log = Arc::new(Gate { asked: Semaphore::new(0), allowed: Semaphore::new(0), answer });
     let mut home = home(log.clone(), conversation);
-    let (asks, receiver) = mpsc::channel(8);
+    let (asks, mut receiver) = mpsc::channel(8);
     let (answer, mut answered) = oneshot::channel();
     let content = Content { text: "hi".into(), ..Content::default() };
     let request = room::Request::Send { first_to: Some(bob), client_id: ClientId::now(), hash: 1, content };
     let answer = Box::new(move |result| drop(answer.send(result)));
     let what = What::Request(request, now_micros() / 1000);
     asks.send(Ask { conversation, actor: Some(ann), what, bytes: 0, answer }).await.ok().unwrap();
-    let serving = tokio::spawn(async move { home.serve(receiver, Arc::default(), CancellationToken::new()).await });
+    let serving =
+        tokio::spawn(async move { home.serve(&mut receiver, &AtomicUsize::new(0), CancellationToken::new()).await });
     log.asked.acquire().await.unwrap().forget();
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -36,11 +36,23 @@ impl Profile {
             Some(Body::Created(log::Created { name, data, .. })) => {
                 Some(Self { name: name.clone(), picture: String::new(), data: data.clone() })
             }
-            Some(Body::Changed(log::GroupChanged { name, picture, data })) => {
-                Some(Self { name: name.clone(), picture: picture.clone(), data: data.clone() })
-            }
+            Some(Body::Changed(changed)) => Some(changed.clone().into()),
             _ => None,
         }
+    }
+
+    /// As an event of the log says it.
+    #[must_use]
+    pub fn to_log(&self) -> log::GroupChanged {
+        let Self { name, picture, data } = self.clone();
+        log::GroupChanged { name, picture, data }
+    }
+
+    /// How many bytes it has, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let data: usize = self.data.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        self.name.len() + self.picture.len() + data
     }
 
     /// With a change, if that leaves it within its limits.
@@ -65,5 +77,11 @@ impl Profile {
             ));
         }
         Ok(new)
+    }
+}
+
+impl From<log::GroupChanged> for Profile {
+    fn from(log::GroupChanged { name, picture, data }: log::GroupChanged) -> Self {
+        Self { name, picture, data }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { members: 5, rooms: 1000 };
+const LIMITS: Limits = Limits { members: 5 };
 
 fn user(n: u8) -> UserId {
     UserId::from_slice(&[n; 16]).unwrap()

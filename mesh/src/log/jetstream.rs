@@ -49,6 +49,18 @@ impl JetStreamLog {
         Self { context: jetstream::new(client), replicas, max_bytes }
     }
 
+    fn config(&self, shard: Shard) -> Config {
+        Config {
+            name: name(shard),
+            subjects: vec![subject(shard)],
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            num_replicas: self.replicas,
+            max_bytes: self.max_bytes,
+            ..Config::default()
+        }
+    }
+
     async fn stream(&self, shard: Shard) -> Result<Stream, Error> {
         self.context.get_stream(name(shard)).await.map_err(unavailable)
     }
@@ -76,17 +88,17 @@ fn refused(error: &PublishError, expected: Option<Position>) -> Error {
 #[async_trait]
 impl Log for JetStreamLog {
     async fn create(&self, shard: Shard) -> Result<(), Error> {
-        let config = Config {
-            name: name(shard),
-            subjects: vec![subject(shard)],
-            storage: StorageType::File,
-            discard: DiscardPolicy::New,
-            num_replicas: self.replicas,
-            max_bytes: self.max_bytes,
-            ..Config::default()
-        };
         // Never an update: a changed stream may lose what it holds.
-        self.context.get_or_create_stream(config).await.map(drop).map_err(unavailable)
+        self.context.get_or_create_stream(self.config(shard)).await.map(drop).map_err(unavailable)
+    }
+
+    async fn begin_after(&self, shard: Shard, position: Position) -> Result<(), Error> {
+        if self.bounds(shard).await?.last != 0 {
+            return Err(unavailable("something is in it"));
+        }
+        self.context.delete_stream(name(shard)).await.map_err(unavailable)?;
+        let config = Config { first_sequence: Some(position + 1), ..self.config(shard) };
+        self.context.create_stream(config).await.map(drop).map_err(unavailable)
     }
 
     async fn append(&self, shard: Shard, payload: Bytes, expected: Option<Position>) -> Result<Position, Error> {

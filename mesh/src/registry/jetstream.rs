@@ -3,15 +3,18 @@
 use super::{Item, Registry, Revision, Unavailable};
 use async_nats::jetstream::{
     self,
+    consumer::{DeliverPolicy, pull::OrderedConfig},
     kv::{Config, CreateErrorKind, Operation, Store, UpdateErrorKind},
     stream::StorageType,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream::BoxStream};
 
 /// The bucket.
 const BUCKET: &str = "madang";
+/// The header of what is no value: a deletion or a purge.
+const OPERATION: &str = "KV-Operation";
 
 /// A registry in JetStream.
 pub struct JetStreamRegistry {
@@ -57,11 +60,27 @@ impl Registry for JetStreamRegistry {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Item>, Unavailable> {
-        let keys = self.store.keys().await.map_err(unavailable)?;
-        let keys: Vec<String> = keys.try_collect().await.map_err(unavailable)?;
+        // One pass over the newest of each key, not a request for each.
+        let config = OrderedConfig {
+            filter_subject: format!("{}{prefix}>", self.store.prefix),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..OrderedConfig::default()
+        };
+        let consumer = self.store.stream.create_consumer(config).await.map_err(unavailable)?;
+        let mut more = consumer.cached_info().num_pending > 0;
+        let mut messages = consumer.messages().await.map_err(unavailable)?;
         let mut items = Vec::new();
-        for key in keys.iter().filter(|key| key.starts_with(prefix)) {
-            items.extend(self.item(key).await?);
+        while more {
+            let message = messages.next().await.ok_or_else(|| unavailable("the list ended"))?.map_err(unavailable)?;
+            let (revision, pending) = {
+                let info = message.info().map_err(unavailable)?;
+                (info.stream_sequence, info.pending)
+            };
+            more = pending > 0;
+            let deleted = message.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some());
+            if let Some(key) = message.subject.strip_prefix(&self.store.prefix).filter(|_| !deleted) {
+                items.push(Item { key: key.to_owned(), value: Some(message.payload.clone()), revision });
+            }
         }
         Ok(items)
     }

@@ -397,6 +397,163 @@ pub struct NotifyRequest {
 /// Taken, perhaps dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotifyResponse {}
+/// The new home of a shard wants its rooms.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeOverRequest {
+    /// The shard.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// Where the asker's marker is in the log: nothing else may be after what is handed over.
+    #[prost(uint64, tag = "2")]
+    pub marker: u64,
+}
+/// A part of what is handed over.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeOverResponse {
+    /// In this order.
+    #[prost(oneof = "take_over_response::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<take_over_response::Part>,
+}
+/// Nested message and enum types in `TakeOverResponse`.
+pub mod take_over_response {
+    /// In this order.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        /// First, once.
+        #[prost(message, tag = "1")]
+        Head(super::TakeOverHead),
+        /// Then any number of these.
+        #[prost(message, tag = "2")]
+        Rooms(super::TakeOverRooms),
+        /// Last, once; without it something is missing.
+        #[prost(message, tag = "3")]
+        End(super::TakeOverEnd),
+    }
+}
+/// What a home knew of its shard.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeOverHead {
+    /// The last position of the log that the rooms have; all up to it has been published.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Of rooms that are not handed over: since when their client ids would be in memory; ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub horizon_ms: i64,
+    /// Where each inbox stands.
+    #[prost(message, repeated, tag = "3")]
+    pub fan_out: ::prost::alloc::vec::Vec<super::super::log::v1::FanOutPosition>,
+    /// Up to where every reader of the log has come.
+    #[prost(uint64, tag = "4")]
+    pub slowest: u64,
+    /// Up to where store-svc has come.
+    #[prost(uint64, tag = "5")]
+    pub stored: u64,
+    /// How the log grew, oldest first: what is behind, and what may be trimmed, is told by it.
+    #[prost(message, repeated, tag = "6")]
+    pub checkpoints: ::prost::alloc::vec::Vec<LogCheckpoint>,
+}
+/// How far the log had come at some time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogCheckpoint {
+    /// The position.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// When, ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub at_ms: i64,
+    /// How many bytes had been written up to it, counted from anywhere.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+}
+/// Rooms.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TakeOverRooms {
+    /// Any number of them.
+    #[prost(message, repeated, tag = "1")]
+    pub rooms: ::prost::alloc::vec::Vec<LiveRoom>,
+}
+/// All has been sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TakeOverEnd {
+    /// How many rooms.
+    #[prost(uint64, tag = "1")]
+    pub rooms: u64,
+}
+/// A room as its home has it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LiveRoom {
+    /// The conversation, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation: ::prost::bytes::Bytes,
+    /// Direct or group.
+    #[prost(enumeration = "super::super::client::v1::ConversationKind", tag = "2")]
+    pub kind: i32,
+    /// The newest event.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    /// The newest message.
+    #[prost(uint64, tag = "4")]
+    pub last_seq: u64,
+    /// When the newest event was, microseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub last_at_micros: i64,
+    /// Who is in it.
+    #[prost(message, repeated, tag = "6")]
+    pub members: ::prost::alloc::vec::Vec<LiveMember>,
+    /// Up to where people have read, also some who are not in it any more.
+    #[prost(message, repeated, tag = "7")]
+    pub marks: ::prost::alloc::vec::Vec<super::super::log::v1::MovedMark>,
+    /// Marks that were taken and are not in the log yet.
+    #[prost(message, repeated, tag = "8")]
+    pub pending_marks: ::prost::alloc::vec::Vec<super::super::log::v1::MovedMark>,
+    /// Since when all client ids are among `uses`; ms since 1970; 0: since ever.
+    #[prost(int64, tag = "9")]
+    pub horizon_ms: i64,
+    /// Client ids.
+    #[prost(message, repeated, tag = "10")]
+    pub uses: ::prost::alloc::vec::Vec<LiveUse>,
+    /// Where its newest event is in the log; 0: the databases have all of it.
+    #[prost(uint64, tag = "11")]
+    pub last_position: u64,
+    /// What it shows of itself.
+    #[prost(message, optional, tag = "12")]
+    pub profile: ::core::option::Option<super::super::log::v1::GroupChanged>,
+}
+/// Somebody who is in a room.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiveMember {
+    /// Who, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// As what.
+    #[prost(enumeration = "super::super::client::v1::Role", tag = "2")]
+    pub role: i32,
+    /// The event with which they joined.
+    #[prost(uint64, tag = "3")]
+    pub joined_revision: u64,
+}
+/// What became of a client id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiveUse {
+    /// Who used it, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sender: ::prost::bytes::Bytes,
+    /// The id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub client_id: ::prost::bytes::Bytes,
+    /// A hash of what was asked.
+    #[prost(fixed64, tag = "3")]
+    pub request_hash: u64,
+    /// The message's number.
+    #[prost(uint64, tag = "4")]
+    pub seq: u64,
+    /// The event's number.
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
+    /// When, microseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub at_micros: i64,
+}
 /// Why a connection is not served (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1384,6 +1541,32 @@ pub mod home_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.HomeService", "Notify"));
             self.inner.unary(req, path, codec).await
         }
+        /// The live rooms of a shard, from the process that has just stopped being its home: a head, rooms, an end. Once only.
+        /// NOT_FOUND: there is nothing to hand over (any more), or the log has gone on since; then the log is to be replayed.
+        pub async fn take_over(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TakeOverRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TakeOverResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.chat.v1.HomeService/TakeOver",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.chat.v1.HomeService", "TakeOver"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1437,6 +1620,18 @@ pub mod home_service_server {
             &self,
             request: tonic::Request<super::NotifyRequest>,
         ) -> std::result::Result<tonic::Response<super::NotifyResponse>, tonic::Status>;
+        /// Server streaming response type for the TakeOver method.
+        type TakeOverStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TakeOverResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The live rooms of a shard, from the process that has just stopped being its home: a head, rooms, an end. Once only.
+        /// NOT_FOUND: there is nothing to hand over (any more), or the log has gone on since; then the log is to be replayed.
+        async fn take_over(
+            &self,
+            request: tonic::Request<super::TakeOverRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TakeOverStream>, tonic::Status>;
     }
     /// What chat-svc processes and group-svc ask of a room's home. Internal: no user is named but in the request.
     #[derive(Debug)]
@@ -1695,6 +1890,52 @@ pub mod home_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.chat.v1.HomeService/TakeOver" => {
+                    #[allow(non_camel_case_types)]
+                    struct TakeOverSvc<T: HomeService>(pub Arc<T>);
+                    impl<
+                        T: HomeService,
+                    > tonic::server::ServerStreamingService<super::TakeOverRequest>
+                    for TakeOverSvc<T> {
+                        type Response = super::TakeOverResponse;
+                        type ResponseStream = T::TakeOverStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TakeOverRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HomeService>::take_over(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TakeOverSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

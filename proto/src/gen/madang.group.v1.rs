@@ -387,6 +387,20 @@ pub struct EndGroupResponse {
     #[prost(uint64, tag = "1")]
     pub revision: u64,
 }
+/// How far?
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCursorRequest {
+    /// Of this shard.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+}
+/// So far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCursorResponse {
+    /// The position of the last record that is in the database; 0: none is.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+}
 /// Generated client implementations.
 pub mod group_service_client {
     #![allow(
@@ -774,6 +788,32 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "LoadRooms"));
             self.inner.unary(req, path, codec).await
         }
+        /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
+        /// was said about it are lost.
+        pub async fn get_cursor(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCursorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCursorResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/GetCursor",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "GetCursor"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -881,6 +921,15 @@ pub mod group_service_server {
             request: tonic::Request<super::LoadRoomsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::LoadRoomsResponse>,
+            tonic::Status,
+        >;
+        /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
+        /// was said about it are lost.
+        async fn get_cursor(
+            &self,
+            request: tonic::Request<super::GetCursorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCursorResponse>,
             tonic::Status,
         >;
     }
@@ -1488,6 +1537,51 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LoadRoomsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/GetCursor" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCursorSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::GetCursorRequest>
+                    for GetCursorSvc<T> {
+                        type Response = super::GetCursorResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCursorRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::get_cursor(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCursorSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

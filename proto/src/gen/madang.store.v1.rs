@@ -260,6 +260,20 @@ pub struct ClientIdUse {
     #[prost(int64, tag = "6")]
     pub at_micros: i64,
 }
+/// How far?
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCursorRequest {
+    /// Of this shard.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+}
+/// So far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCursorResponse {
+    /// The position of the last record that is in the database; 0: none is.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+}
 /// Generated client implementations.
 pub mod store_service_client {
     #![allow(
@@ -544,6 +558,32 @@ pub mod store_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
+        /// was said about it are lost.
+        pub async fn get_cursor(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCursorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCursorResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.store.v1.StoreService/GetCursor",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.store.v1.StoreService", "GetCursor"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -624,6 +664,15 @@ pub mod store_service_server {
             request: tonic::Request<super::ListClientIdsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListClientIdsResponse>,
+            tonic::Status,
+        >;
+        /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
+        /// was said about it are lost.
+        async fn get_cursor(
+            &self,
+            request: tonic::Request<super::GetCursorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCursorResponse>,
             tonic::Status,
         >;
     }
@@ -1051,6 +1100,51 @@ pub mod store_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListClientIdsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.store.v1.StoreService/GetCursor" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCursorSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::GetCursorRequest>
+                    for GetCursorSvc<T> {
+                        type Response = super::GetCursorResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCursorRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StoreService>::get_cursor(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCursorSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

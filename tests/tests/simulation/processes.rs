@@ -100,8 +100,8 @@ thread_local! {
 }
 
 /// Sets what all processes are told.
-pub fn begin(shards: u32, rooms_in_memory: u32) {
-    let flags = ["sim".into(), format!("--shards={shards}"), format!("--rooms-in-memory={rooms_in_memory}")];
+pub fn begin(shards: u32, room_bytes: u32) {
+    let flags = ["sim".into(), format!("--shards={shards}"), format!("--room-bytes={room_bytes}")];
     SETTINGS.set(Some(Cli::parse_from(flags).settings));
 }
 

@@ -114,7 +114,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     clock::begin(seed);
     let plan = Plan::new();
     check::begin(plan.shards, trace);
-    processes::begin(plan.shards, if plan.calm > 0 { 1 } else { *pick(&[1, 3, 1000]) });
+    processes::begin(plan.shards, if plan.calm > 0 { 1 } else { *pick(&[3_000, 20_000, 10_000_000]) });
     check::trace(|| format!("seed {seed}: {} shards, {} chats, {:?}", plan.shards, plan.chats, plan.faults));
     let clients = processes::start(Kind::Clients, 0);
     assert_eq!(clients, CLIENTS);

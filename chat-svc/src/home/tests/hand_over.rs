@@ -1,0 +1,95 @@
+//! What one home leaves, the next goes on with; and what the log says comes first.
+
+use super::{super::*, stage::*};
+use madang_proto::{
+    id::{ClientId, UserId},
+    log::v1::logged_event::Body,
+};
+use std::sync::atomic::Ordering::SeqCst;
+
+#[tokio::test]
+async fn the_next_home_has_the_rooms_without_the_databases() {
+    let stage = Stage::new();
+    let (ann, bob, id) = (UserId::new(), UserId::new(), ClientId::now());
+    let one = stage.home(None).await;
+    let first = one.send(ann, bob, id).await.unwrap();
+    let left = one.stop().await.unwrap();
+    assert_eq!((left.position, left.rooms()), (stage.log.entries().len() as u64, 1));
+    stage.databases.down.store(true, SeqCst);
+    let two = stage.home(Some(handed(left))).await;
+    let again = two.send(ann, bob, id).await.unwrap();
+    assert_eq!((again.seq, again.revision, again.duplicate), (first.seq, first.revision, true));
+    let next = two.send(bob, ann, ClientId::now()).await.unwrap();
+    assert_eq!((next.seq, next.duplicate), (2, false));
+    assert_eq!(stage.databases.rooms_asked.load(SeqCst) - 1, 0, "only the first message asked whether there is a room");
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), 0);
+    // The room's numbers go on for the one after it, too.
+    let three = stage.home(Some(handed(two.stop().await.unwrap()))).await;
+    assert_eq!(three.send(ann, bob, ClientId::now()).await.unwrap().seq, 3);
+}
+
+#[tokio::test]
+async fn what_is_handed_over_counts_only_if_the_log_has_not_gone_on() {
+    let stage = Stage::new();
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let one = stage.home(None).await;
+    one.send(ann, bob, ClientId::now()).await.unwrap();
+    let left = one.stop().await.unwrap();
+    // Another was home meanwhile, and took a message.
+    stage.write(0).await;
+    let between = stage.home(None).await;
+    assert_eq!(between.send(ann, bob, ClientId::now()).await.unwrap().seq, 2);
+    between.task.abort();
+    let two = stage.home(Some(handed(left))).await;
+    assert_eq!(two.send(ann, bob, ClientId::now()).await.unwrap().seq, 3);
+}
+
+#[tokio::test]
+async fn read_marks_that_were_taken_are_in_the_log_when_a_home_stops() {
+    let stage = Stage::new();
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let one = stage.home(None).await;
+    let conversation = ConversationId::direct(ann, bob);
+    one.send(ann, bob, ClientId::now()).await.unwrap();
+    let read = one.ask(conversation, bob, What::Read(1)).await.unwrap().unwrap();
+    assert!(!read.duplicate);
+    let left = one.stop().await.unwrap();
+    let events: Vec<_> = stage.log.records().into_iter().flat_map(|record| record.events).collect();
+    assert!(matches!(&events.last().unwrap().body, Some(Body::Read(read)) if read.marks[0].seq == 1), "{events:?}");
+    // And known to the next one.
+    let two = stage.home(Some(handed(left))).await;
+    assert!(two.ask(conversation, bob, What::Read(1)).await.unwrap().unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn read_marks_that_the_log_does_not_take_are_handed_over() {
+    let stage = Stage::new();
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let one = stage.home(None).await;
+    one.send(ann, bob, ClientId::now()).await.unwrap();
+    one.ask(ConversationId::direct(ann, bob), bob, What::Read(1)).await.unwrap().unwrap();
+    stage.log.mood(Mood::Full);
+    let left = one.stop().await.unwrap();
+    stage.log.mood(Mood::Well);
+    let two = stage.home(Some(handed(left))).await;
+    two.stop().await.unwrap();
+    let events: Vec<_> = stage.log.records().into_iter().flat_map(|record| record.events).collect();
+    assert!(matches!(&events.last().unwrap().body, Some(Body::Read(_))), "{events:?}");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_home_that_stops_is_told_so() {
+    let stage = Stage::new();
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let one = stage.home(None).await;
+    one.send(ann, bob, ClientId::now()).await.unwrap();
+    stage.databases.down.store(true, SeqCst);
+    one.cancel.cancel();
+    let asked: Vec<_> =
+        (0..100).map(|_| one.ask(ConversationId::direct(ann, bob), ann, what(bob, ClientId::now()))).collect();
+    for each in asked {
+        let refusal = each.await.expect("everybody is answered").unwrap_err();
+        assert!(refusal.reason.retryable(), "{refusal:?}");
+    }
+    assert!(one.task.await.unwrap().unwrap().is_some());
+}

@@ -1,0 +1,151 @@
+//! One message for one id, whatever was forgotten; and what is forgotten is only what the databases have.
+
+use super::{super::*, stage::*};
+use crate::retry::{BACK_MS, MARGIN_MS};
+use madang_proto::id::{ClientId, UserId};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// An id made so many ms ago.
+fn dated(ago_ms: i64) -> ClientId {
+    ClientId::at((now_micros() / 1000 - ago_ms).unsigned_abs(), rand::random())
+}
+
+/// A home that has room for nothing, so that rooms go as soon as they may.
+async fn forgetful() -> (Stage, Running) {
+    let stage = Stage { memory: 0, ..Stage::new() };
+    let home = stage.home(None).await;
+    (stage, home)
+}
+
+/// The databases have all, and the home has heard of it, and has forgotten all rooms.
+async fn forgotten(stage: &Stage) {
+    let all = stage.log.entries().len() as u64;
+    stage.write(all).await;
+    tokio::time::sleep(12 * TICK).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_found_in_the_store_once_its_room_was_forgotten() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let old = [dated(0), dated(4 * 60_000), dated(BACK_MS - 60_000)];
+    let mut acks = Vec::new();
+    for id in old {
+        acks.push(home.send(ann, bob, id).await.unwrap());
+    }
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), 0, "a room that was just made has seen nothing else");
+    forgotten(&stage).await;
+    let asked = stage.databases.rooms_asked.load(SeqCst);
+    for (id, before) in old.iter().zip(&acks) {
+        let again = home.send(ann, bob, *id).await.unwrap();
+        assert_eq!((again.seq, again.duplicate), (before.seq, true));
+    }
+    assert!(stage.databases.rooms_asked.load(SeqCst) > asked, "it was forgotten");
+    let asked = stage.databases.ids_asked.load(SeqCst);
+    assert!((1..=2).contains(&asked), "one look for the new ids, one for the old: {asked}");
+    let new = home.send(ann, bob, dated(0)).await.unwrap();
+    assert_eq!((new.seq, new.duplicate), (4, false));
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), asked, "an id that can only be new costs nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_looked_up_is_refused_and_never_doubled() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob, id) = (UserId::new(), UserId::new(), dated(MARGIN_MS + 60_000));
+    home.send(ann, bob, id).await.unwrap();
+    forgotten(&stage).await;
+    // The room is loaded; then the databases go away.
+    home.ask(ConversationId::direct(ann, bob), bob, What::Read(1)).await.unwrap().unwrap();
+    stage.databases.down.store(true, SeqCst);
+    let refused = home.send(ann, bob, id).await.unwrap_err();
+    assert!(refused.reason.retryable(), "{refused:?}");
+    stage.databases.down.store(false, SeqCst);
+    assert!(home.send(ann, bob, id).await.unwrap().duplicate);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_the_databases_do_not_have_yet_is_not_forgotten() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob, id) = (UserId::new(), UserId::new(), dated(0));
+    home.send(ann, bob, id).await.unwrap();
+    // store-svc has it, group-svc does not.
+    stage.registry.put("progress.store.0", "2".into()).await.unwrap();
+    stage.registry.put("progress.group.0", "1".into()).await.unwrap();
+    tokio::time::sleep(40 * TICK).await;
+    let asked = stage.databases.rooms_asked.load(SeqCst);
+    let again = home.send(ann, bob, id).await.unwrap();
+    assert_eq!((again.seq, again.duplicate, stage.databases.rooms_asked.load(SeqCst)), (1, true, asked));
+}
+
+#[tokio::test]
+async fn a_retry_whose_original_is_only_in_the_log_is_found_by_the_next_home() {
+    let stage = Stage::new();
+    let (ann, bob, id) = (UserId::new(), UserId::new(), dated(BACK_MS / 2));
+    let one = stage.home(None).await;
+    let first = one.send(ann, bob, id).await.unwrap();
+    one.task.abort();
+    // group-svc has written it, store-svc has not.
+    *stage.databases.written.lock().unwrap() = 2;
+    stage.registry.put("progress.store.0", "1".into()).await.unwrap();
+    stage.registry.put("progress.group.0", "2".into()).await.unwrap();
+    let two = stage.home(None).await;
+    let again = two.send(ann, bob, id).await.unwrap();
+    assert_eq!((again.seq, again.duplicate), (first.seq, true));
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), 0);
+}
+
+/// Whoever was found not to be there just before, and is there now, is not numbered from 1 once more.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_was_absent_once_is_not_absent_for_ever() {
+    let stage = Stage { memory: 0, ..Stage::new() };
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let conversation = ConversationId::direct(ann, bob);
+    let mut home = Home {
+        absent: HashMap::from([(conversation, true)]),
+        ..Home::new(0, stage.world(), 0, Pressure::new(0, []), 1)
+    };
+    home.keep(conversation, Room::begun(crate::room::nothing(&Default::default())));
+    assert!(home.absent.is_empty());
+    home.forget_rooms();
+    assert_eq!((home.rooms.len(), home.share_used()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_pass_forgets_those_used_longest_ago_and_looks_at_few() {
+    const ROOMS: u64 = 5000;
+    let stage = Stage { memory: 2_000_000, ..Stage::new() };
+    let mut home = Home::new(0, stage.world(), 0, Pressure::new(0, []), 1);
+    let mut ids = Vec::new();
+    for _ in 0..ROOMS {
+        let id = ConversationId::direct(UserId::new(), UserId::new());
+        ids.push(id);
+        home.keep(id, Room::begun(crate::room::nothing(&Default::default())));
+    }
+    home.ticks = 1;
+    for id in &ids[..100] {
+        home.rooms.get_mut(id).unwrap().touched = 1;
+    }
+    let before = home.rooms.len();
+    home.forget_rooms();
+    assert!(before - home.rooms.len() <= 256, "a pass is short");
+    for _ in 0..100 {
+        home.forget_rooms();
+    }
+    let kept = home.rooms.len();
+    assert!(home.share_used() <= 2_000_000 && home.share_used() > 1_800_000 && kept > 1000, "{kept}");
+    assert!(ids[..100].iter().all(|id| home.rooms.contains_key(id)), "those used last stay");
+    assert!(ids[ids.len() - 100..].iter().all(|id| home.rooms.contains_key(id)), "and those that came last");
+    // Nothing may go: a pass is done once in a tick, and finds nothing.
+    home.rooms.values_mut().for_each(|room| room.last_position = 9);
+    home.keep(ConversationId::direct(UserId::new(), UserId::new()), Room { last_position: 9, ..room_of_many() });
+    for _ in 0..100 {
+        home.forget_rooms();
+    }
+    assert_eq!(home.rooms.len(), kept + 1);
+}
+
+fn room_of_many() -> Room {
+    let mut room = Room::begun(crate::room::nothing(&Default::default()));
+    room.marks = (0..10_000).map(|_| (UserId::new(), 1)).collect();
+    room
+}

@@ -1,0 +1,61 @@
+//! What a home does from time to time: gathers read marks, asks where the readers of the log stand, trims the log.
+
+use super::{Home, LARGE_ROOM, ROOMS, pressure};
+use crate::{
+    ask::{Ask, What},
+    room::Request,
+};
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+
+impl Home {
+    /// Called once in a tick; fails if the log was lost.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        self.ticks += 1;
+        if !self.ticks.is_multiple_of(4) {
+            return Ok(());
+        }
+        self.gather_marks(self.ticks.is_multiple_of(20));
+        let rooms = i64::try_from(self.rooms.len()).unwrap_or(i64::MAX);
+        ROOMS.with_label_values(&[&self.shard.to_string()]).set(rooms);
+        if self.looking.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(Ok(heard)) = self.looking.take().map(|looked| looked.now_or_never()).unwrap_or_default()
+        {
+            let fanned_out = self.world.fan_out.lowest(self.shard);
+            if let Some(before) = self.pressure.hear(&heard, self.last, fanned_out)? {
+                let (log, shard) = (self.world.log.clone(), self.shard);
+                tokio::spawn(async move {
+                    if let Err(error) = log.trim(shard, before).await {
+                        tracing::warn!(shard, %error, "the log could not be trimmed; trying again later");
+                    }
+                });
+            }
+        }
+        if self.looking.is_none() {
+            let (registry, shard) = (self.world.registry.clone(), self.shard);
+            self.looking = Some(tokio::spawn(async move { pressure::ask(&*registry, shard).await }));
+        }
+        Ok(())
+    }
+
+    /// Makes requests of the read marks that wait: those of large rooms only every few seconds.
+    pub(super) fn gather_marks(&mut self, large_too: bool) {
+        let Self { rooms, unread_marks, ready, .. } = self;
+        unread_marks.retain(|conversation| {
+            let Some(room) = rooms.get(conversation) else { return false };
+            let large = room.state.members.present().len() > LARGE_ROOM;
+            if !room.pending_marks.is_empty() && (!large || large_too) {
+                let marks = room.pending_marks.iter().map(|(user, seq)| (*user, *seq)).collect();
+                let what = What::Request(Request::Marks(marks), 0);
+                ready.push_back(Ask {
+                    conversation: *conversation,
+                    actor: None,
+                    what,
+                    bytes: 0,
+                    answer: Box::new(|_| ()),
+                });
+            }
+            !room.pending_marks.is_empty()
+        });
+    }
+}

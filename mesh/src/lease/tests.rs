@@ -1,0 +1,288 @@
+//! Leases under faults, in virtual time: shards end evenly spread, and no two processes use one at once.
+
+use super::*;
+use crate::registry::{Item, Revision, Unavailable, memory::MemoryRegistry};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use tokio::time::Instant;
+
+/// A way to the registry that can be cut: then nothing comes through, in either direction, until it is mended.
+#[derive(Clone)]
+struct Way {
+    registry: Arc<MemoryRegistry>,
+    open: Arc<watch::Sender<bool>>,
+    /// It is never mended.
+    dead: Arc<AtomicBool>,
+}
+
+impl Way {
+    fn new(registry: &Arc<MemoryRegistry>) -> Self {
+        Self { registry: registry.clone(), open: Arc::new(watch::Sender::new(true)), dead: Arc::default() }
+    }
+
+    async fn passable(&self) {
+        self.open.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Registry for Way {
+    async fn get(&self, key: &str) -> Result<Option<Item>, Unavailable> {
+        self.passable().await;
+        self.registry.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<Item>, Unavailable> {
+        self.passable().await;
+        self.registry.list(prefix).await
+    }
+    async fn put(&self, key: &str, value: Bytes) -> Result<Revision, Unavailable> {
+        self.passable().await;
+        self.registry.put(key, value).await
+    }
+    async fn compare_and_set(&self, key: &str, value: Bytes, old: Revision) -> Result<Option<Revision>, Unavailable> {
+        self.passable().await;
+        self.registry.compare_and_set(key, value, old).await
+    }
+    async fn delete(&self, key: &str) -> Result<(), Unavailable> {
+        self.passable().await;
+        self.registry.delete(key).await
+    }
+    async fn watch(&self, prefix: &str) -> Result<BoxStream<'static, Item>, Unavailable> {
+        self.passable().await;
+        let (this, items) = (self.clone(), self.registry.watch(prefix).await?);
+        Ok(items
+            .then(move |item| {
+                let this = this.clone();
+                async move {
+                    this.passable().await;
+                    item
+                }
+            })
+            .boxed())
+    }
+}
+
+/// A process; aborting it is a crash.
+struct Process {
+    leases: Leases,
+    drain: CancellationToken,
+    way: Way,
+}
+
+async fn process(registry: &Arc<MemoryRegistry>, name: &str, shards: u32) -> Process {
+    let (drain, way) = (CancellationToken::new(), Way::new(registry));
+    let config = Config { group: "test".into(), process: name.into(), address: format!("http://{name}"), shards };
+    let leases = join(config, Arc::new(way.clone()), drain.clone()).await;
+    Process { leases, drain, way }
+}
+
+impl Process {
+    fn held(&self) -> BTreeSet<Shard> {
+        self.leases.held.borrow().clone()
+    }
+
+    async fn holds(&self, count: usize) {
+        self.leases.held.clone().wait_for(|held| held.len() == count).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_are_shared_evenly_and_given_back() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let one = process(&registry, "one", 8).await;
+    one.holds(8).await;
+    let two = process(&registry, "two", 8).await;
+    two.holds(4).await;
+    one.holds(4).await;
+    assert!(one.held().is_disjoint(&two.held()));
+    let of_two = |map: &ShardMap| map.homes.values().filter(|home| home.process == "two").count();
+    one.leases.map.clone().wait_for(|map| of_two(map) == 4).await.unwrap();
+    assert_eq!((one.leases.others(), two.leases.others()), (1, 1));
+    let begun = Instant::now();
+    two.drain.cancel();
+    one.holds(8).await;
+    two.leases.left().await;
+    assert!(begun.elapsed() < RENEW, "who leaves is not waited for: {:?}", begun.elapsed());
+    assert_eq!(one.leases.others(), 0);
+    let from = |shard| one.leases.before(shard).map(|home| home.address);
+    assert_eq!(
+        two.held().into_iter().chain(0..8).filter(|shard| from(*shard).as_deref() == Some("http://two")).count(),
+        4
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_does_not_renew_loses_its_shards() {
+    let registry = Arc::new(MemoryRegistry::new());
+    registry.put("lease.test.process.dead", "1 http://dead".into()).await.unwrap();
+    for shard in 0..8 {
+        registry.put(&format!("lease.test.shard.{shard}"), "dead".into()).await.unwrap();
+    }
+    let begun = Instant::now();
+    let one = process(&registry, "one", 8).await;
+    one.holds(8).await;
+    assert!(begun.elapsed() >= EXPIRE && begun.elapsed() < EXPIRE + RENEW);
+    assert_eq!(one.leases.before(0), None, "a dead process hands nothing over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_in_use_is_not_given_away_before_it_is_not() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let one = process(&registry, "one", 2).await;
+    one.holds(2).await;
+    one.leases.begin(0);
+    one.leases.begin(1);
+    let two = process(&registry, "two", 2).await;
+    one.holds(1).await;
+    let given = (0..2).find(|shard| !one.held().contains(shard)).unwrap();
+    tokio::time::sleep(GIVE / 2).await;
+    assert!(two.held().is_empty(), "it is in use");
+    one.leases.end(given);
+    let begun = Instant::now();
+    two.holds(1).await;
+    assert!(begun.elapsed() < RENEW / 4, "it is given away at once");
+    // One that hangs is not waited for longer than so long: the log fences it.
+    two.leases.begin(given);
+    two.drain.cancel();
+    let begun = Instant::now();
+    one.holds(2).await;
+    assert!(begun.elapsed() >= GIVE && begun.elapsed() < GIVE + RENEW, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_cut_off_stops_before_others_take_over_and_comes_back() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let [one, two] = [process(&registry, "one", 8).await, process(&registry, "two", 8).await];
+    one.holds(4).await;
+    two.holds(4).await;
+    let cut = Instant::now();
+    two.way.open.send_replace(false);
+    two.holds(0).await;
+    assert!(cut.elapsed() <= STOP && one.held().len() == 4, "{:?}", cut.elapsed());
+    one.holds(8).await;
+    assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
+    two.way.open.send_replace(true);
+    two.holds(4).await;
+    one.holds(4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_registry_was_away_everybody_keeps_what_they_had() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let all =
+        [process(&registry, "one", 9).await, process(&registry, "two", 9).await, process(&registry, "three", 9).await];
+    for each in &all {
+        each.holds(3).await;
+    }
+    let before = all.each_ref().map(Process::held);
+    for each in &all {
+        each.way.open.send_replace(false);
+    }
+    for each in &all {
+        each.holds(0).await;
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for each in &all {
+        each.way.open.send_replace(true);
+        // Not all see it at the same moment.
+        tokio::time::sleep(RENEW / 2).await;
+    }
+    for (each, before) in all.iter().zip(&before) {
+        each.holds(3).await;
+        assert_eq!(each.held(), *before);
+    }
+    tokio::time::sleep(2 * EXPIRE).await;
+    assert_eq!(all.each_ref().map(Process::held), before);
+}
+
+/// Joins, leaves, crashes and cuts at random; then peace.
+async fn storm(seed: u64) {
+    const SHARDS: u32 = 16;
+    let mut random = StdRng::seed_from_u64(seed);
+    let registry = Arc::new(MemoryRegistry::new());
+    let mut all: Vec<Process> = Vec::new();
+    let mut gone: Vec<Process> = Vec::new();
+    let check = |all: &[Process], gone: &[Process]| {
+        let mut used = BTreeSet::new();
+        for each in all.iter().chain(gone) {
+            for shard in each.held() {
+                assert!(used.insert(shard), "seed {seed}: {shard} is used by two");
+            }
+        }
+    };
+    for n in 0..40 {
+        match random.random_range(0..5) {
+            0 | 1 if all.len() < 6 => all.push(process(&registry, &format!("p{n}"), SHARDS).await),
+            2 if !all.is_empty() => {
+                let leaving = all.swap_remove(random.random_range(0..all.len()));
+                leaving.drain.cancel();
+                gone.push(leaving);
+            }
+            // Cut off for good is dead to everybody else.
+            3 if !all.is_empty() => {
+                let dead = all.swap_remove(random.random_range(0..all.len()));
+                dead.way.dead.store(true, SeqCst);
+                dead.way.open.send_replace(false);
+                gone.push(dead);
+            }
+            4 if !all.is_empty() => {
+                let way = all[random.random_range(0..all.len())].way.clone();
+                way.open.send_replace(false);
+                let until = Duration::from_millis(random.random_range(0..15_000));
+                tokio::spawn(async move {
+                    tokio::time::sleep(until).await;
+                    if !way.dead.load(SeqCst) {
+                        way.open.send_replace(true);
+                    }
+                });
+            }
+            _ => {}
+        }
+        for _ in 0..random.random_range(1..60) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            check(&all, &gone);
+        }
+    }
+    if all.is_empty() {
+        all.push(process(&registry, "last", SHARDS).await);
+    }
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    check(&all, &gone);
+    let mut counts: Vec<_> = all.iter().map(|each| each.held().len()).collect();
+    counts.sort_unstable();
+    let (least, most) = (SHARDS as usize / all.len(), (SHARDS as usize).div_ceil(all.len()));
+    assert_eq!(counts.iter().sum::<usize>(), SHARDS as usize, "seed {seed}: {counts:?}");
+    assert!(counts[0] >= least && counts[counts.len() - 1] <= most, "seed {seed}: {counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_any_storm_shards_are_spread_evenly_and_none_is_used_by_two() {
+    let first: u64 = rand::random();
+    eprintln!("seeds from {first}");
+    for seed in 0..20 {
+        storm(first.wrapping_add(seed)).await;
+    }
+}
+
+/// What many shards cost: one process that joins another takes half of them, with as few changes as that needs.
+#[tokio::test(start_paused = true)]
+async fn nothing_moves_that_need_not() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let mut all = vec![process(&registry, "p0", 256).await];
+    all[0].holds(256).await;
+    for n in 1..5 {
+        let before: Vec<_> = all.iter().map(Process::held).collect();
+        all.push(process(&registry, &format!("p{n}"), 256).await);
+        let end = Instant::now() + EXPIRE;
+        while Instant::now() < end {
+            tokio::time::sleep(RENEW).await;
+        }
+        for (each, before) in all.iter().zip(before) {
+            assert!(each.held().is_subset(&before), "who had too many takes none");
+        }
+        assert_eq!(all.iter().map(|each| each.held().len()).sum::<usize>(), 256);
+    }
+}
