@@ -5,8 +5,10 @@
 //! ever rolled back.
 
 mod profile;
+mod rank;
 
 pub use profile::Profile;
+use rank::{heir, may_remove, require};
 
 use crate::retry::Seen;
 use madang_proto::{
@@ -307,34 +309,8 @@ fn group_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refu
     Ok(state)
 }
 
-fn require(state: &State, actor: UserId, roles: &[Role], why: &str) -> Result<(), Refusal> {
-    let role = state.members.get(&actor).map_or(Role::Unspecified, |member| member.role);
-    if roles.contains(&role) { Ok(()) } else { Err(Refusal::new(Reason::RoleRequired, why)) }
-}
-
 fn not_a_member() -> Refusal {
     Refusal::new(Reason::UserNotFound, "this user is not in the group: check the id, or add them first")
-}
-
-fn may_remove(state: &State, actor: UserId, user: UserId, target: Member) -> Result<(), Refusal> {
-    let role = state.members.get(&actor).map_or(Role::Unspecified, |member| member.role);
-    let allowed = actor == user
-        || match target.role {
-            Role::Owner => false,
-            Role::Admin => role == Role::Owner,
-            _ => matches!(role, Role::Owner | Role::Admin),
-        };
-    if allowed {
-        Ok(())
-    } else {
-        Err(Refusal::new(Reason::RoleRequired, "only an admin (of an admin: the owner) may remove"))
-    }
-}
-
-/// Who an owner's place falls to: the longest-serving admin, or member.
-fn heir(members: &Members) -> Option<UserId> {
-    let rank = |member: &Member| (member.role != Role::Admin, member.joined_revision);
-    members.by_user.iter().min_by_key(|(user, member)| (rank(member), **user)).map(|(user, _)| *user)
 }
 
 fn full(limits: Limits) -> Refusal {
