@@ -2,6 +2,7 @@
 //! bounded by construction, none is empty, and a page is one range scan. Every row's write timestamp is the time that
 //! the home gave its event: replays change nothing, and no skewed clock undoes a later change.
 
+mod balancing;
 mod guard;
 mod rows;
 mod safe;
@@ -9,6 +10,7 @@ mod statements;
 
 use super::{Entry, Error, Messages, NOTICES, Since, number, whole};
 use async_trait::async_trait;
+use balancing::Balancing;
 use cdrs_tokio::{
     TryFromRow,
     authenticators::{NoneAuthenticatorProvider, SaslAuthenticatorProvider, StaticPasswordAuthenticatorProvider},
@@ -18,7 +20,7 @@ use cdrs_tokio::{
     },
     consistency::Consistency,
     frame::{Envelope, TryFromRow, message_batch::BatchType},
-    load_balancing::{TopologyAwareLoadBalancingStrategy, node_distance_evaluator::TopologyAwareNodeDistanceEvaluator},
+    load_balancing::node_distance_evaluator::TopologyAwareNodeDistanceEvaluator,
     query::{BatchQueryBuilder, PreparedQuery, QueryValues},
     query_values,
     retry::{ConstantReconnectionPolicy, FallthroughRetryPolicy},
@@ -46,12 +48,13 @@ use std::{
 use tokio::{sync::Semaphore, time::timeout};
 
 type CassandraSession = Session<Guarded, Manager, Balancing>;
-type Balancing = TopologyAwareLoadBalancingStrategy<Guarded, Manager>;
 
 /// How many numbers of a conversation share a partition: 2 to the power of this.
 const BUCKET_BITS: u32 = 14;
 /// How long a statement may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take at first: then it is tried once more, likely by way of another node. All are idempotent.
+const FIRST: Duration = Duration::from_secs(2);
 /// How many statements are on their way at once, from this process.
 const IN_FLIGHT: usize = 1024;
 /// How many of them write one batch of the log.
@@ -165,7 +168,7 @@ impl CassandraMessages {
         let connecting = connect_generic(
             &cluster,
             addresses,
-            Balancing::new(None, false),
+            Balancing::new(),
             // Retries are ours: the log comes again.
             RetryPolicyWrapper(Box::new(FallthroughRetryPolicy)),
             ReconnectionPolicyWrapper(Arc::new(ConstantReconnectionPolicy::new(Duration::from_secs(2)))),
@@ -196,7 +199,14 @@ impl CassandraMessages {
             .with_page_size(size)
             .build();
         let _permit = self.gate.acquire().await.map_err(late)?;
-        Ok(timeout(PATIENCE, self.session.exec_with_params(statement, &params)).await.map_err(late)??)
+        match timeout(FIRST, self.session.exec_with_params(statement, &params)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            first => {
+                tracing::debug!(failed = ?first.map(|answer| answer.err()), "a statement is tried again");
+                let again = self.session.exec_with_params(statement, &params);
+                Ok(timeout(PATIENCE - FIRST, again).await.map_err(late)??)
+            }
+        }
     }
 
     async fn select<R: TryFromRow>(
