@@ -468,8 +468,8 @@ impl Home {
             }
             self.weigh(&conversation);
         }
-        for (answer, ack) in answers {
-            answer(Ok(ack));
+        for (answer, result) in answers {
+            answer(result);
         }
         for ask in again.into_iter().rev() {
             self.ready.push_front(ask);

@@ -35,7 +35,7 @@ pub struct Batch {
     drafts: HashMap<ConversationId, State>,
     used: HashSet<(ConversationId, Key)>,
     events: Vec<Event>,
-    answers: Vec<(Answer, Ack)>,
+    answers: Vec<(Answer, Result<Ack, Refusal>)>,
     again: Vec<Ask>,
 }
 
@@ -124,17 +124,19 @@ impl Batch {
             used = Some((key, *hash));
         }
         match room::number(&mut state, conversation, actor, request, self.now_micros, limits) {
+            // What follows from a draft is so once the log has it.
+            Err(refusal) if self.has(&conversation) => self.answers.push((answer, Err(refusal))),
             Err(refusal) => answer(Err(refusal)),
             Ok(Verdict::Nothing) => {
                 let (revision, last_seq, at) = numbers(state.as_ref());
                 let ack = Ack { conversation: conversation.to_string(), seq: last_seq, revision, at, duplicate: true };
-                self.answers.push((answer, ack));
+                self.answers.push((answer, Ok(ack)));
             }
             Ok(Verdict::Events(events)) => {
                 let (revision, last_seq, at) = numbers(state.as_ref());
                 let seq = if used.is_some() { last_seq } else { 0 };
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: false };
-                self.answers.push((answer, ack));
+                self.answers.push((answer, Ok(ack)));
                 self.bytes += bytes;
                 let newest = events.len().saturating_sub(1);
                 for (n, numbered) in events.into_iter().enumerate() {
@@ -167,8 +169,8 @@ impl Batch {
 
     /// Answers those that needed no log.
     pub fn answer_all(self) {
-        for (answer, ack) in self.answers {
-            answer(Ok(ack));
+        for (answer, result) in self.answers {
+            answer(result);
         }
     }
 
@@ -192,7 +194,9 @@ impl Batch {
 
     /// For those who apply it: drafts, events, answers, and what waited for them.
     #[allow(clippy::type_complexity)] // four parts, each named where it is taken
-    pub fn into_parts(self) -> (HashMap<ConversationId, State>, Vec<Event>, Vec<(Answer, Ack)>, Vec<Ask>) {
+    pub fn into_parts(
+        self,
+    ) -> (HashMap<ConversationId, State>, Vec<Event>, Vec<(Answer, Result<Ack, Refusal>)>, Vec<Ask>) {
         (self.drafts, self.events, self.answers, self.again)
     }
 }

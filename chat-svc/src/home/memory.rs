@@ -17,8 +17,8 @@ use std::{
     },
 };
 
-/// How many rooms a pass looks at.
-const PASS: usize = 256;
+/// How many rooms a pass looks at, at most: more than come with a batch or a fetch, so that it keeps up with them.
+const PASS: usize = 4096;
 
 /// What a room costs in bytes, as measured with jemalloc (docs/benchmarks.md): by itself, and for each of what it holds.
 const ROOM: usize = 1100;

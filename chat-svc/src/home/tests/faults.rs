@@ -1,7 +1,11 @@
 //! The log is full, silent, or lost; the databases are behind.
 
 use super::{super::*, stage::*};
-use madang_proto::id::{ClientId, UserId};
+use madang_proto::{
+    client::v1::{ConversationKind, Role},
+    id::{ClientId, UserId},
+    log::v1::{Created, JoinedUser},
+};
 use std::sync::atomic::Ordering::SeqCst;
 
 fn people() -> (UserId, UserId) {
@@ -20,6 +24,33 @@ async fn a_full_log_refuses_and_a_retry_is_saved_once() {
     let ack = home.send(ann, bob, id).await.unwrap();
     assert_eq!((ack.seq, ack.duplicate), (2, false));
     assert!(home.send(ann, bob, id).await.unwrap().duplicate);
+}
+
+/// Somebody is removed and speaks, in one batch: if the removal is not saved, nobody is told for good that they are out.
+#[tokio::test]
+async fn a_refusal_that_follows_from_what_is_not_saved_yet_waits_for_it() {
+    let stage = Stage::new();
+    let ((ann, bob), group) = (people(), ConversationId::direct(UserId::new(), UserId::new()));
+    let user = |user: UserId, role: Role| JoinedUser { user: user.bytes().to_vec().into(), role: role.into() };
+    let created = Created {
+        kind: ConversationKind::Group.into(),
+        members: vec![user(ann, Role::Owner), user(bob, Role::Member)],
+        ..Created::default()
+    };
+    let home = stage.home(None).await;
+    home.ask(group, ann, What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
+    let both = async || {
+        let removed = home.ask(group, ann, What::Request(Request::Remove(bob), 0));
+        let said = home.ask(group, bob, saying(None, ClientId::now()));
+        (removed.await.unwrap(), said.await.unwrap())
+    };
+    stage.log.mood(Mood::Full);
+    let (removed, said) = both().await;
+    assert_eq!((removed.unwrap_err().reason, said.unwrap_err().reason), (Reason::Unavailable, Reason::Unavailable));
+    stage.log.mood(Mood::Well);
+    let (removed, said) = both().await;
+    assert!(removed.is_ok());
+    assert_eq!(said.unwrap_err().reason, Reason::ConversationNotFound);
 }
 
 #[tokio::test(start_paused = true)]

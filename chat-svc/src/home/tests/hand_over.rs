@@ -2,8 +2,10 @@
 
 use super::{super::*, stage::*};
 use madang_proto::{
+    chat::v1::ChangeGroup,
+    client::v1::{ConversationKind, Role},
     id::{ClientId, UserId},
-    log::v1::logged_event::Body,
+    log::v1::{Created, JoinedUser, logged_event::Body},
 };
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -26,6 +28,36 @@ async fn the_next_home_has_the_rooms_without_the_databases() {
     // The room's numbers go on for the one after it, too.
     let three = stage.home(Some(handed(two.stop().await.unwrap()))).await;
     assert_eq!(three.send(ann, bob, ClientId::now()).await.unwrap().seq, 3);
+}
+
+#[tokio::test]
+async fn a_group_is_handed_over_with_all_that_its_members_and_it_are() {
+    let stage = Stage::new();
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let group = ConversationId::direct(UserId::new(), UserId::new());
+    let user = |user: UserId, role: Role| JoinedUser { user: user.bytes().to_vec().into(), role: role.into() };
+    let created = Created {
+        kind: ConversationKind::Group.into(),
+        name: "the garden".into(),
+        data: HashMap::from([("colour".into(), "green".into())]),
+        members: vec![user(ann, Role::Owner), user(bob, Role::Member)],
+        ..Created::default()
+    };
+    let one = stage.home(None).await;
+    one.ask(group, ann, What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
+    let admin = What::Request(Request::SetRole(bob, Role::Admin), 0);
+    one.ask(group, ann, admin).await.unwrap().unwrap();
+    let two = stage.home(Some(handed(one.stop().await.unwrap()))).await;
+    // An admin may, and what does not change is as it was.
+    let picture = ChangeGroup { picture: Some("a picture".into()), ..ChangeGroup::default() };
+    two.ask(group, bob, What::Request(Request::Change(picture), 0)).await.unwrap().unwrap();
+    let again = stage.home(Some(handed(two.stop().await.unwrap()))).await;
+    let name = ChangeGroup { name: Some("the yard".into()), ..ChangeGroup::default() };
+    again.ask(group, bob, What::Request(Request::Change(name), 0)).await.unwrap().unwrap();
+    let events: Vec<_> = stage.log.records().into_iter().flat_map(|record| record.events).collect();
+    let Some(Body::Changed(changed)) = &events.last().unwrap().body else { panic!("{events:?}") };
+    assert_eq!((&*changed.name, &*changed.picture), ("the yard", "a picture"));
+    assert_eq!(changed.data.get("colour").map(String::as_str), Some("green"));
 }
 
 #[tokio::test]

@@ -297,8 +297,12 @@ impl Running {
 }
 
 pub fn what(to: UserId, client_id: ClientId) -> What {
+    saying(Some(to), client_id)
+}
+
+pub fn saying(first_to: Option<UserId>, client_id: ClientId) -> What {
     let content = Content { text: "hi".into(), ..Content::default() };
-    What::Request(Request::Send { first_to: Some(to), client_id, hash: 1, content }, client_id.at_ms().unwrap())
+    What::Request(Request::Send { first_to, client_id, hash: 1, content }, client_id.at_ms().unwrap())
 }
 
 /// As if it had come over the wire.
