@@ -85,7 +85,9 @@ impl Process {
     }
 
     async fn holds(&self, count: usize) {
-        self.leases.held.clone().wait_for(|held| held.len() == count).await.unwrap();
+        let mut held = self.leases.held.clone();
+        let holds = held.wait_for(|held| held.len() == count);
+        tokio::time::timeout(8 * EXPIRE, holds).await.expect("the shards come, or go").unwrap();
     }
 }
 
@@ -150,6 +152,23 @@ async fn a_shard_in_use_is_not_given_away_before_it_is_not() {
     let begun = Instant::now();
     one.holds(2).await;
     assert!(begun.elapsed() >= GIVE && begun.elapsed() < GIVE + RENEW, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leaving_process_has_given_away_is_taken_while_it_still_uses_the_rest() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let [one, two] = [process(&registry, "one", 8).await, process(&registry, "two", 8).await];
+    one.holds(4).await;
+    two.holds(4).await;
+    let used = *two.held().first().unwrap();
+    two.leases.begin(used);
+    let begun = Instant::now();
+    two.drain.cancel();
+    one.holds(7).await;
+    assert!(begun.elapsed() < RENEW, "{:?}", begun.elapsed());
+    two.leases.end(used);
+    one.holds(8).await;
+    assert!(begun.elapsed() < RENEW, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

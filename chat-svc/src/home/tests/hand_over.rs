@@ -125,3 +125,25 @@ async fn whoever_waits_for_a_home_that_stops_is_told_so() {
     }
     assert!(one.task.await.unwrap().unwrap().is_some());
 }
+
+#[tokio::test]
+async fn so_is_whoever_waits_for_a_room_or_for_the_next_batch() {
+    let stage = Stage::new();
+    let mut home = Home::new(0, stage.world(), 0, Pressure::new(0, []), 1);
+    let conversation = ConversationId::direct(UserId::new(), UserId::new());
+    let mut answers = Vec::new();
+    let mut ask = || {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        answers.push(answered);
+        let answer = Box::new(move |result| drop(answer.send(result)));
+        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1), bytes: 0, answer }
+    };
+    home.ready.push_back(ask());
+    home.waiting.entry(conversation).or_default().push_back(ask());
+    let (asks, receiver) = mpsc::channel(1);
+    asks.try_send(ask()).ok().unwrap();
+    home.turn_away(receiver);
+    for each in answers {
+        assert!(each.await.expect("everybody is answered").unwrap_err().reason.retryable());
+    }
+}
