@@ -1,11 +1,15 @@
 //! The connections of users whose home this process is: one task for each shard reads its inbox, keeps the same tail in
 //! memory, and pushes each event once to every trunk that has a connection of a recipient.
 
+mod origins;
+mod reach;
 mod shard;
+mod state;
 mod tail;
 mod trunk;
 
-pub use shard::frame;
+pub use origins::{Origins, Peers};
+pub use state::frame;
 pub use trunk::TrunkHandle;
 
 use crate::inbox::Inbox;
@@ -16,11 +20,19 @@ use madang_proto::{
     chat::v1::{ConnectResponse, Open},
     id::UserId,
 };
+use shard::Task;
+use state::State;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tail::Budget;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use trunk::Trunk;
@@ -35,63 +47,108 @@ enum Command {
     Notify { users: Vec<UserId>, frame: Bytes },
 }
 
+/// How long what is known of a shard's users is kept after the shard went elsewhere: it often comes back at once, as
+/// when nobody could renew a lease for a moment.
+const PARKED: Duration = Duration::from_secs(60);
+
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// How many shards there are.
+    pub shards: u32,
+    /// How many sockets a user has at most.
+    pub devices: u32,
+    /// How many bytes the tails of all inboxes may have together.
+    pub tail_bytes: usize,
+}
+
 /// A handle to the connections of this process.
 #[derive(Clone)]
 pub struct Connections {
-    count: u32,
-    devices: usize,
+    config: Config,
     shards: Arc<RwLock<HashMap<Shard, mpsc::Sender<Command>>>>,
 }
 
-impl Connections {
-    /// Serves the users of the shards that are held, until `cancel`; a user has so many sockets at most.
-    #[must_use]
-    pub fn spawn(
-        inbox: Arc<dyn Inbox>,
-        shards: u32,
-        devices: u32,
-        held: watch::Receiver<BTreeSet<Shard>>,
-        cancel: CancellationToken,
-    ) -> Self {
-        let connections = Self { count: shards, devices: devices as usize, shards: Arc::default() };
-        tokio::spawn(connections.clone().follow(inbox, held, cancel));
-        connections
-    }
+/// What runs the shards that are held.
+struct Runner {
+    connections: Connections,
+    inbox: Arc<dyn Inbox>,
+    origins: Arc<dyn Origins>,
+    budget: Arc<Budget>,
+    running: HashMap<Shard, (CancellationToken, JoinHandle<State>)>,
+    parked: HashMap<Shard, (Instant, State)>,
+}
 
-    async fn follow(
-        self,
-        inbox: Arc<dyn Inbox>,
-        mut held: watch::Receiver<BTreeSet<Shard>>,
-        cancel: CancellationToken,
-    ) {
-        let mut running: HashMap<Shard, CancellationToken> = HashMap::new();
+impl Runner {
+    async fn follow(mut self, mut held: watch::Receiver<BTreeSet<Shard>>, cancel: CancellationToken) {
         loop {
             let now = if cancel.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
-            running.retain(|shard, token| {
-                let keep = now.contains(shard);
-                if !keep {
-                    self.lock().remove(shard);
+            let lost: Vec<_> = self.running.keys().filter(|shard| !now.contains(shard)).copied().collect();
+            // All are told before any is waited for.
+            for shard in &lost {
+                self.connections.lock().remove(shard);
+                if let Some((token, _)) = self.running.get(shard) {
                     token.cancel();
                 }
-                keep
-            });
+            }
+            for shard in lost {
+                let Some((_, task)) = self.running.remove(&shard) else { continue };
+                match task.await {
+                    Ok(state) => drop(self.parked.insert(shard, (Instant::now(), state))),
+                    Err(error) => tracing::error!(shard, %error, "the task of a shard's users has failed"),
+                }
+            }
             if cancel.is_cancelled() {
                 return;
             }
+            self.parked.retain(|_, (since, _)| since.elapsed() < PARKED);
             for shard in now {
-                running.entry(shard).or_insert_with(|| {
-                    let token = cancel.child_token();
-                    let (sender, receiver) = mpsc::channel(COMMANDS);
-                    self.lock().insert(shard, sender);
-                    tokio::spawn(shard::run(shard, self.devices, inbox.clone(), receiver, token.clone()));
-                    token
-                });
+                if !self.running.contains_key(&shard) {
+                    self.start(shard, &cancel);
+                }
             }
             tokio::select! {
                 changed = held.changed() => if changed.is_err() { cancel.cancelled().await },
                 () = cancel.cancelled() => {}
+                () = tokio::time::sleep(PARKED), if !self.parked.is_empty() => {}
             }
         }
+    }
+
+    fn start(&mut self, shard: Shard, cancel: &CancellationToken) {
+        let Config { shards, devices, .. } = self.connections.config;
+        let new = || State::new(shard, shards, devices as usize, self.budget.clone());
+        let state = self.parked.remove(&shard).map_or_else(new, |(_, state)| state);
+        let token = cancel.child_token();
+        let (sender, receiver) = mpsc::channel(COMMANDS);
+        self.connections.lock().insert(shard, sender);
+        let task = Task { shard, inbox: self.inbox.clone(), origins: self.origins.clone() };
+        let running = tokio::spawn(task.run(state, receiver, token.clone()));
+        self.running.insert(shard, (token, running));
+    }
+}
+
+impl Connections {
+    /// Serves the users of the shards that are held, until `cancel`.
+    #[must_use]
+    pub fn spawn(
+        inbox: Arc<dyn Inbox>,
+        origins: Arc<dyn Origins>,
+        config: Config,
+        held: watch::Receiver<BTreeSet<Shard>>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let connections = Self { config, shards: Arc::default() };
+        let runner = Runner {
+            connections: connections.clone(),
+            inbox,
+            origins,
+            budget: Budget::new(config.tail_bytes),
+            running: HashMap::new(),
+            parked: HashMap::new(),
+        };
+        tokio::spawn(runner.follow(held, cancel));
+        connections
     }
 
     fn lock(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Shard, mpsc::Sender<Command>>> {
@@ -99,7 +156,7 @@ impl Connections {
     }
 
     fn shard(&self, user: &UserId) -> Option<mpsc::Sender<Command>> {
-        let shard = shard_of(user.bytes(), self.count);
+        let shard = shard_of(user.bytes(), self.config.shards);
         self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
     }
 
@@ -113,7 +170,7 @@ impl Connections {
     pub fn notify(&self, users: &[UserId], frame: Bytes) {
         let mut by_shard: HashMap<Shard, Vec<UserId>> = HashMap::new();
         for user in users {
-            by_shard.entry(shard_of(user.bytes(), self.count)).or_default().push(*user);
+            by_shard.entry(shard_of(user.bytes(), self.config.shards)).or_default().push(*user);
         }
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         for (shard, users) in by_shard {

@@ -1,5 +1,10 @@
 //! The fan-out: from committed events to the inboxes of their recipients. One publish per destination shard is in
-//! flight; what gathers meanwhile goes in the next one.
+//! flight; what gathers meanwhile goes in the next one. What was sent lately is kept, so that a destination that has
+//! missed something gets it again, in order; and each destination is told once a second what it should have.
+
+mod kept;
+mod progress;
+mod publisher;
 
 use crate::inbox::Inbox;
 use bytes::Bytes;
@@ -9,25 +14,19 @@ use madang_mesh::{
 };
 use madang_proto::{
     id::UserId,
-    log::v1::{Delivery, FanOutPosition, InboxBatch, SourcePosition},
+    log::v1::{Delivery, FanOutPosition},
 };
-use prost::Message as _;
+use progress::Progress;
+use publisher::{Lane, Publisher};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// How many commits wait for a destination at most; then homes wait.
 const QUEUE: usize = 256;
-/// The most bytes of one publish; one event may exceed it.
-const MAX_BYTES: usize = 512 << 10;
-/// The first pause after a publish failed.
-const FIRST: Duration = Duration::from_millis(50);
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a home has committed: one log record.
 pub struct Committed {
@@ -48,26 +47,32 @@ pub struct Outgoing {
 }
 
 /// What one commit has for one destination.
+#[derive(Clone)]
 struct Parcel {
     shard: Shard,
     position: Position,
     deliveries: Vec<Delivery>,
 }
 
-/// How far the fan-out has come: published, and given to it, by (source, destination).
-#[derive(Default)]
-struct Progress {
-    published: HashMap<(Shard, Shard), Position>,
-    /// What was published last, as the destination knows it.
-    sent: HashMap<(Shard, Shard), Position>,
-    given: HashMap<(Shard, Shard), Position>,
-    newest: HashMap<Shard, Position>,
+impl Parcel {
+    fn bytes(&self) -> usize {
+        self.deliveries.iter().map(|delivery| delivery.event.len() + delivery.users.len() + 16).sum()
+    }
+}
+
+/// What comes of asking a source for what a destination has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewound {
+    /// The log position of the newest that was sent to the destination; 0: nothing ever was.
+    pub sent: Position,
+    /// It is on its way again. Otherwise it is not kept any more.
+    pub again: bool,
 }
 
 /// A handle to the fan-out of this process.
 #[derive(Clone)]
 pub struct FanOut {
-    destinations: Arc<[mpsc::Sender<Parcel>]>,
+    lanes: Arc<[(mpsc::Sender<Parcel>, Arc<Lane>)]>,
     progress: Arc<Mutex<Progress>>,
     /// The recipients of a room by shard, for rooms that spoke lately.
     split: Arc<Mutex<HashMap<usize, Split>>>,
@@ -89,13 +94,26 @@ impl FanOut {
         let progress: Arc<Mutex<Progress>> = Arc::default();
         let start = |destination| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            let task =
-                Publisher { inbox: inbox.clone(), destination, process: process.clone(), progress: progress.clone() };
+            let lane = Arc::new(Lane::new(shards));
+            let task = Publisher {
+                inbox: inbox.clone(),
+                destination,
+                process: process.clone(),
+                progress: progress.clone(),
+                lane: lane.clone(),
+            };
             let cancel = cancel.clone();
             tokio::spawn(async move { cancel.run_until_cancelled(task.run(receiver)).await });
-            sender
+            (sender, lane)
         };
-        Self { destinations: (0..shards).map(start).collect(), progress, split: Arc::default() }
+        let lanes = (0..shards).map(start).collect();
+        let beacons = publisher::beacons(inbox, shards, progress.clone());
+        tokio::spawn(async move { cancel.run_until_cancelled(beacons).await });
+        Self { lanes, progress, split: Arc::default() }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn split(&self, recipients: &Arc<[UserId]>) -> Arc<[(Shard, Bytes)]> {
@@ -107,7 +125,7 @@ impl FanOut {
             return split.by_shard.clone();
         }
         let mut by_shard: HashMap<Shard, Vec<u8>> = HashMap::new();
-        let count = u32::try_from(self.destinations.len()).unwrap_or(1);
+        let count = u32::try_from(self.lanes.len()).unwrap_or(1);
         for user in recipients.iter() {
             by_shard.entry(shard_of(user.bytes(), count)).or_default().extend_from_slice(user.bytes());
         }
@@ -122,14 +140,27 @@ impl FanOut {
     /// Goes on where the shard's home before this one had come to, as the log says: with each destination, whose commits
     /// up to there are passed over. What follows up to the marker is given by the new home at once.
     pub fn resume(&self, shard: Shard, reached: &[FanOutPosition], marker: Position) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.newest.insert(shard, marker);
-        for each in reached {
-            let published = progress.published.entry((shard, each.shard)).or_default();
-            *published = each.position.max(*published);
-            let sent = progress.sent.entry((shard, each.shard)).or_default();
-            *sent = each.sent.max(*sent);
-        }
+        self.progress().resume(shard, reached, marker);
+    }
+
+    /// The shard's home is not here any more: nobody is told how far it has come.
+    pub fn ended(&self, shard: Shard) {
+        self.progress().serving.remove(&shard);
+    }
+
+    /// How far a source shard has come with a destination; with `after`, all after that log position is sent again, in
+    /// order, or at least what there is to have is said. None if its home is not here.
+    #[must_use]
+    pub fn rewind(&self, source: Shard, destination: Shard, after: Option<Position>) -> Option<Rewound> {
+        let (_, lane) = self.lanes.get(destination as usize)?;
+        let sent = {
+            let progress = self.progress();
+            if !progress.serving.contains(&source) {
+                return None;
+            }
+            progress.sent(source, destination)
+        };
+        Some(Rewound { sent, again: lane.rewind(source, after.unwrap_or(sent), sent) })
     }
 
     /// Takes a commit; waits while a destination has too much to do. In the order of the log, for each shard.
@@ -142,19 +173,11 @@ impl FanOut {
             }
         }
         {
-            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = progress.newest.entry(shard).or_default();
-            *newest = position.max(*newest);
-            // What a home before this one has published is not published again.
-            parcels.retain(|destination, _| {
-                progress.published.get(&(shard, *destination)).is_none_or(|published| *published < position)
-            });
-            for destination in parcels.keys() {
-                progress.given.insert((shard, *destination), position);
-            }
+            let mut progress = self.progress();
+            progress.committed(shard, position, &mut parcels);
         }
         for (destination, deliveries) in parcels {
-            if let Some(sender) = self.destinations.get(destination as usize) {
+            if let Some((sender, _)) = self.lanes.get(destination as usize) {
                 // A task that is gone was cancelled: the process stops.
                 let _ = sender.send(Parcel { shard, position, deliveries }).await;
             }
@@ -164,11 +187,13 @@ impl FanOut {
     /// How far the fan-out of a shard has come with each destination, for the head of its next record.
     #[must_use]
     pub fn positions(&self, source: Shard) -> Vec<FanOutPosition> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let destinations = 0..u32::try_from(self.destinations.len()).unwrap_or(0);
-        let sent = |shard| progress.sent.get(&(source, shard)).copied().unwrap_or(0);
-        let of = |shard| FanOutPosition { shard, position: progress.reached(source, shard), sent: sent(shard) };
-        destinations.map(of).collect()
+        let progress = self.progress();
+        let of = |shard| FanOutPosition {
+            shard,
+            position: progress.reached(source, shard),
+            sent: progress.sent(source, shard),
+        };
+        (0..u32::try_from(self.lanes.len()).unwrap_or(0)).map(of).collect()
     }
 
     /// Up to where everything of a shard has been published.
@@ -178,71 +203,5 @@ impl FanOut {
     }
 }
 
-impl Progress {
-    fn reached(&self, source: Shard, destination: Shard) -> Position {
-        let key = (source, destination);
-        let published = self.published.get(&key).copied().unwrap_or(0);
-        // With nothing on its way, all that was committed is behind.
-        if self.given.get(&key).copied().unwrap_or(0) <= published {
-            self.newest.get(&source).copied().unwrap_or(0)
-        } else {
-            published
-        }
-    }
-}
-
-struct Publisher {
-    inbox: Arc<dyn Inbox>,
-    destination: Shard,
-    process: String,
-    progress: Arc<Mutex<Progress>>,
-}
-
-impl Publisher {
-    async fn run(self, mut parcels: mpsc::Receiver<Parcel>) {
-        while let Some(first) = parcels.recv().await {
-            let mut gathered = vec![first];
-            let mut bytes = size(&gathered[0]);
-            while bytes < MAX_BYTES
-                && let Ok(next) = parcels.try_recv()
-            {
-                bytes += size(&next);
-                gathered.push(next);
-            }
-            let mut sources: HashMap<Shard, Position> = HashMap::new();
-            let mut batch = InboxBatch { process: self.process.clone(), ..InboxBatch::default() };
-            for parcel in gathered {
-                sources.insert(parcel.shard, parcel.position);
-                batch.deliveries.extend(parcel.deliveries);
-            }
-            {
-                let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-                let source = |(shard, position): (&Shard, &Position)| {
-                    let previous = progress.sent.get(&(*shard, self.destination)).copied().unwrap_or(0);
-                    SourcePosition { shard: *shard, previous, position: *position }
-                };
-                batch.sources = sources.iter().map(source).collect();
-            }
-            self.publish(batch.encode_to_vec().into()).await;
-            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            for (source, position) in sources {
-                progress.published.insert((source, self.destination), position);
-                progress.sent.insert((source, self.destination), position);
-            }
-        }
-    }
-
-    /// Publishes, however long it takes: homes wait meanwhile.
-    async fn publish(&self, payload: Bytes) {
-        let mut pause = FIRST;
-        while let Err(error) = self.inbox.publish(self.destination, None, payload.clone()).await {
-            tracing::warn!(shard = self.destination, %error, "an inbox took nothing; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST);
-        }
-    }
-}
-
-fn size(parcel: &Parcel) -> usize {
-    parcel.deliveries.iter().map(|delivery| delivery.event.len() + delivery.users.len() + 16).sum()
-}
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,7 @@ impl Homes {
             let serving = |handle| homes.set(shard, Some(handle));
             let result = home::run(shard, world.clone(), before.take(), serving, cancel.clone()).await;
             self.set(shard, None);
+            world.fan_out.ended(shard);
             match result {
                 Ok(Some(left)) => self.shelf.put(shard, left),
                 Ok(None) => {}

@@ -21,6 +21,19 @@ pub struct InboxEntry {
     pub payload: Bytes,
 }
 
+/// What a reader of an inbox hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// An entry.
+    Entry(InboxEntry),
+    /// All that the inbox held at this moment has been given. Said when the reading begins, as soon as that is so, and
+    /// at least once after every entry behind which there was none.
+    End,
+    /// An encoded `InboxBeacon`, which never was in the inbox. May be dropped, but never comes before what it speaks of
+    /// is in the inbox.
+    Beacon(Bytes),
+}
+
 /// The inbox does not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the inbox does not answer: {0}")]
@@ -33,6 +46,8 @@ pub trait Inbox: Send + Sync + 'static {
     async fn create(&self, shard: Shard) -> Result<(), Unavailable>;
     /// Puts an entry in; `user`: all of it is for this one.
     async fn publish(&self, shard: Shard, user: Option<UserId>, payload: Bytes) -> Result<(), Unavailable>;
-    /// Reads from the oldest entry kept, then follows; ends when the inbox is lost.
-    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable>;
+    /// Tells those who read the inbox now; dropped where nobody does.
+    async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable>;
+    /// Reads from the oldest entry kept, then follows; ends when the inbox is lost, or an entry was.
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable>;
 }

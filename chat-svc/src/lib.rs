@@ -92,11 +92,19 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         shards: settings.shards,
     };
     let leases = lease::join(wanted, context.registry.clone(), leave.clone()).await;
-    let connections =
-        Connections::spawn(inbox.clone(), settings.shards, settings.max_devices, leases.held.clone(), drain.clone());
-    let fan_out = FanOut::spawn(inbox, settings.shards, context.process.clone(), drain.clone());
+    let fan_out = FanOut::spawn(inbox.clone(), settings.shards, context.process.clone(), drain.clone());
     let homes = Homes::default();
     let (map, process) = (leases.map.clone(), context.process.clone());
+    let peers = connection::Peers {
+        fan_out: fan_out.clone(),
+        map: map.clone(),
+        process: process.clone(),
+        channels: context.channels.clone(),
+        registry: context.registry.clone(),
+    };
+    let config =
+        connection::Config { shards: settings.shards, devices: settings.max_devices, tail_bytes: settings.tail_bytes };
+    let connections = Connections::spawn(inbox, Arc::new(peers), config, leases.held.clone(), drain.clone());
     let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
     let router =
         Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), settings.max_message_bytes);
@@ -110,8 +118,8 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         limits: room::Limits { members: settings.max_members as usize },
         memory: home::Memory::new(settings.room_bytes),
     };
-    let rpc = Rpc { router, homes, connections, map, drain: drain.clone() };
-    let channels = context.channels;
+    let (fan_out, channels) = (world.fan_out.clone(), context.channels);
+    let rpc = Rpc { router, homes, connections, fan_out, map, drain: drain.clone() };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

@@ -1,6 +1,6 @@
 //! gRPC in and out: translates, and leaves the deciding to homes and connections.
 
-use crate::{ask::Answer, connection::Connections, homes::Homes, router::Router};
+use crate::{ask::Answer, connection::Connections, fan_out::FanOut, homes::Homes, router::Router};
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
@@ -32,6 +32,7 @@ pub struct Rpc {
     pub(crate) router: Router,
     pub(crate) homes: Homes,
     pub(crate) connections: Connections,
+    pub(crate) fan_out: FanOut,
     pub(crate) map: watch::Receiver<ShardMap>,
     pub(crate) drain: CancellationToken,
 }
@@ -273,5 +274,15 @@ impl HomeService for Rpc {
             users.into_iter().filter(|user| self.homes.get(shard_of(user.bytes(), count)).is_some()).collect();
         self.connections.notify(&here, frame);
         Ok(Response::new(NotifyResponse {}))
+    }
+
+    async fn rewind(&self, request: Request<RewindRequest>) -> Result<Response<RewindResponse>, Status> {
+        let RewindRequest { source, destination, after } = request.into_inner();
+        let elsewhere = || {
+            let message = "another process is the home of the source shard: refresh the shard map";
+            to_status(&Refusal::new(Reason::NotHome, message))
+        };
+        let rewound = self.fan_out.rewind(source, destination, after).ok_or_else(elsewhere)?;
+        Ok(Response::new(RewindResponse { sent: rewound.sent, again: rewound.again }))
     }
 }

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_chat::{
     ask::{Ask, What},
-    connection::Connections,
+    connection::{self, Connections},
     fan_out::FanOut,
     home::{self, HomeHandle, Memory, Sources, World},
-    inbox::{self, Inbox, InboxEntry},
+    inbox::{self, Heard, Inbox},
     notices::Notices,
     retry::{Key, Use},
     room::{Limits, Request},
@@ -84,7 +84,10 @@ impl Inbox for Nowhere {
     async fn publish(&self, _: Shard, _: Option<UserId>, _: Bytes) -> Result<(), inbox::Unavailable> {
         Ok(())
     }
-    async fn read(&self, _: Shard) -> Result<BoxStream<'static, InboxEntry>, inbox::Unavailable> {
+    async fn announce(&self, _: Shard, _: Bytes) -> Result<(), inbox::Unavailable> {
+        Ok(())
+    }
+    async fn read(&self, _: Shard) -> Result<BoxStream<'static, Heard>, inbox::Unavailable> {
         Ok(stream::pending().boxed())
     }
 }
@@ -143,12 +146,21 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
     let (cancel, channels, inbox) = (CancellationToken::new(), Channels::new(), Arc::new(Nowhere));
     let (_, held) = watch::channel(BTreeSet::new());
     let (_, map) = watch::channel(ShardMap::default());
-    let connections = Connections::spawn(inbox.clone(), 1, 16, held, cancel.clone());
+    let fan_out = FanOut::spawn(inbox.clone(), 1, "test".into(), cancel.clone());
+    let peers = connection::Peers {
+        fan_out: fan_out.clone(),
+        map: watch::Receiver::clone(&map),
+        process: "test".into(),
+        channels: channels.clone(),
+        registry: registry.clone(),
+    };
+    let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
+    let connections = Connections::spawn(inbox, Arc::new(peers), config, held, cancel.clone());
     let memory = Memory::new(LIMIT);
     let world = World {
         log: log.clone(),
         registry: registry.clone(),
-        fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel.clone()),
+        fan_out,
         notices: Notices::new(connections, map, "test".into(), channels),
         sources: sources.clone(),
         process: "test".into(),

@@ -202,6 +202,6 @@ fn inboxes() -> Vec<InboxBatch> {
     let event: Bytes = event.unwrap_or_default().encode_to_vec().into();
     let users = Bytes::copy_from_slice(&[claims().user.bytes().as_slice(), &[3; 16]].concat());
     let deliveries = vec![Delivery { event: event.clone(), users }, Delivery { event, users: bytes(1).slice(..7) }];
-    let sources = vec![SourcePosition { shard: 1, previous: 2, position: 3 }];
+    let sources = vec![SourcePosition { shard: 1, previous: 2, position: 3, deliveries: 2 }];
     vec![InboxBatch { deliveries, sources, ..Default::default() }]
 }

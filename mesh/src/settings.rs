@@ -40,6 +40,9 @@ pub struct Settings {
     /// and loaded again when they are asked for something.
     #[arg(long, env = "MADANG_ROOM_BYTES", default_value_t = 256 << 20)]
     pub room_bytes: usize,
+    /// Bytes that a chat-svc keeps of what its users were sent lately, at most: what their devices resume from.
+    #[arg(long, env = "MADANG_TAIL_BYTES", default_value_t = 512 << 20)]
+    pub tail_bytes: usize,
     /// The longest WebSocket message that is taken, in bytes.
     #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
     pub max_frame_bytes: usize,

@@ -100,6 +100,7 @@ impl HomeService for Chat {
     not_asked! {
         operate_once(OperateOnceRequest) -> OperateOnceResponse;
         notify(NotifyRequest) -> NotifyResponse;
+        rewind(RewindRequest) -> RewindResponse;
     }
 }
 

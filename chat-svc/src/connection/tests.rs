@@ -2,28 +2,82 @@
 
 use super::*;
 use crate::{
-    fan_out::{Committed, FanOut, Outgoing},
+    fan_out::{Committed, FanOut, Outgoing, Rewound},
     inbox::memory::MemoryInbox,
 };
+use async_trait::async_trait;
 use futures_util::StreamExt;
+use madang_mesh::log::Position;
 use madang_proto::{
-    chat::v1::{Downstream, downstream::Item},
+    chat::v1::{ClosedReason, Downstream, downstream::Item},
     client::v1::{Device, Event, Resume, ServerFrame, server_frame},
 };
 use prost::Message as _;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+mod broken;
+mod faulty;
+
+/// The homes of all sources: one fan-out, which may be replaced; and what the databases have.
+struct Homes {
+    fan_out: Mutex<FanOut>,
+    stored: AtomicU64,
+}
+
+#[async_trait]
+impl Origins for Homes {
+    async fn rewind(&self, source: Shard, destination: Shard, after: Option<Position>) -> Option<Rewound> {
+        self.fan_out.lock().unwrap().rewind(source, destination, after)
+    }
+
+    async fn stored(&self, _: Shard) -> Option<Position> {
+        Some(self.stored.load(SeqCst))
+    }
+}
 
 struct Rig {
-    fan_out: FanOut,
+    inbox: Arc<dyn Inbox>,
+    homes: Arc<Homes>,
     connections: Connections,
-    _held: watch::Sender<BTreeSet<Shard>>,
+    held: watch::Sender<BTreeSet<Shard>>,
+}
+
+/// Two sources; the users of shard 0 are served.
+fn rig_on(inbox: Arc<dyn Inbox>, tail_bytes: usize) -> Rig {
+    let fan_out = FanOut::spawn(inbox.clone(), 2, "test".into(), CancellationToken::new());
+    fan_out.resume(0, &[], 1);
+    fan_out.resume(1, &[], 1);
+    let homes = Arc::new(Homes { fan_out: Mutex::new(fan_out), stored: AtomicU64::new(0) });
+    let held = watch::Sender::new(BTreeSet::from([0]));
+    let connections = serve(&inbox, &homes, &held, tail_bytes);
+    Rig { inbox, homes, connections, held }
+}
+
+fn serve(
+    inbox: &Arc<dyn Inbox>,
+    homes: &Arc<Homes>,
+    held: &watch::Sender<BTreeSet<Shard>>,
+    tail_bytes: usize,
+) -> Connections {
+    let config = Config { shards: 2, devices: 16, tail_bytes };
+    Connections::spawn(inbox.clone(), homes.clone(), config, held.subscribe(), CancellationToken::new())
 }
 
 fn rig() -> Rig {
-    let inbox: Arc<dyn Inbox> = Arc::new(MemoryInbox::new());
-    let cancel = CancellationToken::new();
-    let held = watch::Sender::new(BTreeSet::from([0]));
-    let connections = Connections::spawn(inbox.clone(), 1, 16, held.subscribe(), cancel.clone());
-    Rig { fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel), connections, _held: held }
+    rig_on(Arc::new(MemoryInbox::new()), 64 << 20)
+}
+
+/// Somebody of shard 0.
+fn somebody() -> UserId {
+    loop {
+        let user = UserId::new();
+        if shard_of(user.bytes(), 2) == 0 {
+            return user;
+        }
+    }
 }
 
 type Items = BoxStream<'static, Downstream>;
@@ -32,7 +86,8 @@ fn items(responses: BoxStream<'static, Result<ConnectResponse, Status>>) -> Item
     responses.flat_map(|response| futures_util::stream::iter(response.unwrap().items)).boxed()
 }
 
-async fn open(rig: &Rig, user: UserId, device: &str, resume: &str) -> (TrunkHandle, Items) {
+/// One try to open a connection: what came of it.
+async fn ask(rig: &Rig, user: UserId, device: &str, resume: &str) -> (TrunkHandle, Items, Downstream) {
     // The shard's task registers itself in the background.
     while rig.connections.shard(&user).is_none() {
         tokio::task::yield_now().await;
@@ -40,7 +95,28 @@ async fn open(rig: &Rig, user: UserId, device: &str, resume: &str) -> (TrunkHand
     let (trunk, responses) = rig.connections.trunk();
     let device = Some(Device { id: device.into(), ..Device::default() });
     trunk.open(1, Open { user: user.to_string(), session: String::new(), device, resume: resume.into() }).await;
-    (trunk, items(responses))
+    let mut items = items(responses);
+    let first = items.next().await.unwrap();
+    (trunk, items, first)
+}
+
+fn closed(item: &Downstream) -> Option<ClosedReason> {
+    match &item.item {
+        Some(Item::Closed(closed)) => Some(closed.reason()),
+        _ => None,
+    }
+}
+
+/// Opens a connection as gateways do: again while it can't be yet.
+async fn open(rig: &Rig, user: UserId, device: &str, resume: &str) -> (TrunkHandle, Items) {
+    loop {
+        let (trunk, items, first) = ask(rig, user, device, resume).await;
+        if closed(&first) == Some(ClosedReason::Unavailable) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        }
+        return (trunk, futures_util::stream::iter([first]).chain(items).boxed());
+    }
 }
 
 async fn opened(items: &mut Items) -> (Resume, String) {
@@ -60,16 +136,21 @@ async fn next(items: &mut Items) -> Option<(u64, String)> {
     }
 }
 
-async fn commit(rig: &Rig, position: u64, users: &[UserId]) {
+async fn commit_of(rig: &Rig, shard: Shard, position: u64, users: &[UserId]) {
     let event = Event { revision: position, ..Event::default() }.encode_to_vec().into();
     let deliveries = vec![Outgoing { event, recipients: users.into() }];
-    rig.fan_out.committed(Committed { shard: 0, position, deliveries }).await;
+    let fan_out = rig.homes.fan_out.lock().unwrap().clone();
+    fan_out.committed(Committed { shard, position, deliveries }).await;
+}
+
+async fn commit(rig: &Rig, position: u64, users: &[UserId]) {
+    commit_of(rig, 0, position, users).await;
 }
 
 #[tokio::test]
 async fn events_come_in_order_and_only_to_recipients() {
     let rig = rig();
-    let (one, other) = (UserId::new(), UserId::new());
+    let (one, other) = (somebody(), somebody());
     let (_a, mut at_one) = open(&rig, one, "a", "").await;
     assert_eq!(opened(&mut at_one).await.0, Resume::New);
     assert_eq!(next(&mut at_one).await, None);
@@ -85,7 +166,7 @@ async fn events_come_in_order_and_only_to_recipients() {
 #[tokio::test]
 async fn a_cursor_resumes_exactly_after_its_event() {
     let rig = rig();
-    let user = UserId::new();
+    let user = somebody();
     let (trunk, mut items) = open(&rig, user, "a", "").await;
     let (_, start) = opened(&mut items).await;
     assert_eq!(next(&mut items).await, None);
@@ -115,7 +196,7 @@ async fn a_cursor_resumes_exactly_after_its_event() {
 #[tokio::test]
 async fn the_same_device_replaces_and_a_seventeenth_is_refused() {
     let rig = rig();
-    let user = UserId::new();
+    let user = somebody();
     let mut kept = Vec::new();
     for n in 0..16 {
         kept.push(open(&rig, user, &n.to_string(), "").await);

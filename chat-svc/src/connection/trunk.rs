@@ -50,6 +50,15 @@ impl Trunk {
         }
     }
 
+    /// Sends something that may be dropped: only while there is plenty of room.
+    pub(super) fn offer(&self, item: Downstream) {
+        if self.items.capacity() > QUEUE / 2 && self.waiting.load(Ordering::Relaxed) < QUEUE_BYTES / 2 {
+            self.send(item);
+        } else {
+            crate::refusals::NOTICES.count();
+        }
+    }
+
     pub(super) fn closed(&self, connections: Vec<u64>, reason: ClosedReason) {
         let item = Some(Item::Closed(Closed { reason: reason.into() }));
         self.send(Downstream { connections, item, cursor: String::new() });

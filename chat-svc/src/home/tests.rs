@@ -6,7 +6,11 @@ mod retries;
 mod stage;
 
 use super::*;
-use crate::{connection::Connections, inbox::memory::MemoryInbox, room};
+use crate::{
+    connection::{self, Connections},
+    inbox::memory::MemoryInbox,
+    room,
+};
 use async_trait::async_trait;
 use madang_mesh::{
     channel::Channels,
@@ -56,12 +60,22 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
     let (cancel, channels, inbox) = (CancellationToken::new(), Channels::new(), Arc::new(MemoryInbox::new()));
     let (_, held) = watch::channel(BTreeSet::new());
     let (_, map) = watch::channel(ShardMap::default());
-    let connections = Connections::spawn(inbox.clone(), 1, 16, held, cancel.clone());
+    let fan_out = FanOut::spawn(inbox.clone(), 1, "test".into(), cancel.clone());
+    let registry = Arc::new(MemoryRegistry::new());
+    let peers = connection::Peers {
+        fan_out: fan_out.clone(),
+        map: watch::Receiver::clone(&map),
+        process: "test".into(),
+        channels: channels.clone(),
+        registry: registry.clone(),
+    };
+    let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
+    let connections = Connections::spawn(inbox, Arc::new(peers), config, held, cancel);
     let nowhere = channels.get("http://127.0.0.1:1").unwrap();
     let world = World {
         log,
-        registry: Arc::new(MemoryRegistry::new()),
-        fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel),
+        registry,
+        fan_out,
         notices: Notices::new(connections, map, "test".into(), channels),
         sources: Arc::new(Services {
             group: GroupServiceClient::new(nowhere.clone()),

@@ -1,14 +1,15 @@
-//! Inboxes in NATS JetStream: a memory stream for each shard, which a restart of the servers empties.
+//! Inboxes in NATS JetStream: a memory stream for each shard, which a restart of the servers empties. Beacons go over
+//! core NATS.
 
-use super::{Inbox, InboxEntry, Unavailable};
+use super::{Heard, Inbox, InboxEntry, Unavailable};
 use async_nats::jetstream::{
     self, Context,
-    consumer::{DeliverPolicy, pull::OrderedConfig},
+    consumer::{AckPolicy, DeliverPolicy, pull},
     stream::{Config, DiscardPolicy, StorageType},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_mesh::shard::{LAYOUT, Shard};
 use madang_proto::id::UserId;
 use std::time::Duration;
@@ -20,14 +21,27 @@ const MAX_BYTES: i64 = 256 << 20;
 /// How long a publish is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// After a reader was not heard of for so long, the server forgets it.
+const INACTIVE: Duration = Duration::from_secs(30);
+/// How long one request for entries stands.
+const EXPIRES: Duration = Duration::from_secs(10);
+/// How often the server says that it is still there; after two that did not come the reading ends.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
 /// Inboxes in JetStream.
 pub struct JetStreamInbox {
+    client: async_nats::Client,
     context: Context,
     replicas: usize,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())
+}
+
+/// Where beacons go: no subject of the stream.
+fn beacons(shard: Shard) -> String {
+    format!("inbox.{shard}.sent")
 }
 
 fn name(shard: Shard) -> String {
@@ -38,7 +52,7 @@ impl JetStreamInbox {
     /// On a connection; new streams have so many replicas.
     #[must_use]
     pub fn new(client: async_nats::Client, replicas: usize) -> Self {
-        Self { context: jetstream::new(client), replicas }
+        Self { context: jetstream::new(client.clone()), client, replicas }
     }
 }
 
@@ -70,20 +84,49 @@ impl Inbox for JetStreamInbox {
         tokio::time::timeout(PATIENCE, publish).await.map_err(unavailable)?
     }
 
-    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable> {
-        let stream = self.context.get_stream(name(shard)).await.map_err(unavailable)?;
-        let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..OrderedConfig::default() };
-        let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
-        let messages = consumer.messages().await.map_err(unavailable)?;
-        let entry = |message: jetstream::Message| {
-            let (sequence, at) = {
-                let info = message.info().ok()?;
-                (info.stream_sequence, info.published.unix_timestamp_nanos() / 1000)
-            };
-            Some(InboxEntry { sequence, at_micros: i64::try_from(at).ok()?, payload: message.message.payload })
-        };
-        // Until the first error: then the inbox counts as lost, and is read anew.
-        let entries = messages.map(move |message| message.ok().and_then(entry));
-        Ok(entries.take_while(|entry| std::future::ready(entry.is_some())).filter_map(std::future::ready).boxed())
+    async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable> {
+        self.client.publish(beacons(shard), payload).await.map_err(unavailable)
     }
+
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {
+        let beacons = self.client.subscribe(beacons(shard)).await.map_err(unavailable)?;
+        let stream = self.context.get_stream_no_info(name(shard)).await.map_err(unavailable)?;
+        // No ordered consumer: that would go on by itself, past what an inbox that began anew has had meanwhile.
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: INACTIVE,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
+        let empty = consumer.cached_info().num_pending == 0;
+        let entries = consumer.stream().expires(EXPIRES).heartbeat(HEARTBEAT).messages().await.map_err(unavailable)?;
+        let mut expected = 1;
+        let entries = entries.map(move |message| {
+            let heard = entry(&message.ok()?, expected)?;
+            expected += 1;
+            Some(heard)
+        });
+        // None, until which it is read: an error, or the end. Then the inbox counts as lost, and is read anew.
+        let entries = entries.chain(stream::once(std::future::ready(None)));
+        let beacons = beacons.map(|message| Some(vec![Heard::Beacon(message.payload)]));
+        let heard = stream::select(entries, beacons)
+            .take_while(|heard| std::future::ready(heard.is_some()))
+            .flat_map(|heard| stream::iter(heard.unwrap_or_default()));
+        Ok(stream::iter(empty.then_some(Heard::End)).chain(heard).boxed())
+    }
+}
+
+/// What a message of the stream says; none if it is not the next one.
+fn entry(message: &jetstream::Message, expected: u64) -> Option<Vec<Heard>> {
+    let info = message.info().ok()?;
+    if info.consumer_sequence != expected {
+        return None;
+    }
+    let at_micros = i64::try_from(info.published.unix_timestamp_nanos() / 1000).ok()?;
+    let entry = InboxEntry { sequence: info.stream_sequence, at_micros, payload: message.message.payload.clone() };
+    let end = (info.pending == 0).then_some(Heard::End);
+    Some(std::iter::once(Heard::Entry(entry)).chain(end).collect())
 }

@@ -1,10 +1,10 @@
 //! Inboxes of a single process. Only the reader of a shard keeps a tail: what comes before it reads is lost, which an
 //! inbox may be.
 
-use super::{Inbox, InboxEntry, Unavailable};
+use super::{Heard, Inbox, InboxEntry, Unavailable};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_mesh::{clock::now_micros, shard::Shard};
 use madang_proto::id::UserId;
 use std::{
@@ -12,7 +12,6 @@ use std::{
     sync::{Arc, PoisonError},
 };
 use tokio::sync::{Mutex, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 
 /// How many entries a reader may be behind before publishers wait.
 const BEHIND: usize = 256;
@@ -21,7 +20,7 @@ const BEHIND: usize = 256;
 struct Shelf {
     sequence: u64,
     last_micros: i64,
-    readers: Vec<mpsc::Sender<InboxEntry>>,
+    readers: Vec<mpsc::Sender<Heard>>,
 }
 
 /// Inboxes in memory.
@@ -57,15 +56,32 @@ impl Inbox for MemoryInbox {
         let entry = InboxEntry { sequence: shelf.sequence, at_micros: shelf.last_micros, payload };
         for reader in &shelf.readers {
             // A reader that is gone is dropped below.
-            let _ = reader.send(entry.clone()).await;
+            let _ = reader.send(Heard::Entry(entry.clone())).await;
         }
         shelf.readers.retain(|reader| !reader.is_closed());
         Ok(())
     }
 
-    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable> {
+    async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable> {
+        for reader in &self.shelf(shard).lock().await.readers {
+            // Droppable.
+            let _ = reader.try_send(Heard::Beacon(payload.clone()));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {
         let (sender, receiver) = mpsc::channel(BEHIND);
         self.shelf(shard).lock().await.readers.push(sender);
-        Ok(ReceiverStream::new(receiver).boxed())
+        // Nothing is kept, so it begins at the end.
+        let heard = stream::unfold((receiver, true), |(mut receiver, entries)| async move {
+            if entries && receiver.is_empty() {
+                return Some((Heard::End, (receiver, false)));
+            }
+            let heard = receiver.recv().await?;
+            let entries = entries || matches!(heard, Heard::Entry(_));
+            Some((heard, (receiver, entries)))
+        });
+        Ok(heard.boxed())
     }
 }

@@ -554,6 +554,29 @@ pub struct LiveUse {
     #[prost(int64, tag = "6")]
     pub at_micros: i64,
 }
+/// How far has a source shard come with a destination?
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RewindRequest {
+    /// The source shard, whose home is asked.
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    /// The destination shard, whose home asks.
+    #[prost(uint32, tag = "2")]
+    pub destination: u32,
+    /// The last log position that the destination has. With it, all after it is sent again, in order.
+    #[prost(uint64, optional, tag = "3")]
+    pub after: ::core::option::Option<u64>,
+}
+/// How far a source shard has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RewindResponse {
+    /// The log position of the newest that was sent to the destination; 0: nothing ever was.
+    #[prost(uint64, tag = "1")]
+    pub sent: u64,
+    /// It is being sent again. False where it was not asked for, or is not kept any more.
+    #[prost(bool, tag = "2")]
+    pub again: bool,
+}
 /// Why a connection is not served (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1567,6 +1590,29 @@ pub mod home_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.HomeService", "TakeOver"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Asks the home of a source shard how far it has come with a destination shard, and to send again what that
+        /// one has missed. FAILED_PRECONDITION (NOT_HOME) elsewhere.
+        pub async fn rewind(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RewindRequest>,
+        ) -> std::result::Result<tonic::Response<super::RewindResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.chat.v1.HomeService/Rewind",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.chat.v1.HomeService", "Rewind"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1632,6 +1678,12 @@ pub mod home_service_server {
             &self,
             request: tonic::Request<super::TakeOverRequest>,
         ) -> std::result::Result<tonic::Response<Self::TakeOverStream>, tonic::Status>;
+        /// Asks the home of a source shard how far it has come with a destination shard, and to send again what that
+        /// one has missed. FAILED_PRECONDITION (NOT_HOME) elsewhere.
+        async fn rewind(
+            &self,
+            request: tonic::Request<super::RewindRequest>,
+        ) -> std::result::Result<tonic::Response<super::RewindResponse>, tonic::Status>;
     }
     /// What chat-svc processes and group-svc ask of a room's home. Internal: no user is named but in the request.
     #[derive(Debug)]
@@ -1936,6 +1988,51 @@ pub mod home_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.chat.v1.HomeService/Rewind" => {
+                    #[allow(non_camel_case_types)]
+                    struct RewindSvc<T: HomeService>(pub Arc<T>);
+                    impl<
+                        T: HomeService,
+                    > tonic::server::UnaryService<super::RewindRequest>
+                    for RewindSvc<T> {
+                        type Response = super::RewindResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RewindRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HomeService>::rewind(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RewindSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

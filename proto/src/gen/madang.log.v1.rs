@@ -236,7 +236,8 @@ pub struct InboxBatch {
     /// Events with their recipients, in order.
     #[prost(message, repeated, tag = "2")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
-    /// For each source shard in it, where it stands.
+    /// Whose the deliveries are, in order: so many of the first source, then so many of the second. A source shard
+    /// may come several times, each time with a later position.
     #[prost(message, repeated, tag = "3")]
     pub sources: ::prost::alloc::vec::Vec<SourcePosition>,
 }
@@ -250,7 +251,7 @@ pub struct Delivery {
     #[prost(bytes = "bytes", tag = "2")]
     pub users: ::prost::bytes::Bytes,
 }
-/// How far a source shard has come with this destination.
+/// What a source shard's log has at one position for this destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SourcePosition {
     /// The source shard.
@@ -261,5 +262,25 @@ pub struct SourcePosition {
     pub previous: u64,
     /// The log position that this publish completes.
     #[prost(uint64, tag = "3")]
+    pub position: u64,
+    /// How many deliveries of the batch are of it.
+    #[prost(uint32, tag = "4")]
+    pub deliveries: u32,
+}
+/// What a chat-svc tells a destination once a second while it moves, so that a lost tail shows. May be dropped.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InboxBeacon {
+    /// For each source shard whose home it is, how far it has come.
+    #[prost(message, repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<SentPosition>,
+}
+/// How far a source shard has come with a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SentPosition {
+    /// The source shard.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// The log position of the newest that the destination's inbox has taken.
+    #[prost(uint64, tag = "2")]
     pub position: u64,
 }

@@ -11,17 +11,20 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use madang_chat::inbox::{Inbox, InboxEntry, Unavailable};
+use madang_chat::inbox::{Heard, Inbox, InboxEntry, Unavailable};
 use madang_mesh::shard::Shard;
 use madang_proto::id::UserId;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// How long entries are kept, in microseconds.
 const KEEP: i64 = 300_000_000;
+
+/// How many beacons wait for a reader at most.
+const BEACONS: usize = 64;
 
 struct Shelf {
     there: bool,
@@ -30,6 +33,7 @@ struct Shelf {
     sequence: u64,
     entries: VecDeque<InboxEntry>,
     news: watch::Sender<u64>,
+    beacons: broadcast::Sender<Bytes>,
 }
 
 thread_local! {
@@ -37,7 +41,14 @@ thread_local! {
 }
 
 fn shelf<T>(shard: Shard, act: impl FnOnce(&mut Shelf) -> T) -> T {
-    let new = || Shelf { there: false, life: 0, sequence: 0, entries: VecDeque::new(), news: watch::Sender::new(0) };
+    let new = || Shelf {
+        there: false,
+        life: 0,
+        sequence: 0,
+        entries: VecDeque::new(),
+        news: watch::Sender::new(0),
+        beacons: broadcast::channel(BEACONS).0,
+    };
     SHELVES.with_borrow_mut(|shelves| act(shelves.entry(shard).or_insert_with(new)))
 }
 
@@ -96,35 +107,51 @@ impl Inbox for SimulatedInbox {
         }
     }
 
-    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, InboxEntry>, Unavailable> {
+    async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable> {
+        // Nobody reading is no fault.
+        let send = move || shelf(shard, |shelf| drop(shelf.beacons.send(payload)));
+        net::call(self.0, Port::Inbox, send).await.map_err(|_| Unavailable("timed out".into()))
+    }
+
+    async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {
         let process = self.0;
         let asked = net::call(process, Port::Inbox, move || {
-            shelf(shard, |shelf| shelf.there.then(|| (shelf.life, shelf.news.subscribe())))
+            let open = |shelf: &mut Shelf| (shelf.life, shelf.news.subscribe(), shelf.beacons.subscribe());
+            shelf(shard, |shelf| shelf.there.then(|| open(shelf)))
         });
-        let (life, news) = asked.await.ok().flatten().ok_or_else(|| Unavailable("there is no such inbox".into()))?;
-        Ok(stream::unfold((0, news), move |(had, news)| next(process, shard, life, had, news)).boxed())
+        let (life, news, beacons) =
+            asked.await.ok().flatten().ok_or_else(|| Unavailable("there is no such inbox".into()))?;
+        let reader = Reader { process, shard, life, had: 0, at_end: false, news, beacons };
+        Ok(stream::unfold(reader, next).boxed())
     }
 }
 
-async fn next(
+struct Reader {
     process: usize,
     shard: Shard,
     life: u64,
     had: u64,
-    mut news: watch::Receiver<u64>,
-) -> Option<(InboxEntry, (u64, watch::Receiver<u64>))> {
+    /// It has been said that there is no more.
+    at_end: bool,
+    news: watch::Receiver<u64>,
+    beacons: broadcast::Receiver<Bytes>,
+}
+
+async fn next(mut reader: Reader) -> Option<(Heard, Reader)> {
     loop {
-        if net::is_cut(process, Port::Inbox) {
+        if net::is_cut(reader.process, Port::Inbox) {
             net::pause(between(20 * MS, 200 * MS)).await;
             if chance(100) {
                 return None;
             }
+            // Who is cut off hears no beacon.
+            reader.beacons = reader.beacons.resubscribe();
             continue;
         }
-        news.borrow_and_update();
-        let (lost, entry) = shelf(shard, |shelf| {
-            let lost = shelf.life != life || shelf.sequence < had;
-            (lost, shelf.entries.iter().find(|entry| entry.sequence > had).cloned())
+        reader.news.borrow_and_update();
+        let (lost, entry) = shelf(reader.shard, |shelf| {
+            let lost = shelf.life != reader.life || shelf.sequence < reader.had;
+            (lost, shelf.entries.iter().find(|entry| entry.sequence > reader.had).cloned())
         });
         if lost {
             return None;
@@ -133,11 +160,19 @@ async fn next(
             if chance(200) {
                 net::pause(between(MS / 2, 4 * MS)).await;
             }
-            let had = entry.sequence;
-            return Some((entry, (had, news)));
+            (reader.had, reader.at_end) = (entry.sequence, false);
+            return Some((Heard::Entry(entry), reader));
         }
-        if news.changed().await.is_err() {
-            return None;
+        if !reader.at_end {
+            reader.at_end = true;
+            return Some((Heard::End, reader));
+        }
+        tokio::select! {
+            biased;
+            changed = reader.news.changed() => changed.ok()?,
+            beacon = reader.beacons.recv() => if let Ok(beacon) = beacon {
+                return Some((Heard::Beacon(beacon), reader));
+            },
         }
     }
 }

@@ -59,10 +59,6 @@ const FAULTS: [Fault; 13] = [
     Fault::Jump,
 ];
 
-/// What the code under test does not withstand yet, and is spared unless `MADANG_SIM_WITH` names it: nothing rewinds the
-/// fan-out, so what a lost inbox held is found again only in lists that may be 15 s old.
-const NOT_YET: [Fault; 2] = [Fault::LoseInbox, Fault::DropTail];
-
 /// The faults that a variable names, separated by commas.
 fn named(variable: &str) -> Vec<String> {
     std::env::var(variable).unwrap_or_default().split(',').map(str::to_owned).collect()
@@ -87,9 +83,8 @@ struct Plan {
 
 impl Plan {
     fn new() -> Self {
-        let (with, without) = (named("MADANG_SIM_WITH"), named("MADANG_SIM_WITHOUT"));
+        let without = named("MADANG_SIM_WITHOUT");
         let faults = FAULTS.into_iter().filter(|fault| chance(if *fault == Fault::Jump { 80 } else { 400 }));
-        let faults = faults.filter(|fault| !NOT_YET.contains(fault) || with.contains(&format!("{fault:?}")));
         let faults = faults.filter(|fault| !without.contains(&format!("{fault:?}"))).collect();
         Self {
             shards: u32::try_from(between(1, 4)).unwrap_or(1),

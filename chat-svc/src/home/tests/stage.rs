@@ -1,7 +1,13 @@
 //! A stage for homes: a log in memory that can fail, and databases that have written as much of it as a test says.
 
 use super::super::*;
-use crate::{connection::Connections, inbox::memory::MemoryInbox, retry::Key, retry::Use, room};
+use crate::{
+    connection::{self, Connections},
+    inbox::memory::MemoryInbox,
+    retry::Key,
+    retry::Use,
+    room,
+};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use madang_mesh::{
@@ -234,11 +240,20 @@ impl Stage {
         let (cancel, channels, inbox) = (CancellationToken::new(), Channels::new(), Arc::new(MemoryInbox::new()));
         let (_, held) = watch::channel(BTreeSet::new());
         let (_, map) = watch::channel(ShardMap::default());
-        let connections = Connections::spawn(inbox.clone(), 1, 16, held, cancel.clone());
+        let fan_out = FanOut::spawn(inbox.clone(), 1, "test".into(), cancel.clone());
+        let peers = connection::Peers {
+            fan_out: fan_out.clone(),
+            map: watch::Receiver::clone(&map),
+            process: "test".into(),
+            channels: channels.clone(),
+            registry: self.registry.clone(),
+        };
+        let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
+        let connections = Connections::spawn(inbox, Arc::new(peers), config, held, cancel);
         World {
             log: self.log.clone(),
             registry: self.registry.clone(),
-            fan_out: FanOut::spawn(inbox, 1, "test".into(), cancel),
+            fan_out,
             notices: Notices::new(connections, map, "test".into(), channels),
             sources: self.databases.clone(),
             process: "test".into(),

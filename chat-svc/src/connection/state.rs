@@ -1,0 +1,470 @@
+//! What a shard's home of users knows: who is connected, the tail of their inbox, and how far it has come with each
+//! source. What always holds: a connection is sent everything after its cursor in order, or told that it is not.
+
+use super::{
+    Command,
+    reach::{Ask, LISTED, Reach},
+    tail::{Budget, Place, Tail, TailEntry, TailEvent},
+    trunk::Trunk,
+};
+use crate::{
+    cursor::Cursor,
+    fan_out::Rewound,
+    inbox::{Heard, InboxEntry},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use madang_mesh::{clock::now_micros, log::Position, shard::Shard};
+use madang_proto::{
+    chat::v1::{ClosedReason, Downstream, Open, Opened, downstream::Item},
+    client::v1::{Live, Resume, Resync, ServerFrame, server_frame},
+    id::UserId,
+    log::v1::{Delivery, InboxBatch, InboxBeacon},
+};
+use prost::{Message as _, encoding::encode_varint};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How far back a new connection begins.
+const OVERLAP: Duration = Duration::from_secs(30);
+/// How much is sent to a connection at once of what it has missed; then it opens again from there.
+const REPLAY: usize = 1024;
+/// How many bytes of it.
+const REPLAY_BYTES: usize = 4 << 20;
+
+struct Connection {
+    trunk: Arc<Trunk>,
+    connection: u64,
+    device: String,
+}
+
+#[derive(Default)]
+struct User {
+    connections: Vec<Connection>,
+    /// Where in the tail their events are.
+    recent: VecDeque<Place>,
+}
+
+/// What it knows.
+pub(super) struct State {
+    shard: Shard,
+    /// How many sockets a user has at most.
+    devices: usize,
+    users: HashMap<UserId, User>,
+    tail: Tail,
+    reach: Reach,
+    /// Since when it looks for what it needs to serve new connections.
+    since: Instant,
+    /// The inbox has been read to its end: when it is known that it was last.
+    read: Option<Instant>,
+    /// What comes is all there is.
+    complete: bool,
+    /// Since it was opened, the inbox has been read to its end.
+    caught_up: bool,
+    at_end: bool,
+    /// Something may be missing since the inbox was opened again. The cursor of whoever has all that was before: who
+    /// gets what comes after keeps this one.
+    frozen: Option<Cursor>,
+    reopened: bool,
+    /// Cursors before this entry are of no use: who had them was told to look for themselves.
+    barrier: u64,
+    /// Before which entry lists have all of a source, and the tail has not.
+    listed: BTreeMap<Shard, u64>,
+    /// What has left the tail though it was not old, by source: up to where, and when it was read.
+    cut: BTreeMap<Shard, (Position, Instant)>,
+    stored: BTreeMap<Shard, Position>,
+}
+
+/// An event's frame for clients: its cursor is appended to its bytes, nothing is decoded.
+#[must_use]
+pub fn frame(event: &[u8], cursor: &str) -> Bytes {
+    // ServerFrame.event is field 5, Event.cursor field 1, both length-delimited.
+    let inner = event.len() + 2 + cursor.len();
+    let mut frame = BytesMut::with_capacity(inner + 6);
+    frame.put_u8(0x2a);
+    encode_varint(inner as u64, &mut frame);
+    frame.put_slice(event);
+    frame.put_u8(0x0a);
+    encode_varint(cursor.len() as u64, &mut frame);
+    frame.put_slice(cursor.as_bytes());
+    frame.freeze()
+}
+
+/// How a connection begins.
+enum Begin {
+    At(Resume, Place, Cursor),
+    /// That can't be said yet.
+    Later,
+}
+
+impl State {
+    /// Knows nothing yet.
+    pub fn new(shard: Shard, shards: u32, devices: usize, budget: Arc<Budget>) -> Self {
+        Self {
+            shard,
+            devices,
+            users: HashMap::new(),
+            tail: Tail::new(now_micros(), budget),
+            reach: Reach::new(shards),
+            since: Instant::now(),
+            read: None,
+            complete: false,
+            caught_up: false,
+            at_end: false,
+            frozen: None,
+            reopened: false,
+            barrier: 0,
+            listed: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            stored: BTreeMap::new(),
+        }
+    }
+
+    pub fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open { user, trunk, connection, open } => self.open(user, trunk, connection, *open),
+            Command::Close { user, trunk, connection } => {
+                if let Some(state) = self.users.get_mut(&user) {
+                    state.connections.retain(|each| (each.trunk.id, each.connection) != (trunk, connection));
+                    if state.connections.is_empty() && state.recent.is_empty() {
+                        self.users.remove(&user);
+                    }
+                }
+            }
+            Command::Notify { users, frame } => {
+                for each in users.iter().filter_map(|user| self.users.get(user)).flat_map(|state| &state.connections) {
+                    let item = Some(Item::Frame(frame.clone()));
+                    each.trunk.offer(Downstream { connections: vec![each.connection], item, cursor: String::new() });
+                }
+            }
+        }
+    }
+
+    /// It is served from now on, perhaps again: nothing is being read or asked yet.
+    pub fn begun(&mut self) {
+        (self.caught_up, self.at_end) = (false, false);
+        self.reach.begun();
+    }
+
+    /// The inbox is read from its beginning, perhaps another than before.
+    pub fn opened(&mut self) {
+        // Before the first time there was nothing that could be missing now.
+        self.reopened |= self.read.is_some();
+        (self.caught_up, self.at_end) = (false, false);
+        self.reach.opened();
+    }
+
+    /// Heeds what the inbox says; whether sources should be asked at once.
+    pub fn hear(&mut self, heard: Heard) -> bool {
+        match heard {
+            Heard::Entry(entry) => {
+                self.at_end = false;
+                self.deliver(&entry);
+                false
+            }
+            Heard::End => {
+                let now = Instant::now();
+                if self.read.is_none() {
+                    self.tail.age(now);
+                    let tail = &self.tail;
+                    self.reach.aged(|place| tail.received(place));
+                }
+                (self.read, self.at_end) = (Some(now), true);
+                let first = !std::mem::replace(&mut self.caught_up, true);
+                if first {
+                    self.reach.read();
+                }
+                first
+            }
+            Heard::Beacon(payload) => {
+                for source in InboxBeacon::decode(payload).map(|beacon| beacon.sources).unwrap_or_default() {
+                    self.reach.announced(source.shard, source.position, Instant::now());
+                }
+                false
+            }
+        }
+    }
+
+    /// What to ask sources for.
+    pub fn asks(&mut self) -> Vec<Ask> {
+        let now = Instant::now();
+        match self.read {
+            Some(read) => self.reach.asks(if self.at_end { now } else { read }, now),
+            None => Vec::new(),
+        }
+    }
+
+    /// A source has answered; how often one has been asked in vain for what did not come.
+    pub fn rewound(&mut self, ask: Ask, answer: Option<Rewound>) -> u32 {
+        self.reach.answered(ask, answer, Instant::now());
+        self.reach.tries()
+    }
+
+    /// Of which sources somebody waits for the databases.
+    pub fn unstored(&mut self) -> Vec<Shard> {
+        let mut wanted: Vec<_> = self.missing_before().map(|(shard, _)| shard).collect();
+        wanted.extend(self.reach.lost().map(|(shard, ..)| shard));
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// Up to where the databases have come.
+    pub fn stored(&mut self, positions: &[(Shard, Option<Position>)]) {
+        for (shard, position) in positions {
+            if let Some(position) = position {
+                let known = self.stored.entry(*shard).or_default();
+                *known = (*known).max(*position);
+            }
+        }
+        self.heed_lost();
+    }
+
+    /// What has to be done from time to time.
+    pub fn tidy_up(&mut self) {
+        self.let_go();
+        self.heed_lost();
+        self.thaw();
+    }
+
+    /// Tells all that this is not their home.
+    pub fn close(&mut self) {
+        for each in self.users.values_mut().flat_map(|user| user.connections.drain(..)) {
+            each.trunk.closed(vec![each.connection], ClosedReason::NotHome);
+        }
+        self.users.retain(|_, user| !user.recent.is_empty());
+    }
+
+    /// What is before the tail's beginning, and may be in no list yet.
+    fn missing_before(&self) -> impl Iterator<Item = (Shard, Position)> {
+        let now = Instant::now();
+        let cut = self.cut.iter().filter(move |(_, (_, at))| now - *at < LISTED);
+        let cut = cut.map(|(shard, (position, _))| (*shard, *position));
+        let stored = |shard| self.stored.get(&shard).copied().unwrap_or(0);
+        self.reach.before(now).chain(cut).filter(move |(shard, position)| *position > stored(*shard))
+    }
+
+    /// Whether a connection may begin with lists: what these have and what the tail has overlap.
+    fn overlaps(&self) -> bool {
+        let waited = self.since.elapsed() >= LISTED;
+        self.read.is_some() && (waited || self.reach.all_known()) && self.missing_before().next().is_none()
+    }
+
+    fn begin(&self, resume: &str) -> Begin {
+        let cursor = resume.parse::<Cursor>().ok();
+        let place = cursor.and_then(|cursor| self.tail.place(cursor));
+        if let (Some(cursor), Some(place)) = (cursor, place)
+            && self.tail.number(cursor, place) >= self.barrier
+        {
+            match self.reach.known_from() {
+                Some(from) if from <= self.tail.number(cursor, place) => {
+                    return Begin::At(Resume::Resumed, place, cursor);
+                }
+                None if self.since.elapsed() < LISTED => return Begin::Later,
+                _ => {}
+            }
+        }
+        // What is not known yet may come to be.
+        if cursor.is_some() && place.is_none() && !self.caught_up || !self.overlaps() {
+            return Begin::Later;
+        }
+        let resume = if resume.is_empty() { Resume::New } else { Resume::Snapshot };
+        let since = Instant::now().checked_sub(OVERLAP).unwrap_or(self.since);
+        let (first, cursor) = self.tail.since(since);
+        let frozen = self.frozen.and_then(|frozen| Some((self.tail.place(frozen)?, frozen)));
+        match frozen.filter(|(place, _)| *place < (first, 0)) {
+            Some((place, frozen)) => Begin::At(resume, place, frozen),
+            None => Begin::At(resume, (first, 0), cursor),
+        }
+    }
+
+    /// From here on it has everything, and a place of its own says so.
+    fn take_stock(&mut self) {
+        if !self.complete && self.overlaps() {
+            self.complete = true;
+            self.tail.stake(now_micros());
+        }
+    }
+
+    fn open(&mut self, user: UserId, trunk: Arc<Trunk>, connection: u64, open: Open) {
+        self.take_stock();
+        let Begin::At(resume, place, from) = self.begin(&open.resume) else {
+            return trunk.closed(vec![connection], ClosedReason::Unavailable);
+        };
+        let device = open.device.map(|device| device.id).unwrap_or_default();
+        let state = self.users.entry(user).or_default();
+        if let Some(same) = state.connections.iter().position(|each| each.device == device) {
+            let old = state.connections.remove(same);
+            old.trunk.closed(vec![old.connection], ClosedReason::Replaced);
+        }
+        if state.connections.len() >= self.devices {
+            return trunk.closed(vec![connection], ClosedReason::TooMany);
+        }
+        let send = |item: Item, cursor: String| {
+            trunk.send(Downstream { connections: vec![connection], item: Some(item), cursor })
+        };
+        let at = from.to_string();
+        send(Item::Opened(Opened { cursor: at.clone(), resume: resume.into() }), at);
+        let frozen = self.frozen.and_then(|frozen| Some((self.tail.place(frozen)?, frozen)));
+        let (mut count, mut bytes, mut last) = (0, 0, from);
+        let first = state.recent.partition_point(|each| *each < place);
+        for each in state.recent.iter().skip(first) {
+            let Some((event, mut cursor)) = self.tail.event(*each) else { continue };
+            // What lists have in any case would show a gap here. Who resumes has been told after it.
+            if self.listed.get(&event.source).is_some_and(|number| each.0 < *number) {
+                continue;
+            }
+            if let Some((_, frozen)) = frozen.filter(|(place, _)| each >= place) {
+                cursor = frozen;
+            }
+            if (count >= REPLAY || bytes >= REPLAY_BYTES) && last != from {
+                // Memory is bounded, and so is what waits in the trunk: the rest comes after another opening.
+                return trunk.closed(vec![connection], ClosedReason::Unavailable);
+            }
+            (count, bytes, last) = (count + 1, bytes + event.event.len(), cursor);
+            let text = cursor.to_string();
+            send(Item::Frame(frame(&event.event, &text)), text);
+        }
+        let cursor = self.frozen.unwrap_or(self.tail.end()).to_string();
+        let live = server_frame::Body::Live(Live { cursor: cursor.clone() });
+        send(Item::Frame(ServerFrame { id: 0, body: Some(live) }.encode_to_vec().into()), cursor);
+        state.connections.push(Connection { trunk, connection, device });
+    }
+
+    fn deliver(&mut self, entry: &InboxEntry) {
+        let batch = InboxBatch::decode(entry.payload.clone()).ok().filter(|batch| {
+            let counted: usize = batch.sources.iter().map(|source| source.deliveries as usize).sum();
+            counted == batch.deliveries.len()
+        });
+        let Some(batch) = batch else {
+            // What it had is missed with the next entry, and sent again.
+            return tracing::error!(shard = self.shard, "an inbox entry can't be read: it is passed over");
+        };
+        let now = Instant::now();
+        self.freeze();
+        let number = self.tail.next();
+        let mut events = Vec::with_capacity(batch.deliveries.len());
+        let mut sources = Vec::with_capacity(batch.sources.len());
+        let mut deliveries = batch.deliveries.into_iter();
+        let mut index = 0;
+        for source in &batch.sources {
+            let new = self.reach.take(source, number, now);
+            if new && source.deliveries > 0 {
+                sources.push((source.shard, source.position));
+            }
+            for delivery in deliveries.by_ref().take(source.deliveries as usize) {
+                index += 1;
+                if new {
+                    let Delivery { event, users } = delivery;
+                    events.push(TailEvent { event, users, source: source.shard, index });
+                }
+            }
+        }
+        self.thaw();
+        if events.is_empty() {
+            return;
+        }
+        let (sequence, at_micros) = (entry.sequence, entry.at_micros);
+        let entry = TailEntry { sequence, at_micros, received: now, events, sources };
+        for (slot, event) in (0u32..).zip(&entry.events) {
+            let cursor = self.frozen.unwrap_or(entry.cursor(event.index)).to_string();
+            push(&mut self.users, event, &cursor, (number, slot));
+        }
+        self.tail.push(entry);
+        self.let_go();
+    }
+
+    /// What is too old or too much leaves the tail.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        while let Some(left) = self.tail.pop(now) {
+            for user in left.events.iter().flat_map(|event| event.users.chunks_exact(16)) {
+                let Ok(user) = UserId::from_slice(user) else { continue };
+                if let Some(state) = self.users.get_mut(&user) {
+                    state.recent.pop_front();
+                    if state.recent.is_empty() && state.connections.is_empty() {
+                        self.users.remove(&user);
+                    }
+                }
+            }
+            if now - left.received < LISTED {
+                for (shard, position) in left.sources {
+                    self.cut.insert(shard, (position, left.received));
+                }
+            }
+        }
+        self.cut.retain(|_, (_, at)| now - *at < LISTED);
+    }
+
+    /// From now on something may be missing before what comes.
+    fn freeze(&mut self) {
+        if self.reopened && self.frozen.is_none() {
+            self.frozen = Some(self.tail.end());
+        }
+    }
+
+    /// Nothing is missing any more.
+    fn thaw(&mut self) {
+        if self.reopened && self.caught_up && self.reach.whole() {
+            (self.reopened, self.frozen) = (false, None);
+        }
+    }
+
+    /// What was given up is in the databases: connections are told to look there, and it goes on from there.
+    fn heed_lost(&mut self) {
+        let stored = |shard| self.stored.get(&shard).copied().unwrap_or(0);
+        let found = |(shard, position, since): (Shard, Position, Instant)| {
+            stored(shard) >= position || since.elapsed() >= LISTED
+        };
+        if self.reach.lost().next().is_none() || !self.reach.lost().all(found) {
+            return;
+        }
+        let lost: Vec<_> = self.reach.lost().map(|(shard, ..)| shard).collect();
+        self.reach.skip_lost(Instant::now());
+        // Where they are told is a place of its own: who has all that came before it may not have been told.
+        self.barrier = self.tail.stake(now_micros());
+        self.listed.extend(lost.into_iter().map(|shard| (shard, self.barrier)));
+        self.thaw();
+        self.resync();
+    }
+
+    fn resync(&mut self) {
+        // Who reads lists now has all that is before.
+        let end = self.tail.end();
+        self.frozen = self.frozen.map(|_| end);
+        let cursor = end.to_string();
+        let body = server_frame::Body::Resync(Resync { cursor: cursor.clone() });
+        let frame: Bytes = ServerFrame { id: 0, body: Some(body) }.encode_to_vec().into();
+        for each in self.users.values().flat_map(|state| &state.connections) {
+            let item = Some(Item::Frame(frame.clone()));
+            each.trunk.send(Downstream { connections: vec![each.connection], item, cursor: cursor.clone() });
+        }
+    }
+}
+
+/// One item for each trunk that has a connection of a recipient.
+fn push(users: &mut HashMap<UserId, User>, event: &TailEvent, cursor: &str, place: Place) {
+    let mut trunks: Vec<(Arc<Trunk>, Vec<u64>)> = Vec::new();
+    for user in event.users.chunks_exact(16) {
+        let Ok(user) = UserId::from_slice(user) else { continue };
+        let state = users.entry(user).or_default();
+        state.recent.push_back(place);
+        for each in &state.connections {
+            match trunks.iter_mut().find(|(trunk, _)| trunk.id == each.trunk.id) {
+                Some((_, connections)) => connections.push(each.connection),
+                None => trunks.push((each.trunk.clone(), vec![each.connection])),
+            }
+        }
+    }
+    if trunks.is_empty() {
+        return;
+    }
+    let frame = frame(&event.event, cursor);
+    for (trunk, connections) in trunks {
+        let item = Some(Item::Frame(frame.clone()));
+        trunk.send(Downstream { connections, item, cursor: cursor.to_owned() });
+    }
+}
