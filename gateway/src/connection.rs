@@ -354,7 +354,7 @@ impl Connection {
     /// Writes all that waits, flushed once, and goes on from what it says about the link.
     async fn write(&mut self, taken: Taken) -> Result<(), End> {
         let mut frames = Vec::with_capacity(taken.items.len());
-        let (mut lost, mut opened) = (false, false);
+        let (mut lost, mut opened, mut behind) = (false, false, taken.lagging);
         for item in taken.items {
             match item {
                 Out::Frame(bytes) => {
@@ -374,6 +374,7 @@ impl Connection {
                     return Err(Some((code::TOO_MANY, "too many devices")));
                 }
                 Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
+                Out::Closed(ClosedReason::Behind) => behind = true,
                 Out::Closed(_) => lost = true,
             }
         }
@@ -397,7 +398,7 @@ impl Connection {
             return self.link_anew().await;
         }
         self.send(&frames).await?;
-        self.leave_if(taken.lagging).await
+        self.leave_if(behind).await
     }
 
     /// Where too much was missed, the link is replaced once what it carries is answered, or after a moment.

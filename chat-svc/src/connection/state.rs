@@ -322,7 +322,7 @@ impl State {
             }
             if (count >= REPLAY || bytes >= REPLAY_BYTES) && last != from {
                 // Memory is bounded, and so is what waits in the trunk: the rest comes after another opening.
-                return trunk.closed(vec![connection], ClosedReason::Unavailable);
+                return trunk.closed(vec![connection], ClosedReason::Behind);
             }
             (count, bytes, last) = (count + 1, bytes + event.event.len(), cursor);
             let text = cursor.to_string();

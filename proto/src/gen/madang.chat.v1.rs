@@ -593,6 +593,9 @@ pub enum ClosedReason {
     TooMany = 4,
     /// The session ended.
     Revoked = 5,
+    /// It has missed more than is sent at once: open it again from the cursor of the last of it. What was asked is
+    /// still answered.
+    Behind = 6,
 }
 impl ClosedReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -607,6 +610,7 @@ impl ClosedReason {
             Self::Replaced => "CLOSED_REASON_REPLACED",
             Self::TooMany => "CLOSED_REASON_TOO_MANY",
             Self::Revoked => "CLOSED_REASON_REVOKED",
+            Self::Behind => "CLOSED_REASON_BEHIND",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -618,6 +622,7 @@ impl ClosedReason {
             "CLOSED_REASON_REPLACED" => Some(Self::Replaced),
             "CLOSED_REASON_TOO_MANY" => Some(Self::TooMany),
             "CLOSED_REASON_REVOKED" => Some(Self::Revoked),
+            "CLOSED_REASON_BEHIND" => Some(Self::Behind),
             _ => None,
         }
     }

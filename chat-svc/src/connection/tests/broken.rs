@@ -355,7 +355,7 @@ async fn much_that_was_missed_comes_in_parts() {
         parts += 1;
         loop {
             let item = items.next().await.unwrap();
-            if closed(&item) == Some(ClosedReason::Unavailable) {
+            if closed(&item) == Some(ClosedReason::Behind) {
                 break;
             }
             let Some(Item::Frame(frame)) = item.item else { panic!("no frame") };
