@@ -20,7 +20,16 @@ const AT_ONCE: usize = 16;
 /// The renewals of a process: a task of its own, so that nothing that hangs holds up that it stops serving.
 #[derive(Clone)]
 pub(super) struct Renewal {
-    renewed: Arc<Mutex<Instant>>,
+    renewed: Arc<Mutex<Renewed>>,
+}
+
+/// The last renewal that was acknowledged.
+#[derive(Clone, Copy)]
+struct Renewed {
+    /// They are counted from 1.
+    counter: u64,
+    /// When it was sent.
+    at: Instant,
 }
 
 impl Renewal {
@@ -33,7 +42,7 @@ impl Renewal {
         drain: CancellationToken,
         left: CancellationToken,
     ) -> Self {
-        let renewal = Self { renewed: Arc::new(Mutex::new(Instant::now())) };
+        let renewal = Self { renewed: Arc::new(Mutex::new(Renewed { counter: 0, at: Instant::now() })) };
         let (this, address) = (renewal.clone(), config.address.clone());
         let key = format!("lease.{}.process.{}", config.group, config.process);
         tokio::spawn(async move {
@@ -57,7 +66,7 @@ impl Renewal {
             let (sent, leaving) = (Instant::now(), drain.is_cancelled());
             let value = format!("{counter} {address}{}", if leaving { " leaving" } else { "" });
             match tokio::time::timeout(RENEW, registry.put(key, value.into())).await {
-                Ok(Ok(_)) => *self.lock() = sent,
+                Ok(Ok(_)) => *self.lock() = Renewed { counter, at: sent },
                 Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
                 Err(_) => tracing::warn!("the lease was not renewed in time"),
             }
@@ -71,7 +80,7 @@ impl Renewal {
     /// Stops the serving in time, whatever else hangs.
     async fn watch(&self, held: &watch::Sender<BTreeSet<Shard>>) {
         loop {
-            let end = *self.lock() + STOP;
+            let end = self.lock().at + STOP;
             tokio::time::sleep_until(end).await;
             if !self.is_fresh() {
                 if held.send_if_modified(|held| !std::mem::take(held).is_empty()) {
@@ -83,10 +92,15 @@ impl Renewal {
     }
 
     fn is_fresh(&self) -> bool {
-        self.lock().elapsed() < STOP
+        self.lock().at.elapsed() < STOP
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Instant> {
+    /// How many renewals were sent when the last that was acknowledged was.
+    fn counter(&self) -> u64 {
+        self.lock().counter
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Renewed> {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -204,6 +218,9 @@ impl Member {
 
     /// Takes what is free and owed to this process, and gives back what it has too much of.
     async fn settle(&mut self, leaving: bool) {
+        // What others have taken meanwhile is theirs to give away.
+        let held = self.view.held();
+        self.giving.retain(|shard, _| held.contains(shard));
         if self.view.is_fresh() && self.renewal.is_fresh() {
             let plan = self.view.plan();
             let give = if leaving { self.view.held().into_iter().collect() } else { plan.give };
@@ -276,7 +293,15 @@ impl Member {
         let (mut held, map) = (self.view.held(), self.view.map());
         held.retain(|shard| !self.giving.contains_key(shard));
         let fresh = self.renewal.is_fresh();
-        self.held.send_if_modified(|old| fresh && std::mem::replace(old, held.clone()) != held);
+        // Whoever was cut off renews again before it sees what others have taken meanwhile: until it sees the very renewal
+        // that makes it fresh, and with it all that came before, it may lose shards but take none up.
+        let seen = self.view.renewals() >= self.renewal.counter();
+        self.held.send_if_modified(|old| {
+            if !seen {
+                held.retain(|shard| old.contains(shard));
+            }
+            fresh && std::mem::replace(old, held.clone()) != held
+        });
         self.map.send_if_modified(|old| std::mem::replace(old, map.clone()) != map);
         self.others.send_if_modified(|old| std::mem::replace(old, self.view.others()) != self.view.others());
     }

@@ -217,6 +217,25 @@ async fn when_the_registry_was_away_everybody_keeps_what_they_had() {
     assert_eq!(all.each_ref().map(Process::held), before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whose_key_was_deleted_by_mistake_keeps_its_shards() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let one = process(&registry, "one", 8).await;
+    let two = process(&registry, "two", 8).await;
+    one.holds(4).await;
+    two.holds(4).await;
+    registry.delete("lease.test.process.one").await.unwrap();
+    // Also one that comes just then, and knows nothing of it, waits.
+    let three = process(&registry, "three", 8).await;
+    let end = Instant::now() + RENEW;
+    while Instant::now() < end {
+        assert!(one.held().len() >= 2 && one.held().is_disjoint(&two.held()) && one.held().is_disjoint(&three.held()));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    three.holds(2).await;
+    assert!(one.held().is_disjoint(&two.held()) && one.held().is_disjoint(&three.held()));
+}
+
 /// Joins, leaves, crashes and cuts at random; then peace.
 async fn storm(seed: u64) {
     const SHARDS: u32 = 16;

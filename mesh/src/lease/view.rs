@@ -19,6 +19,8 @@ struct Peer {
     address: String,
     leaving: bool,
     changed: Instant,
+    /// Its key was deleted: by itself as it left, or by one that took it for dead and may have been wrong.
+    gone: bool,
 }
 
 /// Who has a shard.
@@ -71,7 +73,9 @@ impl View {
     pub fn replace(&mut self, items: Vec<Item>) {
         let keys: BTreeSet<String> = items.iter().map(|item| item.key.clone()).collect();
         let prefix = self.prefix.clone();
-        self.peers.retain(|process, _| keys.contains(&format!("{prefix}process.{process}")));
+        for (process, peer) in &mut self.peers {
+            peer.gone |= !keys.contains(&format!("{prefix}process.{process}"));
+        }
         self.shards.retain(|shard, _| keys.contains(&format!("{prefix}shard.{shard}")));
         items.into_iter().for_each(|item| self.see(item));
     }
@@ -86,8 +90,15 @@ impl View {
             }
             match item.value {
                 Some(value) => self.see_process(process.to_owned(), value, item.revision),
-                None => drop(self.peers.remove(process)),
+                // Its shards are not free before it would have run out: if it lives after all, it renews before that.
+                None => {
+                    if let Some(peer) = self.peers.get_mut(process) {
+                        (peer.gone, peer.revision) = (true, item.revision);
+                    }
+                }
             }
+            let now = Instant::now();
+            self.peers.retain(|_, peer| !peer.gone || now - peer.changed < 2 * EXPIRE);
         } else if let Some(shard) = key.strip_prefix("shard.").and_then(|shard| shard.parse().ok()) {
             self.see_shard(shard, &item.value.unwrap_or_default(), item.revision);
         }
@@ -106,7 +117,7 @@ impl View {
         let (address, leaving) = (words.next().unwrap_or_default().to_owned(), words.next() == Some("leaving"));
         let same = self.peers.get(&process).filter(|peer| peer.value == value);
         let changed = same.map_or(now, |peer| peer.changed);
-        self.peers.insert(process, Peer { value, revision, address, leaving, changed });
+        self.peers.insert(process, Peer { value, revision, address, leaving, changed, gone: false });
     }
 
     /// A shard's key; also after this process has changed it itself.
@@ -131,8 +142,21 @@ impl View {
         self.echo.is_some_and(|echo| echo.elapsed() < 2 * RENEW)
     }
 
+    /// How many of its own renewals this process has seen; whatever came before the last of them, it has seen as well.
+    pub fn renewals(&self) -> u64 {
+        let own = self.peers.get(&self.own).and_then(|peer| std::str::from_utf8(&peer.value).ok());
+        own.and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
     fn silence(&self, peer: &Peer) -> Duration {
         peer.changed.elapsed().min(self.steady.elapsed())
+    }
+
+    /// Whether a shard's holder has lost it: it gave it away, or has been silent for too long. One that was never seen
+    /// may have lost its key to somebody's mistake: it is given the time to renew.
+    fn has_lost(&self, holder: &str, alive: &BTreeSet<&str>) -> bool {
+        let unknown = !self.peers.contains_key(holder);
+        holder.is_empty() || !alive.contains(holder) && (!unknown || self.steady.elapsed() >= EXPIRE)
     }
 
     /// Those that live, whether they leave or not.
@@ -145,14 +169,14 @@ impl View {
     pub fn others(&self) -> usize {
         let alive = self.alive();
         let stays = |(process, peer): &(&String, &Peer)| {
-            **process != self.own && !peer.leaving && alive.contains(process.as_str())
+            **process != self.own && !peer.leaving && !peer.gone && alive.contains(process.as_str())
         };
         self.peers.iter().filter(stays).count()
     }
 
     /// Processes that have been silent for so long that nobody waits for them.
     pub fn dead(&self) -> Vec<String> {
-        let dead = |(_, peer): &(&String, &Peer)| self.is_fresh() && self.silence(peer) > 8 * EXPIRE;
+        let dead = |(_, peer): &(&String, &Peer)| self.is_fresh() && !peer.gone && self.silence(peer) > 8 * EXPIRE;
         self.peers.iter().filter(dead).map(|(process, _)| process.clone()).collect()
     }
 
@@ -168,7 +192,7 @@ impl View {
         let mut staying: Vec<&str> = alive
             .iter()
             .copied()
-            .filter(|process| self.peers.get(*process).is_some_and(|peer| !peer.leaving))
+            .filter(|process| self.peers.get(*process).is_some_and(|peer| !peer.leaving && !peer.gone))
             .collect();
         staying.sort_by_key(|process| (std::cmp::Reverse(held(process)), *process));
         let Some(rank) = staying.iter().position(|process| *process == self.own) else { return Plan::default() };
@@ -176,9 +200,7 @@ impl View {
         let share = count / staying.len() + usize::from(rank < count % staying.len());
         let mine = held(&self.own);
         let free = (0..self.count).filter(|shard| {
-            self.shards
-                .get(shard)
-                .is_none_or(|owner| owner.holder != self.own && !alive.contains(owner.holder.as_str()))
+            self.shards.get(shard).is_none_or(|owner| owner.holder != self.own && self.has_lost(&owner.holder, &alive))
         });
         let take = free.take(share.saturating_sub(mine)).map(|shard| (shard, self.owner(shard).revision)).collect();
         let own = self.shards.iter().filter(|(_, owner)| owner.holder == self.own).map(|(shard, _)| *shard);
