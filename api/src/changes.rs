@@ -4,7 +4,7 @@ use crate::{
     Shared,
     auth::Caller,
     conversations::{Asked, Page, id, page},
-    problem::{Body, Problem, invalid},
+    problem::{Body, Problem, invalid, number},
 };
 use axum::{
     Json,
@@ -44,15 +44,14 @@ pub struct Many {
 #[derive(Deserialize)]
 struct Since {
     conversation: String,
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "revision")]
     revision: u64,
 }
 
-/// A number in either of its forms: as one, or as text.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(from)?;
-    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-    number.ok_or_else(|| serde::de::Error::custom("revision must be a number from 0 on"))
+/// A revision in either form of a number.
+fn revision<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let message = "revision must be a number from 0 on";
+    number(from, message)?.ok_or_else(|| serde::de::Error::custom(message))
 }
 
 pub(crate) async fn of_many(

@@ -5,7 +5,7 @@ use crate::{
     auth::Caller,
     conversations::{id, with_last_messages, with_profiles},
     pictures,
-    problem::{Body, Problem, invalid},
+    problem::{Body, Problem, invalid, present},
 };
 use axum::{
     Json, body,
@@ -18,7 +18,7 @@ use madang_proto::{
     client::v1::{Conversation, Role},
     group::v1::*,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -92,11 +92,6 @@ pub struct ChangedGroup {
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
     data: Option<Option<HashMap<String, Option<String>>>>,
-}
-
-/// Tells null from absent.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
 }
 
 /// The group as it is after a change, and the picture that it showed before.

@@ -9,6 +9,7 @@ pub mod limit;
 pub mod openapi;
 pub mod pictures;
 pub mod problem;
+pub mod settings;
 
 use axum::{
     Router,
@@ -94,7 +95,6 @@ const LATER: &[&str] = &[
     "/v1/invites/{code}",
     "/v1/blocks",
     "/v1/blocks/{user}",
-    "/v1/conversations/{c}/settings",
     "/v1/push/key",
     "/v1/devices/{device}/push",
 ];
@@ -123,6 +123,7 @@ impl process::Service for Service {
             .route("/v1/conversations", get(conversations::list))
             .route("/v1/conversations/{c}", get(conversations::one))
             .route("/v1/conversations/{c}/members", get(conversations::members))
+            .route("/v1/conversations/{c}/settings", patch(settings::update))
             .route("/v1/conversations/{c}/messages", get(conversations::messages))
             .route("/v1/conversations/{c}/changes", get(changes::of_one))
             .route("/v1/changes", post(changes::of_many))

@@ -2,6 +2,7 @@
 //! very descriptors and comments that the code is generated from.
 
 mod endpoints;
+mod own;
 mod schema;
 
 use endpoints::{ENDPOINTS, Endpoint};
@@ -14,13 +15,17 @@ pub static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string())
 /// The files that pictures are taken from.
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
 
+fn all() -> impl Iterator<Item = &'static Endpoint> {
+    ENDPOINTS.iter().chain(own::ENDPOINTS)
+}
+
 fn document() -> Value {
     let mut paths = Map::new();
     let mut schemas = schema::of_messages();
-    for (name, value) in endpoints::objects() {
+    for (name, value) in endpoints::objects().into_iter().chain(own::objects()) {
         schemas.insert(name.to_owned(), value);
     }
-    for endpoint in ENDPOINTS {
+    for endpoint in all() {
         let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         path[endpoint.method] = operation(endpoint);
     }
@@ -107,8 +112,8 @@ mod tests {
         for reference in found {
             assert!(document.pointer(&reference[1..]).is_some(), "{reference} is not there");
         }
-        let ids: BTreeSet<_> = ENDPOINTS.iter().map(|endpoint| endpoint.id).collect();
-        assert_eq!(ids.len(), ENDPOINTS.len());
+        let ids: BTreeSet<_> = all().map(|endpoint| endpoint.id).collect();
+        assert_eq!(ids.len(), all().count());
         let message = &document["components"]["schemas"]["Message"];
         assert_eq!(message["properties"]["seq"]["format"], "uint64");
         assert!(message["properties"]["text"]["description"].is_string(), "{message}");

@@ -7,9 +7,9 @@ use axum::{
 };
 use madang_mesh::status::from_status;
 use madang_proto::reason::{Reason, Refusal, code_name, http_status};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 256 << 10;
@@ -66,6 +66,22 @@ impl IntoResponse for Problem {
 /// A request that names what is wrong with it.
 pub(crate) fn invalid(message: impl Into<String>) -> Problem {
     Refusal::new(Reason::InvalidField, message).into()
+}
+
+/// Tells null from absent.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// A number in either of its forms, as one or as text; none: null.
+pub(crate) fn number<'de, D: Deserializer<'de>, T: FromStr>(from: D, wrong: &str) -> Result<Option<T>, D::Error> {
+    let text = match Value::deserialize(from)? {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text,
+        _ => String::new(),
+    };
+    text.parse().map(Some).map_err(|_| serde::de::Error::custom(wrong))
 }
 
 /// The parameters behind the path.

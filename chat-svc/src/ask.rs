@@ -108,6 +108,8 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         }
         Some(Body::ChangeGroup(change)) => What::Request(Request::Change(change), 0),
         Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
+        Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change), 0),
+        Some(Body::Admit(_)) => What::Request(Request::Admit, 0),
         None => return Err(invalid("the operation has no body")),
     };
     // A malformed id is one that does not exist.

@@ -456,8 +456,9 @@ impl Home {
                 if let Some((key, used)) = used {
                     room.seen.note(key, used);
                 }
-                let Room { marks, pending_marks, .. } = room;
-                pending_marks.retain(|user, seq| *seq > marks.get(user).copied().unwrap_or(0));
+                if room.drop_known_marks() {
+                    self.unread_marks.insert(conversation);
+                }
             }
             deliveries.push(Outgoing { event: event::encode(&numbered.event), recipients: numbered.recipients });
         }

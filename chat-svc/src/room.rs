@@ -4,15 +4,19 @@
 //! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
 //! ever rolled back.
 
+mod members;
 mod profile;
 mod rank;
+pub mod settings;
 
+pub use members::{Member, Members};
 pub use profile::Profile;
 use rank::{heir, may_remove, require};
+pub use settings::Settings;
 
 use crate::retry::Seen;
 use madang_proto::{
-    chat::v1::ChangeGroup,
+    chat::v1::{ChangeGroup, ChangeSettings},
     client::v1::{Content, ConversationKind, History, Role},
     group::v1::RoomState,
     id::{ClientId, ConversationId, UserId},
@@ -23,53 +27,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-
-/// Somebody who is in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
-    /// Their rank.
-    pub role: Role,
-    /// The event with which they joined.
-    pub joined_revision: u64,
-}
-
-/// Who is in a room.
-#[derive(Debug, Clone, Default)]
-pub struct Members {
-    by_user: BTreeMap<UserId, Member>,
-    present: Arc<[UserId]>,
-}
-
-impl Members {
-    /// Everybody, for the recipients of an event.
-    #[must_use]
-    pub fn present(&self) -> Arc<[UserId]> {
-        self.present.clone()
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn get(&self, user: &UserId) -> Option<&Member> {
-        self.by_user.get(user)
-    }
-
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = (&UserId, &Member)> {
-        self.by_user.iter()
-    }
-
-    /// These.
-    #[must_use]
-    pub fn of(by_user: BTreeMap<UserId, Member>) -> Self {
-        let present = by_user.keys().copied().collect();
-        Self { by_user, present }
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<UserId, Member>)) {
-        change(&mut self.by_user);
-        self.present = self.by_user.keys().copied().collect();
-    }
-}
 
 /// What is numbered: copied for a draft, so everything large is shared.
 #[derive(Debug, Clone)]
@@ -86,6 +43,8 @@ pub struct State {
     pub members: Arc<Members>,
     /// What it shows of itself.
     pub profile: Arc<Profile>,
+    /// What its members have set for themselves.
+    pub settings: Arc<Settings>,
 }
 
 /// A conversation's live state.
@@ -133,6 +92,10 @@ pub enum Request {
     Change(ChangeGroup),
     /// End the group.
     End,
+    /// Come in, by an invite that was checked.
+    Admit,
+    /// Change one's own settings.
+    Settings(ChangeSettings),
     /// Read marks, gathered by the home itself.
     Marks(Vec<(UserId, u64)>),
 }
@@ -281,6 +244,15 @@ pub fn number(
             let users = state.members.present().iter().map(slice).collect();
             push(state, Body::Left(log::MembersLeft { users, ended: true }), None);
         }
+        Request::Admit => {
+            let actor = actor.ok_or_else(not_found)?;
+            let Some(state) = rank::admit(state, actor, limits)? else { return Ok(Verdict::Nothing) };
+            let members = vec![log::JoinedUser { user: slice(&actor), role: Role::Member.into() }];
+            push(state, Body::Joined(log::MembersJoined { members }), None);
+        }
+        Request::Settings(change) => {
+            return settings::number(state, conversation, actor.ok_or_else(not_found)?, change, now_micros);
+        }
         Request::Marks(marks) => {
             let Some(state) = state else { return Ok(Verdict::Nothing) };
             let present = |user: &UserId| state.members.get(user).is_some();
@@ -309,6 +281,11 @@ fn group_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refu
     Ok(state)
 }
 
+/// What somebody has set, who is or was in the room.
+fn set_by(member: &madang_proto::group::v1::RoomMember) -> Option<(UserId, log::MemberSettings)> {
+    Some((UserId::from_slice(&member.user).ok()?, member.settings.clone()?))
+}
+
 fn not_a_member() -> Refusal {
     Refusal::new(Reason::UserNotFound, "this user is not in the group: check the id, or add them first")
 }
@@ -330,8 +307,8 @@ pub fn recipients_at(row: &RoomState, revision: u64) -> BTreeSet<UserId> {
 }
 
 fn empty(kind: ConversationKind) -> State {
-    let (members, profile) = (Arc::default(), Arc::default());
-    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members, profile }
+    let (members, profile, settings) = (Arc::default(), Arc::default(), Arc::default());
+    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members, profile, settings }
 }
 
 /// A room before its first event, which says what kind it is.
@@ -365,31 +342,7 @@ fn change(state: &mut State, event: &LoggedEvent) {
     if let Some(profile) = Profile::after(event) {
         state.profile = Arc::new(profile);
     }
-    change_members(state, event);
-}
-
-fn change_members(state: &mut State, event: &LoggedEvent) {
-    let revision = event.revision;
-    let join = |members: &mut BTreeMap<UserId, Member>, joined: &[log::JoinedUser]| {
-        for each in joined {
-            if let Ok(user) = UserId::from_slice(&each.user) {
-                members.insert(user, Member { role: each.role(), joined_revision: revision });
-            }
-        }
-    };
-    match &event.body {
-        Some(Body::Created(created)) => Arc::make_mut(&mut state.members).change(|all| join(all, &created.members)),
-        Some(Body::Joined(joined)) => Arc::make_mut(&mut state.members).change(|all| join(all, &joined.members)),
-        Some(Body::Left(left)) => Arc::make_mut(&mut state.members).change(|all| {
-            all.retain(|user, _| !left.users.iter().any(|gone| gone[..] == user.bytes()[..]));
-        }),
-        Some(Body::Role(set)) => Arc::make_mut(&mut state.members).change(|all| {
-            if let Some(member) = UserId::from_slice(&set.user).ok().and_then(|user| all.get_mut(&user)) {
-                member.role = set.role();
-            }
-        }),
-        _ => {}
-    }
+    members::change(state, event);
 }
 
 impl Room {
@@ -420,15 +373,22 @@ impl Room {
             last_at_micros: row.last_at_micros,
             members: Arc::new(members),
             profile: Arc::new(Profile::of(row)),
+            settings: Arc::new(row.members.iter().filter_map(set_by).collect()),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
-        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 }
+        let mut room = Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 };
+        room.owe_marks();
+        room
     }
 
     /// Applies an event that the log has: in replay, where there was no draft. Events that the state has are skipped;
     /// false: one is missing between.
     #[must_use]
     pub fn replay(&mut self, event: &LoggedEvent) -> bool {
+        if let Some(Body::Settings(new)) = &event.body {
+            self.replay_settings(event, new);
+            return true;
+        }
         if event.revision <= self.state.revision {
             return true;
         }
@@ -455,6 +415,7 @@ impl Room {
             Some(Body::Message(_)) => raise(&event.actor, event.last_seq),
             Some(Body::Joined(joined)) => joined.members.iter().for_each(|each| raise(&each.user, event.last_seq)),
             Some(Body::Read(read)) => read.marks.iter().for_each(|mark| raise(&mark.user, mark.seq)),
+            Some(Body::Settings(_)) => self.owe_marks(),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use madang_mesh::{
 use madang_proto::{
     group::v1::RoomState,
     id::{ConversationId, UserId},
-    log::v1::Record,
+    log::v1::{MemberSettings, Record},
 };
 use prost::Message as _;
 use std::{sync::Arc, time::Duration};
@@ -52,6 +52,28 @@ impl Projection {
                 let room = self.store.rooms(vec![id]).await.map_err(Some)?.pop();
                 if at_least == 0 || room.as_ref().is_some_and(|room| room.revision >= at_least) {
                     return Ok(room);
+                }
+                looks.again().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or(Err(None))
+    }
+
+    /// What somebody has set, once that is as of a time or later, and the newest message's number; `Ok(None)`: they are
+    /// not in it; `Err(None)`: not in time.
+    pub async fn settings(
+        &self,
+        user: UserId,
+        id: ConversationId,
+        at_ms: i64,
+    ) -> Result<Option<(Option<MemberSettings>, u64)>, Option<Error>> {
+        let mut looks = self.written.looks();
+        let reached = async {
+            loop {
+                let found = self.store.settings(user, id).await.map_err(Some)?;
+                let at = |set: &Option<MemberSettings>| set.as_ref().map_or(0, |set| set.updated_at_ms);
+                if found.as_ref().is_none_or(|(set, _)| at(set) >= at_ms) {
+                    return Ok(found);
                 }
                 looks.again().await;
             }

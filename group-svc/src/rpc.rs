@@ -1,20 +1,22 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
+mod own;
+
 use crate::{
     operations::Operations,
     projection::{PATIENCE, Projection, Unseen},
-    store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present},
+    store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present, settings},
     token::{Place, Sync},
 };
 use madang_mesh::{
-    clock, settings,
+    clock,
     status::{from_status, to_status},
     subscription::Lag,
 };
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     chat::v1::{self as chat, Operation, operation::Body},
-    client::v1::{Ack, Conversation, ConversationKind, Member, Settings, User},
+    client::v1::{Ack, Conversation, ConversationKind, Member, User},
     group::v1::{group_service_server::GroupService, *},
     id::{ConversationId, UserId},
     reason::{self, Reason},
@@ -32,7 +34,7 @@ pub struct Groups {
     pub(crate) projection: Arc<Projection>,
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) operations: Operations,
-    pub(crate) settings: settings::Settings,
+    pub(crate) settings: madang_mesh::settings::Settings,
     pub(crate) lag: Lag,
 }
 
@@ -87,6 +89,8 @@ fn view(seen: Seen) -> Conversation {
     let Seen { room, me, first, count, activity_micros } = seen;
     let first_seq = first_seq(&room, &me);
     let direct = room.kind() == ConversationKind::Direct;
+    // What one has hidden or cleared is read, also before the others are told.
+    let read_seq = me.read_seq.max(me.settings.as_ref().map_or(0, settings::read_by));
     let peer = || first.iter().find(|user| **user != me.user).unwrap_or(&me.user);
     Conversation {
         conversation: ConversationId::from_slice(&room.conversation).map(|id| id.to_string()).unwrap_or_default(),
@@ -100,12 +104,12 @@ fn view(seen: Seen) -> Conversation {
         history: room.history,
         revision: room.revision,
         role: me.role,
-        settings: Some(Settings { notify: madang_proto::client::v1::Notify::All.into(), ..Settings::default() }),
+        settings: Some(settings::view(me.settings.as_ref(), room.last_seq)),
         last_seq: room.last_seq,
         last_message: None,
-        read_seq: me.read_seq,
+        read_seq,
         first_seq,
-        unread: room.last_seq.saturating_sub(me.read_seq),
+        unread: room.last_seq.saturating_sub(read_seq),
         activity_at: activity_micros / 1000,
     }
 }
@@ -222,7 +226,8 @@ impl GroupService for Groups {
         // What has moved since the first page is all that has changed since then.
         let from = if matches!(asked.after, After::Moved(_)) { &asked.start } else { &asked.since };
         let since = from.as_ref().map(|sync| sync.positions().clone()).unwrap_or_default();
-        let wanted = Wanted { user: whose, since, after: asked.after.clone(), limit: size + 1, shards };
+        let wanted =
+            Wanted { user: whose, since, after: asked.after.clone(), limit: size + 1, shards, now_ms: clock::now_ms() };
         let Page { mut conversations, removed, badge, positions } =
             self.store.list(wanted).await.map_err(|error| failed(&error))?;
         for sync in asked.since.iter().chain(&asked.start) {
@@ -282,7 +287,7 @@ impl GroupService for Groups {
         if members.len() + 1 > self.settings.max_members as usize {
             return Err(self.full());
         }
-        let (_, count) = self.store.badge(whose).await.map_err(|error| failed(&error))?;
+        let (_, count) = self.store.badge(whose, clock::now_ms()).await.map_err(|error| failed(&error))?;
         if count >= self.settings.max_conversations {
             let message = format!("you are in {count} conversations, as many as one may be in: leave one first");
             return Err(refuse(Reason::TooManyConversations, message));
@@ -342,6 +347,31 @@ impl GroupService for Groups {
         let ack = self.operate(id, whose, Body::EndGroup(chat::EndGroup {})).await?;
         self.room(id, ack.revision).await?;
         Ok(Response::new(EndGroupResponse { revision: ack.revision }))
+    }
+
+    async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Answer<UpdateSettingsResponse> {
+        let settings = self.set(request.into_inner()).await?;
+        Ok(Response::new(UpdateSettingsResponse { settings: Some(settings) }))
+    }
+
+    async fn list_invites(&self, _: Request<ListInvitesRequest>) -> Answer<ListInvitesResponse> {
+        Err(refuse(Reason::Unimplemented, "not there yet"))
+    }
+
+    async fn create_invite(&self, _: Request<CreateInviteRequest>) -> Answer<CreateInviteResponse> {
+        Err(refuse(Reason::Unimplemented, "not there yet"))
+    }
+
+    async fn delete_invite(&self, _: Request<DeleteInviteRequest>) -> Answer<DeleteInviteResponse> {
+        Err(refuse(Reason::Unimplemented, "not there yet"))
+    }
+
+    async fn get_invite(&self, _: Request<GetInviteRequest>) -> Answer<GetInviteResponse> {
+        Err(refuse(Reason::Unimplemented, "not there yet"))
+    }
+
+    async fn accept_invite(&self, _: Request<AcceptInviteRequest>) -> Answer<AcceptInviteResponse> {
+        Err(refuse(Reason::Unimplemented, "not there yet"))
     }
 
     async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {

@@ -3,6 +3,7 @@
 
 pub mod conformance;
 pub mod postgres;
+pub mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use madang_proto::{
     client::v1::History,
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
-    log::v1::LoggedEvent,
+    log::v1::{LoggedEvent, MemberSettings},
 };
 
 /// How long a key for making a group once is remembered, in ms.
@@ -66,6 +67,8 @@ pub struct Wanted {
     pub limit: usize,
     /// How many shards there are.
     pub shards: u32,
+    /// Now, ms since 1970: what is muted until later does not count for the badge.
+    pub now_ms: i64,
 }
 
 /// A page of a list: all as of one moment.
@@ -75,7 +78,7 @@ pub struct Page {
     pub conversations: Vec<Seen>,
     /// What the user has left since, on a first page; at most [`REMOVED`] and one more.
     pub removed: Vec<ConversationId>,
-    /// The sum of what the user has not read.
+    /// The sum of what the user has not read, of what is not muted.
     pub badge: u64,
     /// As of when.
     pub positions: Positions,
@@ -132,23 +135,27 @@ pub struct Access {
     pub present: bool,
 }
 
+/// What a row says about that.
+struct AccessRow {
+    history: i32,
+    joined_revision: u64,
+    joined_seq: u64,
+    cleared_seq: u64,
+    revision: u64,
+    last_seq: u64,
+    left_revision: u64,
+}
+
 impl Access {
-    fn new(
-        conversation: ConversationId,
-        history: i32,
-        joined: (u64, u64),
-        head: (u64, u64),
-        left_revision: u64,
-    ) -> Self {
-        let all = history == i32::from(History::All);
-        let (joined_revision, joined_seq) = joined;
+    fn new(conversation: ConversationId, row: &AccessRow) -> Self {
+        let all = row.history == i32::from(History::All);
         Self {
             conversation,
-            first_seq: if all { 1 } else { joined_seq + 1 },
-            first_revision: if all { 1 } else { joined_revision },
-            revision: head.0,
-            last_seq: head.1,
-            present: left_revision == 0,
+            first_seq: if all { 1 } else { row.joined_seq + 1 }.max(row.cleared_seq + 1),
+            first_revision: if all { 1 } else { row.joined_revision },
+            revision: row.revision,
+            last_seq: row.last_seq,
+            present: row.left_revision == 0,
         }
     }
 }
@@ -172,8 +179,11 @@ pub trait GroupStore: Send + Sync + 'static {
     /// What a user may see of conversations that they are or were in; in any order.
     async fn access(&self, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error>;
 
-    /// The sum of what a user has not read, and in how many conversations they are.
-    async fn badge(&self, user: UserId) -> Result<(u64, usize), Error>;
+    /// The sum of what a user has not read, of what is not muted at this time, and in how many conversations they are.
+    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error>;
+
+    /// What a user has set, and the newest message's number, of a conversation that they are or were in.
+    async fn settings(&self, user: UserId, id: ConversationId) -> Result<Option<(Option<MemberSettings>, u64)>, Error>;
 
     /// The group that an idempotency key stands for: `new`, if the key is new, or a day old.
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error>;

@@ -4,7 +4,7 @@
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use madang_group::store::{
     After,
-    conformance::{check, check_lists, check_replicas},
+    conformance::{check, check_lists, check_replicas, check_settings},
     postgres::{PostgresGroups, list::statement},
     sqlite::SqliteGroups,
 };
@@ -19,6 +19,8 @@ async fn sqlite() {
     let store = SqliteGroups::open(folder.path()).unwrap();
     check_lists(&store).await;
     check_replicas(&store, &store).await;
+    let folder = tempfile::tempdir().unwrap();
+    check_settings(&SqliteGroups::open(folder.path()).unwrap()).await;
 }
 
 /// A new database; its URL.
@@ -39,6 +41,7 @@ async fn postgres() {
     check(&one).await;
     check_replicas(&one, &other).await;
     check_lists(&PostgresGroups::open(&database().await).await.unwrap()).await;
+    check_settings(&PostgresGroups::open(&database().await).await.unwrap()).await;
 }
 
 #[derive(diesel::QueryableByName)]
@@ -75,6 +78,7 @@ async fn lists_are_found_by_indexes() {
             ("$4", "'00000000-0000-0000-0000-000000000000'::uuid"),
             ("$5", "51"),
             ("$6", "10001"),
+            ("$7", "5::bigint"),
         ]
         .iter()
         .fold(statement(&after), |statement, (place, value)| statement.replace(place, &format!("({value})")));

@@ -66,6 +66,14 @@ reasons! {
     GroupFull = "GROUP_FULL", FailedPrecondition, false;
     /// The user is in as many conversations as they may be.
     TooManyConversations = "TOO_MANY_CONVERSATIONS", FailedPrecondition, false;
+    /// There is no such invite (any more).
+    InviteNotFound = "INVITE_NOT_FOUND", NotFound, false;
+    /// The invite's time is over.
+    InviteExpired = "INVITE_EXPIRED", FailedPrecondition, false;
+    /// As many have joined by the invite as may.
+    InviteUsedUp = "INVITE_USED_UP", FailedPrecondition, false;
+    /// The group has as many invites as it may have.
+    TooManyInvites = "TOO_MANY_INVITES", FailedPrecondition, false;
     /// A direct conversation can't do this.
     DirectConversation = "DIRECT_CONVERSATION", FailedPrecondition, false;
     /// One of the two has blocked the other.

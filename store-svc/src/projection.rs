@@ -134,7 +134,7 @@ pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
             let LoggedEvent { revision, last_seq, at_micros, .. } = event;
             Row::Other { conversation, revision, last_seq, at_micros }
         }
-        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {
+        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_) | Body::Settings(_)) | None => {
             return Err(HandleError::Stop("an event of a kind that this version does not store".into()));
         }
     })
@@ -166,7 +166,8 @@ impl Handler for Projection {
             if record.format > FORMAT {
                 return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
             }
-            for event in record.events {
+            // What has no revision is no part of history.
+            for event in record.events.into_iter().filter(|event| event.revision > 0) {
                 rows.push(row(event)?);
             }
         }

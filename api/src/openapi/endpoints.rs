@@ -23,7 +23,7 @@ pub(super) struct Endpoint {
     pub idempotent: bool,
 }
 
-const GET: Endpoint = Endpoint {
+pub(super) const GET: Endpoint = Endpoint {
     method: "get",
     path: "",
     id: "",
@@ -35,9 +35,9 @@ const GET: Endpoint = Endpoint {
     open: false,
     idempotent: false,
 };
-const POST: Endpoint = Endpoint { method: "post", ..GET };
+pub(super) const POST: Endpoint = Endpoint { method: "post", ..GET };
 const PUT: Endpoint = Endpoint { method: "put", ..GET };
-const DELETE: Endpoint = Endpoint { method: "delete", ..GET };
+pub(super) const DELETE: Endpoint = Endpoint { method: "delete", ..GET };
 
 const AT_LEAST: (&str, &str, &str) =
     ("atLeast", "uint64", "Wait until the answer is as of this revision, at most 2 s; then 503.");
@@ -323,7 +323,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 /// A field: its name, its type, whether it is required.
 type Field = (&'static str, &'static str, bool);
 
-fn object(fields: &[Field]) -> Value {
+pub(super) fn object(fields: &[Field]) -> Value {
     let properties: Map<_, _> = fields.iter().map(|(name, word, _)| ((*name).to_owned(), schema::word(word))).collect();
     let required: Vec<_> = fields.iter().filter(|(.., required)| *required).map(|(name, ..)| *name).collect();
     json!({"type": "object", "properties": properties, "required": required})

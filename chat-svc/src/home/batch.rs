@@ -10,7 +10,7 @@ use bytes::Bytes;
 use madang_mesh::log::Position;
 use madang_proto::{
     client::v1::Ack,
-    id::ConversationId,
+    id::{ConversationId, UserId},
     log::v1::{FanOutPosition, Record},
     reason::{Reason, Refusal},
 };
@@ -92,6 +92,8 @@ impl Batch {
         let What::Request(request, dated) = what else { return Ok(()) };
         let mut state = self.drafts.get(&conversation).cloned().or_else(|| room.map(|room| room.state.clone()));
         let mut used = None;
+        // Settings have no number: what is waited for is their time.
+        let whose = actor.filter(|_| matches!(request, Request::Settings(_)));
         if let (Request::Send { first_to, client_id, hash, .. }, Some(actor)) = (&request, actor) {
             let key = (actor, *client_id);
             if self.used.contains(&(conversation, key)) {
@@ -128,12 +130,12 @@ impl Batch {
             Err(refusal) if self.has(&conversation) => self.answers.push((answer, Err(refusal))),
             Err(refusal) => answer(Err(refusal)),
             Ok(Verdict::Nothing) => {
-                let (revision, last_seq, at) = numbers(state.as_ref());
+                let (revision, last_seq, at) = numbers(state.as_ref(), whose);
                 let ack = Ack { conversation: conversation.to_string(), seq: last_seq, revision, at, duplicate: true };
                 self.answers.push((answer, Ok(ack)));
             }
             Ok(Verdict::Events(events)) => {
-                let (revision, last_seq, at) = numbers(state.as_ref());
+                let (revision, last_seq, at) = numbers(state.as_ref(), whose);
                 let seq = if used.is_some() { last_seq } else { 0 };
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: false };
                 self.answers.push((answer, Ok(ack)));
@@ -201,8 +203,9 @@ impl Batch {
     }
 }
 
-fn numbers(state: Option<&State>) -> (u64, u64, i64) {
-    state.map_or((0, 0, 0), |state| (state.revision, state.last_seq, state.last_at_micros / 1000))
+fn numbers(state: Option<&State>, settings_of: Option<UserId>) -> (u64, u64, i64) {
+    let at = |state: &State| settings_of.map_or(state.last_at_micros / 1000, |user| state.settings_at(&user));
+    state.map_or((0, 0, 0), |state| (state.revision, state.last_seq, at(state)))
 }
 
 fn retried(conversation: ConversationId, known: Use, hash: u64) -> Result<Ack, Refusal> {

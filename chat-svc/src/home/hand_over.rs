@@ -105,9 +105,6 @@ impl Home {
         world.fan_out.resume(shard, &left.fan_out, marker);
         let mut home = Self::new(shard, world, marker, left.pressure, left.horizon_ms);
         for (conversation, room) in left.rooms {
-            if !room.pending_marks.is_empty() {
-                home.unread_marks.insert(conversation);
-            }
             home.keep(conversation, room);
         }
         Some(home)
@@ -216,6 +213,11 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         uses: room.seen.uses().map(used).collect(),
         last_position: room.last_position,
         profile: Some(state.profile.to_log()),
+        settings: state
+            .settings
+            .iter()
+            .map(|(user, set)| chat::LiveSettings { user: bytes(user.bytes()), settings: Some(set.clone()) })
+            .collect(),
     }
 }
 
@@ -231,6 +233,7 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
         let (hash, seq, revision, at_micros) = (each.request_hash, each.seq, each.revision, each.at_micros);
         Some((key, Use { hash, seq, revision, at_micros }))
     };
+    let set = |each: chat::LiveSettings| Some((UserId::from_slice(&each.user).ok()?, each.settings?));
     let members = live.members.iter().map(member).collect::<Option<_>>()?;
     let state = State {
         kind,
@@ -239,6 +242,7 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
         last_at_micros: live.last_at_micros,
         members: Arc::new(Members::of(members)),
         profile: Arc::new(live.profile.unwrap_or_default().into()),
+        settings: Arc::new(live.settings.into_iter().map(set).collect::<Option<_>>()?),
     };
     let mut room = Room::begun(state);
     room.marks = live.marks.iter().map(mark).collect::<Option<_>>()?;

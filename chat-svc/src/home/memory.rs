@@ -5,7 +5,7 @@
 //! pass looks at a few rooms, never at all of them, and each step is paid for by a room that was used or loaded.
 
 use super::Home;
-use crate::room::Room;
+use crate::room::{Room, settings};
 use madang_mesh::{clock::now_micros, metrics};
 use madang_proto::id::ConversationId;
 use prometheus::IntGauge;
@@ -35,8 +35,8 @@ static BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
 #[must_use]
 pub fn cost(room: &Room) -> usize {
     let people = room.marks.len().max(room.state.members.present().len());
-    let profile = room.state.profile.bytes();
-    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + SEEN * room.seen.len() + profile
+    let (profile, settings) = (room.state.profile.bytes(), settings::cost(&room.state.settings));
+    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + SEEN * room.seen.len() + profile + settings
 }
 
 /// How much rooms may cost in this process, and how much they do.
@@ -111,6 +111,9 @@ impl Home {
     pub(super) fn keep(&mut self, conversation: ConversationId, mut room: Room) {
         room.touched = self.ticks;
         room.weight = cost(&room);
+        if room.drop_known_marks() {
+            self.unread_marks.insert(conversation);
+        }
         self.share.change(0, room.weight);
         self.line.rooms.push_back((conversation, room.touched));
         self.absent.remove(&conversation);

@@ -189,6 +189,7 @@ async fn replay(
                 continue;
             }
             let recipients: BTreeSet<_> = match row {
+                _ if event.revision == 0 => UserId::from_slice(&event.actor).into_iter().collect(),
                 Some(row) => crate::room::recipients_at(row, event.revision),
                 None => before.iter().chain(&*room.state.members.present()).copied().collect(),
             };

@@ -1,16 +1,14 @@
 //! What a group shows of itself: name, picture, the app's own data. It comes with the group's first event, and each
 //! change says all of it anew.
 
+use super::settings::check_data;
 use madang_proto::{
     chat::v1::ChangeGroup,
     group::v1::RoomState,
     log::v1::{self as log, LoggedEvent, logged_event::Body},
-    reason::{Reason, Refusal},
+    reason::Refusal,
 };
 use std::collections::HashMap;
-
-/// The most bytes of a group's data, keys and values together.
-const MAX_DATA: usize = 4096;
 
 /// What a group shows of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,13 +67,7 @@ impl Profile {
         }
         new.data.retain(|key, _| !change.drop_data.contains(key));
         new.data.extend(change.data);
-        let size: usize = new.data.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if size > MAX_DATA {
-            return Err(Refusal::new(
-                Reason::TooLarge,
-                format!("data would have {size} bytes; it takes at most 4 KiB"),
-            ));
-        }
+        check_data(&new.data)?;
         Ok(new)
     }
 }

@@ -1,8 +1,8 @@
 //! Ranks: who may do what to whom, and to whom an owner's place falls.
 
-use super::{Member, Members, State};
+use super::{Limits, Member, Members, State, full, not_found};
 use madang_proto::{
-    client::v1::Role,
+    client::v1::{ConversationKind, Role},
     id::UserId,
     reason::{Reason, Refusal},
 };
@@ -33,4 +33,17 @@ pub(super) fn may_remove(state: &State, actor: UserId, user: UserId, target: Mem
 pub(super) fn heir(members: &Members) -> Option<UserId> {
     let rank = |member: &Member| (member.role != Role::Admin, member.joined_revision);
     members.by_user.iter().min_by_key(|(user, member)| (rank(member), **user)).map(|(user, _)| *user)
+}
+
+/// The group that somebody may come into by an invite; none: they are in it. One that has ended has nobody to come to.
+pub(super) fn admit(state: &mut Option<State>, user: UserId, limits: Limits) -> Result<Option<&mut State>, Refusal> {
+    let open = |state: &&mut State| state.kind == ConversationKind::Group && !state.members.by_user.is_empty();
+    let state = state.as_mut().filter(open).ok_or_else(not_found)?;
+    if state.members.get(&user).is_some() {
+        return Ok(None);
+    }
+    if state.members.by_user.len() >= limits.members {
+        return Err(full(limits));
+    }
+    Ok(Some(state))
 }

@@ -8,8 +8,8 @@ use madang_proto::{
     group::v1::RoomState,
     id::{ConversationId, UserId},
     log::v1::{
-        Created, GroupChanged, JoinedUser, LoggedEvent, MarksMoved, MembersJoined, MembersLeft, MovedMark, RoleSet,
-        logged_event::Body,
+        Created, GroupChanged, JoinedUser, LoggedEvent, MarksMoved, MemberSettings, MembersJoined, MembersLeft,
+        MovedMark, RoleSet, logged_event::Body,
     },
 };
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub async fn check(store: &dyn GroupStore) {
     let (mut room, mut other) = (Room::new(1_000_000), Room::new(2_000_000));
     assert_eq!(store.cursor(3).await.expect(FAILED), 0);
     assert!(store.rooms(vec![room.id]).await.expect(FAILED).is_empty());
-    assert_eq!(store.badge(ann).await.expect(FAILED), (0, 0));
+    assert_eq!(store.badge(ann, NOW).await.expect(FAILED), (0, 0));
 
     let created = |members: &[(UserId, Role)]| {
         Body::Created(Created {
@@ -96,7 +96,7 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(state.data.get("k").map(String::as_str), Some("v"));
     assert_eq!(member(&state, ann), (Role::Owner.into(), 0, 0, 10), "sending moves one's own mark");
     assert_eq!(member(&state, bob), (Role::Member.into(), 0, 0, 0));
-    assert_eq!(store.badge(bob).await.expect(FAILED), (10, 2));
+    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (10, 2));
 
     // Comings, goings, roles, names and marks, among messages, in one batch.
     let mark = |user, seq| MovedMark { user: bytes(user).into(), seq };
@@ -119,7 +119,7 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(member(&state, cho), (Role::Admin.into(), 10, 0, 12));
     assert_eq!(member(&state, bob), (Role::Member.into(), 0, 15, 0));
     assert_eq!(member(&state, ann).3, 12, "a mark never goes back");
-    assert_eq!(store.badge(bob).await.expect(FAILED), (0, 1), "who left has nothing to read there");
+    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (0, 1), "who left has nothing to read there");
     assert_eq!(store.cursor(3).await.expect(FAILED), 2);
     assert_eq!(store.cursor(4).await.expect(FAILED), 0, "shards have cursors of their own");
 
@@ -171,9 +171,11 @@ fn created(members: &[(UserId, Role)]) -> Body {
 }
 
 const SHARDS: u32 = 4;
+/// When lists are asked for, ms since 1970.
+const NOW: i64 = 5_000;
 
 async fn list(store: &dyn GroupStore, user: UserId, since: &Positions, after: After, limit: usize) -> Page {
-    let wanted = Wanted { user, since: since.clone(), after, limit, shards: SHARDS };
+    let wanted = Wanted { user, since: since.clone(), after, limit, shards: SHARDS, now_ms: NOW };
     store.list(wanted).await.expect(FAILED)
 }
 
@@ -264,6 +266,64 @@ pub async fn check_lists(store: &dyn GroupStore) {
     assert!(list(store, bob, &then, After::Nothing, 50).await.conversations.is_empty());
 }
 
+/// Checks what members set for themselves; panics where the store does not do what it should.
+///
+/// # Panics
+/// That is how it tells.
+pub async fn check_settings(store: &dyn GroupStore) {
+    let [ann, bob] = [UserId::new(), UserId::new()];
+    let mut room = Room::new(1_000_000);
+    let mut events = vec![room.event(ann, created(&[(ann, Role::Owner), (bob, Role::Member)]))];
+    events.extend((0..10).map(|_| room.say(ann)));
+    store.apply(0, events.clone(), 1).await.expect(FAILED);
+    assert_eq!(store.settings(bob, room.id).await.expect(FAILED), Some((None, 10)));
+    assert_eq!(store.settings(UserId::new(), room.id).await.expect(FAILED), None, "not a member");
+    let before = list(store, bob, &Positions::new(), After::Nothing, 50).await.positions;
+
+    let data = [("k".to_owned(), "v".to_owned())].into();
+    let mut set = MemberSettings { muted_until_ms: NOW, cleared_seq: 4, data, updated_at_ms: 7, ..Default::default() };
+    let whisper = |room: &Room, set: &MemberSettings| LoggedEvent {
+        revision: 0,
+        body: Some(Body::Settings(set.clone())),
+        actor: bytes(bob).into(),
+        conversation: room.id.bytes().to_vec().into(),
+        ..LoggedEvent::default()
+    };
+    // Also before other events of the same batch, and between them.
+    let mixed = vec![room.say(ann), whisper(&room, &set), room.say(ann)];
+    store.apply(0, mixed.clone(), 2).await.expect(FAILED);
+    assert_eq!(store.settings(bob, room.id).await.expect(FAILED), Some((Some(set.clone()), 12)));
+    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (8, 1), "what is cleared is read");
+    assert_eq!(store.badge(bob, NOW - 1).await.expect(FAILED), (0, 1), "muted till then");
+    assert_eq!(member(&one(store, &room).await, bob).3, 0, "others see it once the mark has moved");
+    let access = store.access(bob, vec![room.id]).await.expect(FAILED);
+    assert_eq!(access.first().map(|access| access.first_seq), Some(5), "cleared messages are gone");
+    let access = store.access(ann, vec![room.id]).await.expect(FAILED);
+    assert_eq!(access.first().map(|access| access.first_seq), Some(1), "for oneself");
+
+    // A list since then has it, also where nothing else happened; the other member's has not.
+    let since = list(store, bob, &Positions::new(), After::Nothing, 50).await.positions;
+    (set.hidden_until_seq, set.muted_until_ms, set.updated_at_ms) = (13, NOW + 1, 8);
+    store.apply(0, vec![whisper(&room, &set)], 3).await.expect(FAILED);
+    let changed = list(store, bob, &since, After::Nothing, 50).await;
+    assert_eq!((ids(&changed), changed.badge), (vec![room.id], 0));
+    let own = changed.conversations.first().and_then(|seen| seen.me.settings.clone());
+    assert_eq!(own, Some(set.clone()));
+    assert_eq!(list(store, bob, &since, After::Moved(None), 50).await.conversations.len(), 1);
+    assert_eq!(list(store, ann, &since, After::Nothing, 50).await.conversations.len(), 0);
+    assert_eq!(list(store, ann, &before, After::Nothing, 50).await.conversations.len(), 1);
+    assert_eq!(one(store, &room).await.members.iter().filter(|member| member.settings.is_some()).count(), 1);
+
+    // The log comes again: the latest hold.
+    store.apply(0, [events, mixed].concat(), 3).await.expect(FAILED);
+    assert_eq!(store.settings(bob, room.id).await.expect(FAILED), Some((Some(set.clone()), 12)));
+    assert_eq!(store.badge(bob, NOW + 2).await.expect(FAILED), (0, 1), "hidden: read");
+    let message = room.say(ann);
+    store.apply(0, vec![message], 4).await.expect(FAILED);
+    assert_eq!(store.badge(bob, NOW + 1).await.expect(FAILED), (1, 1));
+    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (0, 1));
+}
+
 fn shard(n: usize) -> u32 {
     u32::try_from(n % 2).unwrap_or_default()
 }
@@ -294,7 +354,7 @@ pub async fn check_replicas(old: &dyn GroupStore, new: &dyn GroupStore) {
     old.apply(2, all[..120].to_vec(), 12).await.expect(FAILED);
     for store in [old, new] {
         assert_eq!(store.cursor(2).await.expect(FAILED), 25, "a cursor never goes back");
-        assert_eq!((one_of(store, &room).await, store.badge(bob).await.expect(FAILED)), ((250, 249), (249, 1)));
+        assert_eq!((one_of(store, &room).await, store.badge(bob, NOW).await.expect(FAILED)), ((250, 249), (249, 1)));
     }
     for (micros, position) in (0..).map(|n| n * 150).zip(26..56) {
         let upto = 250 + usize::try_from(position - 25).unwrap_or_default() * 5;
@@ -307,7 +367,7 @@ pub async fn check_replicas(old: &dyn GroupStore, new: &dyn GroupStore) {
         assert!(revision >= 250 + (cursor - 25) * 5, "rows and cursor are of one transaction");
         new.apply(2, all[200..upto].to_vec(), position).await.expect(FAILED);
         assert_eq!(one_of(old, &room).await, (upto as u64, upto as u64 - 1));
-        assert_eq!(old.badge(bob).await.expect(FAILED), (upto as u64 - 1, 1));
+        assert_eq!(old.badge(bob, NOW).await.expect(FAILED), (upto as u64 - 1, 1));
     }
 }
 

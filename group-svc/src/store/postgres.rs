@@ -4,12 +4,12 @@
 mod apply;
 pub mod list;
 
-use super::{Access, Error, GroupStore, KEY_MS, Page, Wanted, number};
+use super::{Access, Error, GroupStore, KEY_MS, Page, Wanted, number, settings};
 use apply::Apply;
 use async_trait::async_trait;
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{
     AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
@@ -23,7 +23,7 @@ use madang_mesh::{log::Position, secret::Secret, shard::Shard};
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
-    log::v1::LoggedEvent,
+    log::v1::{LoggedEvent, MemberSettings},
 };
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
@@ -35,6 +35,14 @@ const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
 const CONNECTIONS: usize = 16;
 /// How long one is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a user, $1, has set of a conversation, $2.
+pub const SETTINGS: &str = r#"SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)
+WHERE m.conversation = $2 AND m."user" = $1"#;
+/// The badge of a user, $1, at a time, $2, and in how many conversations they are.
+pub const BADGE: &str = r#"SELECT coalesce(sum(greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0))
+    FILTER (WHERE coalesce(m.muted_until, 0) <= $2), 0)::BIGINT AS unread, count(*) AS count
+FROM member m JOIN conversation c USING (conversation) WHERE m."user" = $1 AND m.left_revision = 0"#;
 
 /// Conversations, in Postgres.
 pub struct PostgresGroups {
@@ -99,6 +107,16 @@ struct MemberRow {
     left_revision: i64,
     #[diesel(sql_type = BigInt)]
     read_seq: i64,
+    #[diesel(sql_type = Nullable<Binary>)]
+    settings: Option<Vec<u8>>,
+}
+
+#[derive(QueryableByName)]
+struct SettingsRow {
+    #[diesel(sql_type = Nullable<Binary>)]
+    settings: Option<Vec<u8>>,
+    #[diesel(sql_type = BigInt)]
+    last_seq: i64,
 }
 
 #[derive(QueryableByName)]
@@ -216,6 +234,7 @@ impl GroupStore for PostgresGroups {
                 joined_at_micros: row.joined_at,
                 left_revision: row.left_revision.unsigned_abs(),
                 read_seq: row.read_seq.unsigned_abs(),
+                settings: settings::read(row.settings),
             });
         }
         let mut rooms: HashMap<Uuid, RoomState> = HashMap::new();
@@ -249,14 +268,22 @@ impl GroupStore for PostgresGroups {
         list::access(&mut connection, user, ids).await
     }
 
-    async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {
-        let rows: Vec<BadgeRow> = sql_query(
-            r#"SELECT coalesce(sum(greatest(c.last_seq - m.read_seq, 0)), 0)::BIGINT AS unread, count(*) AS count
-               FROM member m JOIN conversation c USING (conversation) WHERE m."user" = $1 AND m.left_revision = 0"#,
-        )
-        .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
-        .load(&mut self.connection().await?)
-        .await?;
+    async fn settings(&self, user: UserId, id: ConversationId) -> Result<Option<(Option<MemberSettings>, u64)>, Error> {
+        let rows: Vec<SettingsRow> = sql_query(SETTINGS)
+            .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
+            .bind::<SqlUuid, _>(of(id))
+            .load(&mut self.connection().await?)
+            .await?;
+        let found = rows.into_iter().next();
+        Ok(found.map(|row| (settings::read(row.settings), row.last_seq.unsigned_abs())))
+    }
+
+    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {
+        let rows: Vec<BadgeRow> = sql_query(BADGE)
+            .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
+            .bind::<BigInt, _>(now_ms)
+            .load(&mut self.connection().await?)
+            .await?;
         let row = rows.into_iter().next();
         Ok(row.map_or((0, 0), |row| (row.unread.unsigned_abs(), usize::try_from(row.count).unwrap_or(usize::MAX))))
     }

@@ -3,13 +3,16 @@
 
 mod list;
 
-use super::{Access, Error, GroupStore, Head, KEY_MS, Page, Wanted, number};
+use super::{
+    Access, Error, GroupStore, Head, KEY_MS, Page, Wanted, number,
+    settings::{self, Set},
+};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
-    log::v1::{JoinedUser, LoggedEvent, logged_event::Body},
+    log::v1::{JoinedUser, LoggedEvent, MemberSettings, logged_event::Body},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::{
@@ -26,6 +29,20 @@ impl From<rusqlite::Error> for Error {
         Self::Unavailable(error.to_string())
     }
 }
+
+const NUMBER: &str = "INTEGER NOT NULL DEFAULT 0";
+/// Columns that came later.
+const LATER: [(&str, &str, &str); 9] = [
+    ("conversation", "shard", NUMBER),
+    ("conversation", "position", NUMBER),
+    ("member", "left_position", NUMBER),
+    ("member", "settings", "BLOB"),
+    ("member", "muted_until", NUMBER),
+    ("member", "cleared_seq", NUMBER),
+    ("member", "floor_seq", NUMBER),
+    ("member", "settings_at", NUMBER),
+    ("member", "settings_position", NUMBER),
+];
 
 /// Conversations, in SQLite.
 #[derive(Clone)]
@@ -53,11 +70,10 @@ impl SqliteGroups {
                  user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
         )?;
         // Files of earlier versions lack these.
-        for (table, column) in [("conversation", "shard"), ("conversation", "position"), ("member", "left_position")] {
+        for (table, column, form) in LATER {
             let known = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'");
             if connection.query_row(&known, [], |row| row.get::<_, i64>(0))? == 0 {
-                connection
-                    .execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"))?;
+                connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {form}"))?;
             }
         }
         connection.execute_batch(
@@ -129,13 +145,25 @@ impl GroupStore for SqliteGroups {
         self.run(move |connection| list::access(connection, user, ids)).await
     }
 
-    async fn badge(&self, user: UserId) -> Result<(u64, usize), Error> {
+    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {
         self.run(move |connection| {
-            let select = "SELECT coalesce(sum(max(c.last_seq - m.read_seq, 0)), 0), count(*) FROM member m
-                          JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
             let (unread, count): (i64, i64) =
-                connection.query_row(select, [user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                connection
+                    .query_row(list::BADGE, params![user.bytes(), now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok((unread.unsigned_abs(), usize::try_from(count).unwrap_or(usize::MAX)))
+        })
+        .await
+    }
+
+    async fn settings(&self, user: UserId, id: ConversationId) -> Result<Option<(Option<MemberSettings>, u64)>, Error> {
+        self.run(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)
+                 WHERE m.conversation = ?1 AND m.user = ?2",
+            )?;
+            let row = select.query_row(params![id.bytes(), user.bytes()], |row| Ok((row.get(0)?, row.get(1)?)));
+            let found: Option<(Option<Vec<u8>>, i64)> = row.optional()?;
+            Ok(found.map(|(set, last_seq)| (settings::read(set), last_seq.unsigned_abs())))
         })
         .await
     }
@@ -179,6 +207,9 @@ fn apply(
     let Ok(id) = ConversationId::from_slice(&event.conversation) else {
         return Err(Error::Event("it names no conversation"));
     };
+    if let Some(Body::Settings(settings)) = &event.body {
+        return set(transaction, &Set::of(event, settings)?, place.1);
+    }
     let head = match heads.entry(id) {
         Occupied(known) => known.into_mut(),
         Vacant(place) => place.insert(head(transaction, id)?.unwrap_or_default()),
@@ -230,8 +261,26 @@ fn apply(
                 *known = mark.seq.max(*known);
             }
         }
-        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {}
+        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_) | Body::Settings(_)) | None => {}
     }
+    Ok(())
+}
+
+fn set(transaction: &Transaction<'_>, set: &Set, position: i64) -> Result<(), Error> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE member SET settings = ?3, muted_until = ?4, cleared_seq = ?5, floor_seq = ?6, settings_at = ?7,
+         settings_position = ?8 WHERE conversation = ?1 AND user = ?2 AND settings_at < ?7",
+    )?;
+    update.execute(params![
+        set.conversation.bytes(),
+        set.user.bytes(),
+        set.encoded,
+        set.muted_until,
+        set.cleared_seq,
+        set.floor_seq,
+        set.at,
+        position
+    ])?;
     Ok(())
 }
 
@@ -315,6 +364,7 @@ fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>
             joined_at_micros: row.get("joined_at")?,
             left_revision: of("left_revision")?,
             read_seq: of("read_seq")?,
+            settings: settings::read(row.get("settings")?),
         })
     })?;
     room.members = rows.collect::<Result<_, _>>()?;

@@ -209,7 +209,7 @@ pub struct Operation {
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// What.
-    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: ::core::option::Option<operation::Body>,
 }
 /// Nested message and enum types in `Operation`.
@@ -244,6 +244,12 @@ pub mod operation {
         /// The group ends: everybody leaves.
         #[prost(message, tag = "11")]
         EndGroup(super::EndGroup),
+        /// The actor's own settings of the conversation.
+        #[prost(message, tag = "12")]
+        ChangeSettings(super::ChangeSettings),
+        /// The actor comes in by an invite, which group-svc has checked.
+        #[prost(message, tag = "13")]
+        Admit(super::Admit),
     }
 }
 /// A new group; the conversation's id is the operation's.
@@ -314,6 +320,40 @@ pub struct ChangeGroup {
 /// The group ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndGroup {}
+/// The actor, who is not in the group, comes in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Admit {}
+/// What changes of the actor's own settings; what is absent stays. Answered with `at`, their `updatedAt`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeSettings {
+    /// Muted until then, ms since 1970.
+    #[prost(int64, optional, tag = "1")]
+    pub muted_until: ::core::option::Option<i64>,
+    /// What to notify of.
+    #[prost(enumeration = "super::super::client::v1::Notify", optional, tag = "2")]
+    pub notify: ::core::option::Option<i32>,
+    /// When it was pinned, ms since 1970; 0: it is not.
+    #[prost(int64, optional, tag = "3")]
+    pub pinned_at: ::core::option::Option<i64>,
+    /// Hide it until a message comes, or show it again. Hiding it reads all of it.
+    #[prost(bool, optional, tag = "4")]
+    pub hidden: ::core::option::Option<bool>,
+    /// Messages up to this one are gone, and read; never goes back.
+    #[prost(uint64, optional, tag = "5")]
+    pub cleared_seq: ::core::option::Option<u64>,
+    /// Whether all data goes, before `data` is put in.
+    #[prost(bool, tag = "6")]
+    pub clear_data: bool,
+    /// Data that is put in or replaced; at most 4 KiB with what stays.
+    #[prost(map = "string, string", tag = "7")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Keys of data that go.
+    #[prost(string, repeated, tag = "8")]
+    pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// The answer to a numbered operation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperateResponse {
@@ -518,6 +558,19 @@ pub struct LiveRoom {
     /// What it shows of itself.
     #[prost(message, optional, tag = "12")]
     pub profile: ::core::option::Option<super::super::log::v1::GroupChanged>,
+    /// Of those who have set something.
+    #[prost(message, repeated, tag = "13")]
+    pub settings: ::prost::alloc::vec::Vec<LiveSettings>,
+}
+/// Somebody's own settings of a room.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LiveSettings {
+    /// Whose, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// What they have set.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<super::super::log::v1::MemberSettings>,
 }
 /// Somebody who is in a room.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -285,7 +285,7 @@ pub struct RoomState {
     pub message_at_micros: i64,
 }
 /// Somebody who is or was in a room.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RoomMember {
     /// Who, 16 bytes.
     #[prost(bytes = "vec", tag = "1")]
@@ -308,6 +308,9 @@ pub struct RoomMember {
     /// Up to where they have read.
     #[prost(uint64, tag = "7")]
     pub read_seq: u64,
+    /// What they have set for themselves; absent: nothing.
+    #[prost(message, optional, tag = "8")]
+    pub settings: ::core::option::Option<super::super::log::v1::MemberSettings>,
 }
 /// A member's rank.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -400,6 +403,171 @@ pub struct GetCursorResponse {
     /// The position of the last record that is in the database; 0: none is.
     #[prost(uint64, tag = "1")]
     pub position: u64,
+}
+/// What changes of one's own settings of a conversation; what is absent stays.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateSettingsRequest {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Of which conversation.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// No notifications until then, ms since 1970.
+    #[prost(int64, optional, tag = "3")]
+    pub muted_until: ::core::option::Option<i64>,
+    /// What to notify of.
+    #[prost(enumeration = "super::super::client::v1::Notify", optional, tag = "4")]
+    pub notify: ::core::option::Option<i32>,
+    /// When it was pinned, ms since 1970; 0: it is not.
+    #[prost(int64, optional, tag = "5")]
+    pub pinned_at: ::core::option::Option<i64>,
+    /// Hide it until a message comes, or show it again. Hiding it reads all of it.
+    #[prost(bool, optional, tag = "6")]
+    pub hidden: ::core::option::Option<bool>,
+    /// Messages up to this one are gone, and read; never goes back.
+    #[prost(uint64, optional, tag = "7")]
+    pub cleared_seq: ::core::option::Option<u64>,
+    /// Whether all data goes, before `data` is put in.
+    #[prost(bool, tag = "8")]
+    pub clear_data: bool,
+    /// Data that is put in or replaced; at most 4 KiB with what stays.
+    #[prost(map = "string, string", tag = "9")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Keys of data that go.
+    #[prost(string, repeated, tag = "10")]
+    pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// They are in force.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateSettingsResponse {
+    /// All of them.
+    #[prost(message, optional, tag = "1")]
+    pub settings: ::core::option::Option<super::super::client::v1::Settings>,
+}
+/// A code with which people join a group.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Invite {
+    /// The code: whoever has it may join.
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    /// Until when, ms since 1970; 0: for good.
+    #[prost(int64, tag = "2")]
+    pub expires_at: i64,
+    /// How many may join with it; 0: any number.
+    #[prost(uint32, tag = "3")]
+    pub max_uses: u32,
+    /// How many have.
+    #[prost(uint32, tag = "4")]
+    pub uses: u32,
+    /// Who made it.
+    #[prost(string, tag = "5")]
+    pub by: ::prost::alloc::string::String,
+}
+/// Whose invites.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListInvitesRequest {
+    /// Who asks.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Of which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+}
+/// The invites.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListInvitesResponse {
+    /// All of them, also those that have expired lately; the newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub invites: ::prost::alloc::vec::Vec<Invite>,
+}
+/// A new invite.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateInviteRequest {
+    /// Who makes it.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// To which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Until when, ms since 1970; 0: for good.
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// How many may join with it; 0: any number.
+    #[prost(uint32, tag = "4")]
+    pub max_uses: u32,
+}
+/// The invite.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateInviteResponse {
+    /// With its code.
+    #[prost(message, optional, tag = "1")]
+    pub invite: ::core::option::Option<Invite>,
+}
+/// An invite to take back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteInviteRequest {
+    /// Who takes it back.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Of which group.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Its code.
+    #[prost(string, tag = "3")]
+    pub code: ::prost::alloc::string::String,
+}
+/// It is of no use any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteInviteResponse {}
+/// Who has a code.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetInviteRequest {
+    /// Who asks.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The code.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+}
+/// What its group shows to them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetInviteResponse {
+    /// The group's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its picture's id, or empty.
+    #[prost(string, tag = "2")]
+    pub picture: ::prost::alloc::string::String,
+    /// How many are in it.
+    #[prost(uint32, tag = "3")]
+    pub member_count: u32,
+    /// Until when the code is of use, ms since 1970; 0: for good.
+    #[prost(int64, tag = "4")]
+    pub expires_at: i64,
+    /// The group, for who is in it already; else empty.
+    #[prost(string, tag = "5")]
+    pub conversation: ::prost::alloc::string::String,
+}
+/// Who joins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcceptInviteRequest {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// By which code.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+}
+/// They are in it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcceptInviteResponse {
+    /// The group as they see it; see ListConversationsResponse.
+    #[prost(message, optional, tag = "1")]
+    pub conversation: ::core::option::Option<super::super::client::v1::Conversation>,
 }
 /// Generated client implementations.
 pub mod group_service_client {
@@ -713,6 +881,160 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "EndGroup"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes the user's own settings of a conversation. Answers once they are in force. INVALID_ARGUMENT, NOT_FOUND.
+        pub async fn update_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateSettingsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/UpdateSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.group.v1.GroupService", "UpdateSettings"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The invites of a group: an admin's right. As SetRole.
+        pub async fn list_invites(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListInvitesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListInvitesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/ListInvites",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "ListInvites"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes an invite: an admin's right. INVALID_ARGUMENT, FAILED_PRECONDITION (TOO_MANY_INVITES), and as SetRole.
+        pub async fn create_invite(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateInviteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/CreateInvite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "CreateInvite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes an invite back: an admin's right. NOT_FOUND (INVITE_NOT_FOUND), and as SetRole.
+        pub async fn delete_invite(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteInviteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/DeleteInvite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "DeleteInvite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What somebody who has a code is shown of its group. NOT_FOUND (INVITE_NOT_FOUND), FAILED_PRECONDITION
+        /// (INVITE_EXPIRED, INVITE_USED_UP), RESOURCE_EXHAUSTED (RATE_LIMITED) for who guesses codes.
+        pub async fn get_invite(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetInviteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/GetInvite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "GetInvite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Joins the group of a code; who is in it already stays. Answers once the user is in it. As GetInvite, and
+        /// FAILED_PRECONDITION (GROUP_FULL, TOO_MANY_CONVERSATIONS).
+        pub async fn accept_invite(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcceptInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcceptInviteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/AcceptInvite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.group.v1.GroupService", "AcceptInvite"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What a member may see of a conversation; NOT_FOUND for everybody else. For services that serve messages.
         pub async fn get_access(
             &mut self,
@@ -897,6 +1219,56 @@ pub mod group_service_server {
             request: tonic::Request<super::EndGroupRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EndGroupResponse>,
+            tonic::Status,
+        >;
+        /// Changes the user's own settings of a conversation. Answers once they are in force. INVALID_ARGUMENT, NOT_FOUND.
+        async fn update_settings(
+            &self,
+            request: tonic::Request<super::UpdateSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateSettingsResponse>,
+            tonic::Status,
+        >;
+        /// The invites of a group: an admin's right. As SetRole.
+        async fn list_invites(
+            &self,
+            request: tonic::Request<super::ListInvitesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListInvitesResponse>,
+            tonic::Status,
+        >;
+        /// Makes an invite: an admin's right. INVALID_ARGUMENT, FAILED_PRECONDITION (TOO_MANY_INVITES), and as SetRole.
+        async fn create_invite(
+            &self,
+            request: tonic::Request<super::CreateInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateInviteResponse>,
+            tonic::Status,
+        >;
+        /// Takes an invite back: an admin's right. NOT_FOUND (INVITE_NOT_FOUND), and as SetRole.
+        async fn delete_invite(
+            &self,
+            request: tonic::Request<super::DeleteInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteInviteResponse>,
+            tonic::Status,
+        >;
+        /// What somebody who has a code is shown of its group. NOT_FOUND (INVITE_NOT_FOUND), FAILED_PRECONDITION
+        /// (INVITE_EXPIRED, INVITE_USED_UP), RESOURCE_EXHAUSTED (RATE_LIMITED) for who guesses codes.
+        async fn get_invite(
+            &self,
+            request: tonic::Request<super::GetInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetInviteResponse>,
+            tonic::Status,
+        >;
+        /// Joins the group of a code; who is in it already stays. Answers once the user is in it. As GetInvite, and
+        /// FAILED_PRECONDITION (GROUP_FULL, TOO_MANY_CONVERSATIONS).
+        async fn accept_invite(
+            &self,
+            request: tonic::Request<super::AcceptInviteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcceptInviteResponse>,
             tonic::Status,
         >;
         /// What a member may see of a conversation; NOT_FOUND for everybody else. For services that serve messages.
@@ -1402,6 +1774,276 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EndGroupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/UpdateSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateSettingsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::UpdateSettingsRequest>
+                    for UpdateSettingsSvc<T> {
+                        type Response = super::UpdateSettingsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::update_settings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/ListInvites" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListInvitesSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListInvitesRequest>
+                    for ListInvitesSvc<T> {
+                        type Response = super::ListInvitesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListInvitesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_invites(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListInvitesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/CreateInvite" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateInviteSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::CreateInviteRequest>
+                    for CreateInviteSvc<T> {
+                        type Response = super::CreateInviteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateInviteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::create_invite(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateInviteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/DeleteInvite" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteInviteSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DeleteInviteRequest>
+                    for DeleteInviteSvc<T> {
+                        type Response = super::DeleteInviteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteInviteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::delete_invite(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteInviteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/GetInvite" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetInviteSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::GetInviteRequest>
+                    for GetInviteSvc<T> {
+                        type Response = super::GetInviteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetInviteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::get_invite(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetInviteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/AcceptInvite" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcceptInviteSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::AcceptInviteRequest>
+                    for AcceptInviteSvc<T> {
+                        type Response = super::AcceptInviteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcceptInviteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::accept_invite(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcceptInviteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -61,7 +61,7 @@ pub struct LoggedEvent {
     /// What.
     #[prost(
         oneof = "logged_event::Body",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub body: ::core::option::Option<logged_event::Body>,
 }
@@ -100,6 +100,10 @@ pub mod logged_event {
         /// An emoji was put or removed.
         #[prost(message, tag = "19")]
         Reacted(super::MessageReacted),
+        /// The actor's own settings of the conversation, all of them. It is for the actor alone and takes no revision: its
+        /// `revision` is 0, and its `at_micros` binds nothing that follows.
+        #[prost(message, tag = "20")]
+        Settings(super::MemberSettings),
     }
 }
 /// A conversation began.
@@ -193,6 +197,34 @@ pub struct MovedMark {
     /// Up to which message.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
+}
+/// Somebody's own settings of a conversation: all of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberSettings {
+    /// Muted until then, ms since 1970.
+    #[prost(int64, tag = "1")]
+    pub muted_until_ms: i64,
+    /// What to notify of.
+    #[prost(enumeration = "super::super::client::v1::Notify", tag = "2")]
+    pub notify: i32,
+    /// When it was pinned, ms since 1970, or 0.
+    #[prost(int64, tag = "3")]
+    pub pinned_at_ms: i64,
+    /// Hidden until there is a message of this number; 0: it is not.
+    #[prost(uint64, tag = "4")]
+    pub hidden_until_seq: u64,
+    /// Messages up to this one are gone for them.
+    #[prost(uint64, tag = "5")]
+    pub cleared_seq: u64,
+    /// The app's own.
+    #[prost(map = "string, string", tag = "6")]
+    pub data: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// When they were last changed, ms since 1970; ascends with each change. The later holds.
+    #[prost(int64, tag = "7")]
+    pub updated_at_ms: i64,
 }
 /// A message's content was replaced.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -196,6 +196,7 @@ fn apply(row: &mut RoomState, event: &LoggedEvent) {
                 joined_at_micros: event.at_micros,
                 left_revision: 0,
                 read_seq: event.last_seq,
+                settings: None,
             };
             row.members.retain(|old| old.user != each.user);
             row.members.push(member);

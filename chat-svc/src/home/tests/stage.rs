@@ -158,6 +158,7 @@ impl Sources for Databases {
                 role: member.role.into(),
                 joined_revision: member.joined_revision,
                 read_seq: room.marks.get(user).copied().unwrap_or(0),
+                settings: room.state.settings.get(user).cloned(),
                 ..RoomMember::default()
             };
             let state = RoomState {

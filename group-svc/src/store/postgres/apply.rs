@@ -1,10 +1,10 @@
 //! One batch of the log on its way into Postgres, within one transaction.
 
 use super::{of, uuid};
-use crate::store::{Error, Head, number};
+use crate::store::{Error, Head, number, settings::Set};
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use madang_proto::{
@@ -40,7 +40,8 @@ pub(super) struct Apply<'a> {
 impl Apply<'_> {
     pub(super) async fn load_heads(&mut self, events: &[LoggedEvent]) -> Result<(), Error> {
         let mut ids = Vec::new();
-        for event in events {
+        // What has no revision moves no head.
+        for event in events.iter().filter(|event| event.revision > 0) {
             let id = ConversationId::from_slice(&event.conversation);
             let id = id.map_err(|_| Error::Event("it names no conversation"))?;
             if self.heads.insert(id, Head::default()).is_none() {
@@ -68,6 +69,9 @@ impl Apply<'_> {
     pub(super) async fn event(&mut self, event: &LoggedEvent) -> Result<(), Error> {
         let id = ConversationId::from_slice(&event.conversation);
         let id = id.map_err(|_| Error::Event("it names no conversation"))?;
+        if let Some(Body::Settings(settings)) = &event.body {
+            return self.set(Set::of(event, settings)?).await;
+        }
         let head = self.heads.entry(id).or_default();
         if !head.take(id, event)? {
             return Ok(());
@@ -131,8 +135,26 @@ impl Apply<'_> {
                     *known = mark.seq.max(*known);
                 }
             }
-            Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_)) | None => {}
+            Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_) | Body::Settings(_)) | None => {}
         }
+        Ok(())
+    }
+
+    async fn set(&mut self, set: Set) -> Result<(), Error> {
+        sql_query(
+            r#"UPDATE member SET settings = $3, muted_until = $4, cleared_seq = $5, floor_seq = $6, settings_at = $7,
+               settings_position = $8 WHERE conversation = $1 AND "user" = $2 AND coalesce(settings_at, 0) < $7"#,
+        )
+        .bind::<SqlUuid, _>(of(set.conversation))
+        .bind::<SqlUuid, _>(Uuid::from_bytes(*set.user.bytes()))
+        .bind::<Binary, _>(set.encoded)
+        .bind::<BigInt, _>(set.muted_until)
+        .bind::<BigInt, _>(set.cleared_seq)
+        .bind::<BigInt, _>(set.floor_seq)
+        .bind::<BigInt, _>(set.at)
+        .bind::<BigInt, _>(self.position)
+        .execute(self.connection)
+        .await?;
         Ok(())
     }
 

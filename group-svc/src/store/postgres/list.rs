@@ -2,10 +2,10 @@
 //! and the positions of the log that the next list is asked for by.
 
 use super::of;
-use crate::store::{Access, After, Error, Page, REMOVED, Seen, Wanted};
+use crate::store::{Access, AccessRow, After, Error, Page, REMOVED, Seen, Wanted, settings};
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use madang_proto::{
@@ -15,31 +15,33 @@ use madang_proto::{
 use uuid::Uuid;
 
 /// A page. $1 is the user, $2 positions since when (of shard 0, 1, …; none: all), $3 and $4 the place, $5 the limit, $6
-/// whether those are wanted that were left, and how many.
+/// whether those are wanted that were left, and how many, $7 now.
 const LIST: &str = r#"
 WITH mine AS MATERIALIZED (
-    SELECT c.*, m.role, m.joined_revision, m.joined_seq, m.joined_at, m.read_seq,
-           greatest(c.message_at, m.joined_at) AS activity
+    SELECT m.conversation, greatest(c.message_at, m.joined_at) AS activity,
+           CASE WHEN coalesce(m.muted_until, 0) > $7 THEN 0
+                ELSE greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0) END AS unread,
+           cardinality($2) = 0 OR greatest(c.position, m.settings_position) > coalesce($2[c.shard + 1], 0) AS changed
     FROM member m JOIN conversation c ON c.conversation = m.conversation
     WHERE m."user" = $1 AND m.left_revision = 0
-), page AS (
-    SELECT * FROM mine
-    WHERE (cardinality($2) = 0 OR position > coalesce($2[shard + 1], 0)) AND PLACE
-    ORDER BY ORDERED LIMIT $5
+), page AS MATERIALIZED (
+    SELECT conversation, activity FROM mine WHERE changed AND PLACE ORDER BY ORDERED LIMIT $5
 )
 SELECT total.badge, log.shards, log.positions, gone.removed,
-       p.conversation, p.kind, p.name, p.picture, p.data, p.history, p.revision, p.last_seq, p.last_at, p.message_at,
-       p.role, p.joined_revision, p.joined_seq, p.joined_at, p.read_seq, p.activity, people.count, people.first
-FROM (SELECT coalesce(sum(greatest(last_seq - read_seq, 0)), 0)::BIGINT AS badge FROM mine) total
+       p.conversation, c.kind, c.name, c.picture, c.data, c.history, c.revision, c.last_seq, c.last_at, c.message_at,
+       m.role, m.joined_revision, m.joined_seq, m.joined_at, m.read_seq, m.settings, p.activity, people.count, people.first
+FROM (SELECT coalesce(sum(unread), 0)::BIGINT AS badge FROM mine) total
 CROSS JOIN (SELECT array_agg(shard) AS shards, array_agg(position) AS positions FROM group_cursor) log
 CROSS JOIN (SELECT array_agg(conversation) AS removed FROM (
     SELECT m.conversation FROM member m JOIN conversation c ON c.conversation = m.conversation
     WHERE m."user" = $1 AND m.left_revision > 0 AND m.left_position > coalesce($2[c.shard + 1], 0) LIMIT $6) l) gone
 LEFT JOIN page p ON true
+LEFT JOIN conversation c ON c.conversation = p.conversation
+LEFT JOIN member m ON m.conversation = p.conversation AND m."user" = $1
 LEFT JOIN LATERAL (
     SELECT count(*) AS count, (array_agg(x."user" ORDER BY x.joined_revision, x."user"))[1:4] AS first
     FROM member x WHERE x.conversation = p.conversation AND x.left_revision = 0) people ON true
-ORDER BY ORDERED"#;
+ORDER BY SORTED"#;
 
 /// The statement for pages that begin so.
 #[must_use]
@@ -50,7 +52,8 @@ pub fn statement(after: &After) -> String {
             ("(activity < $3 OR (activity = $3 AND conversation > $4))", "activity DESC, conversation")
         }
     };
-    LIST.replace("PLACE", place).replace("ORDERED", ordered)
+    let sorted = if matches!(after, After::Moved(_)) { "p.conversation" } else { "p.activity DESC, p.conversation" };
+    LIST.replace("PLACE", place).replace("ORDERED", ordered).replace("SORTED", sorted)
 }
 
 #[derive(QueryableByName)]
@@ -100,6 +103,8 @@ struct SeenRow {
     joined_at: i64,
     #[diesel(sql_type = BigInt)]
     read_seq: i64,
+    #[diesel(sql_type = Nullable<Binary>)]
+    settings: Option<Vec<u8>>,
     #[diesel(sql_type = BigInt)]
     activity: i64,
     #[diesel(sql_type = BigInt)]
@@ -132,6 +137,7 @@ impl SeenRow {
                 joined_at_micros: self.joined_at,
                 left_revision: 0,
                 read_seq: self.read_seq.unsigned_abs(),
+                settings: settings::read(self.settings),
             },
             first: self.first.into_iter().map(|user| user.into_bytes().to_vec()).collect(),
             count: usize::try_from(self.count).unwrap_or(usize::MAX),
@@ -142,7 +148,7 @@ impl SeenRow {
 
 /// A page of a list.
 pub(super) async fn page(connection: &mut AsyncPgConnection, wanted: Wanted) -> Result<Page, Error> {
-    let Wanted { user, since, after, limit, shards } = wanted;
+    let Wanted { user, since, after, limit, shards, now_ms } = wanted;
     let first = after == After::Nothing && !since.is_empty();
     let removed = if first { i64::try_from(REMOVED + 1).unwrap_or(i64::MAX) } else { 0 };
     let (at, id) = match &after {
@@ -158,6 +164,7 @@ pub(super) async fn page(connection: &mut AsyncPgConnection, wanted: Wanted) -> 
         .bind::<SqlUuid, _>(id)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(removed)
+        .bind::<BigInt, _>(now_ms)
         .load(connection)
         .await?;
     let mut page = Page { positions: vec![0; shards as usize], ..Page::default() };
@@ -177,7 +184,7 @@ pub(super) async fn page(connection: &mut AsyncPgConnection, wanted: Wanted) -> 
 }
 
 #[derive(QueryableByName)]
-struct AccessRow {
+struct Found {
     #[diesel(sql_type = SqlUuid)]
     conversation: Uuid,
     #[diesel(sql_type = Integer)]
@@ -186,6 +193,8 @@ struct AccessRow {
     joined_revision: i64,
     #[diesel(sql_type = BigInt)]
     joined_seq: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    cleared_seq: Option<i64>,
     #[diesel(sql_type = BigInt)]
     revision: i64,
     #[diesel(sql_type = BigInt)]
@@ -194,25 +203,34 @@ struct AccessRow {
     left_revision: i64,
 }
 
+/// What a user, $1, may see of conversations, $2.
+pub const ACCESS: &str = r#"SELECT c.conversation, c.history, m.joined_revision, m.joined_seq, m.cleared_seq, c.revision,
+    c.last_seq, m.left_revision
+FROM member m JOIN conversation c ON c.conversation = m.conversation
+WHERE m.conversation = ANY($2) AND m."user" = $1"#;
+
 /// What somebody may see of conversations.
 pub(super) async fn access(
     connection: &mut AsyncPgConnection,
     user: UserId,
     ids: Vec<ConversationId>,
 ) -> Result<Vec<Access>, Error> {
-    let rows: Vec<AccessRow> = sql_query(
-        r#"SELECT c.conversation, c.history, m.joined_revision, m.joined_seq, c.revision, c.last_seq, m.left_revision
-           FROM member m JOIN conversation c ON c.conversation = m.conversation
-           WHERE m.conversation = ANY($2) AND m."user" = $1"#,
-    )
-    .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
-    .bind::<Array<SqlUuid>, _>(ids.into_iter().map(of).collect::<Vec<_>>())
-    .load(connection)
-    .await?;
-    let access = rows.into_iter().map(|row| {
-        let joined = (row.joined_revision.unsigned_abs(), row.joined_seq.unsigned_abs());
-        let head = (row.revision.unsigned_abs(), row.last_seq.unsigned_abs());
-        Access::new(row.conversation.into(), row.history, joined, head, row.left_revision.unsigned_abs())
+    let rows: Vec<Found> = sql_query(ACCESS)
+        .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
+        .bind::<Array<SqlUuid>, _>(ids.into_iter().map(of).collect::<Vec<_>>())
+        .load(connection)
+        .await?;
+    let access = rows.into_iter().map(|found| {
+        let row = AccessRow {
+            history: found.history,
+            joined_revision: found.joined_revision.unsigned_abs(),
+            joined_seq: found.joined_seq.unsigned_abs(),
+            cleared_seq: found.cleared_seq.unwrap_or(0).unsigned_abs(),
+            revision: found.revision.unsigned_abs(),
+            last_seq: found.last_seq.unsigned_abs(),
+            left_revision: found.left_revision.unsigned_abs(),
+        };
+        Access::new(found.conversation.into(), &row)
     });
     Ok(access.collect())
 }

@@ -1,6 +1,6 @@
 //! A page of a list, all of it as of one moment: the caller's transaction.
 
-use crate::store::{Access, After, Error, Page, REMOVED, Seen, Wanted};
+use crate::store::{Access, AccessRow, After, Error, Page, REMOVED, Seen, Wanted, settings};
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
@@ -10,21 +10,21 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 /// A page; ?2 and ?3 the place, ?4 positions since when as JSON, or an empty list, ?5 the limit.
 const LIST: &str = "
 SELECT * FROM (
-    SELECT c.*, m.role, m.joined_revision, m.joined_seq, m.joined_at, m.read_seq,
+    SELECT c.*, m.role, m.joined_revision, m.joined_seq, m.joined_at, m.read_seq, m.settings,
            max(c.message_at, m.joined_at) AS activity
     FROM member m JOIN conversation c USING (conversation)
     WHERE m.user = ?1 AND m.left_revision = 0
-      AND (json_array_length(?4) = 0 OR c.position > coalesce(json_extract(?4, '$[' || c.shard || ']'), 0)))
+      AND (json_array_length(?4) = 0 OR max(c.position, m.settings_position) > coalesce(json_extract(?4, '$[' || c.shard || ']'), 0)))
 WHERE PLACE ORDER BY ORDERED LIMIT ?5";
 /// What was left since.
 const REMOVED_SINCE: &str = "
 SELECT m.conversation FROM member m JOIN conversation c USING (conversation)
 WHERE m.user = ?1 AND m.left_revision > 0
   AND m.left_position > coalesce(json_extract(?2, '$[' || c.shard || ']'), 0) LIMIT ?3";
-/// The badge.
-const BADGE: &str = "
-SELECT coalesce(sum(max(c.last_seq - m.read_seq, 0)), 0) FROM member m JOIN conversation c USING (conversation)
-WHERE m.user = ?1 AND m.left_revision = 0";
+/// The badge of a user, ?1, at a time, ?2, and in how many conversations they are.
+pub(super) const BADGE: &str = "
+SELECT coalesce(sum(max(c.last_seq - max(m.read_seq, m.floor_seq), 0)) FILTER (WHERE m.muted_until <= ?2), 0), count(*)
+FROM member m JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
 /// The members who are there.
 const PRESENT: &str =
     "SELECT user FROM member WHERE conversation = ?1 AND left_revision = 0 ORDER BY joined_revision, user";
@@ -58,13 +58,14 @@ fn seen(row: &Row<'_>, user: UserId) -> rusqlite::Result<Seen> {
         joined_at_micros: row.get("joined_at")?,
         left_revision: 0,
         read_seq: of("read_seq")?,
+        settings: settings::read(row.get("settings")?),
     };
     Ok(Seen { room, me, first: Vec::new(), count: 0, activity_micros: row.get("activity")? })
 }
 
 /// A page of a list.
 pub(super) fn page(connection: &Connection, wanted: Wanted) -> Result<Page, Error> {
-    let Wanted { user, since, after, limit, shards } = wanted;
+    let Wanted { user, since, after, limit, shards, now_ms } = wanted;
     let (place, ordered) = match &after {
         After::Moved(_) => ("?2 = ?2 AND conversation > ?3", "conversation"),
         After::Nothing | After::Place(..) => {
@@ -96,7 +97,7 @@ pub(super) fn page(connection: &Connection, wanted: Wanted) -> Result<Page, Erro
         let mut select = connection.prepare_cached(REMOVED_SINCE)?;
         page.removed = select.query_map(params![user.bytes(), json, limit], id)?.collect::<Result<_, _>>()?;
     }
-    page.badge = connection.query_row(BADGE, [user.bytes()], |row| row.get::<_, i64>(0))?.unsigned_abs();
+    page.badge = connection.query_row(BADGE, params![user.bytes(), now_ms], |row| row.get::<_, i64>(0))?.unsigned_abs();
     let mut cursors = connection.prepare_cached("SELECT shard, position FROM cursor")?;
     for row in cursors.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
         let (shard, position) = row?;
@@ -110,14 +111,23 @@ pub(super) fn page(connection: &Connection, wanted: Wanted) -> Result<Page, Erro
 /// What somebody may see of conversations.
 pub(super) fn access(connection: &Connection, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error> {
     let mut select = connection.prepare_cached(
-        "SELECT c.history, m.joined_revision, m.joined_seq, c.revision, c.last_seq, m.left_revision
+        "SELECT c.history, m.joined_revision, m.joined_seq, m.cleared_seq, c.revision, c.last_seq, m.left_revision
          FROM member m JOIN conversation c USING (conversation) WHERE m.conversation = ?1 AND m.user = ?2",
     )?;
     let mut found = Vec::with_capacity(ids.len());
     for conversation in ids {
         let row = select.query_row(params![conversation.bytes(), user.bytes()], |row| {
             let of = |place: usize| row.get::<_, i64>(place).map(i64::unsigned_abs);
-            Ok(Access::new(conversation, row.get(0)?, (of(1)?, of(2)?), (of(3)?, of(4)?), of(5)?))
+            let row = AccessRow {
+                history: row.get(0)?,
+                joined_revision: of(1)?,
+                joined_seq: of(2)?,
+                cleared_seq: of(3)?,
+                revision: of(4)?,
+                last_seq: of(5)?,
+                left_revision: of(6)?,
+            };
+            Ok(Access::new(conversation, &row))
         });
         found.extend(row.optional()?);
     }

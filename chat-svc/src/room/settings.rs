@@ -1,0 +1,227 @@
+//! What members have set for themselves. It takes no revision and is told to nobody else; the latest holds. It moves
+//! one's read mark as a `read` does: what is owed of that is found from the settings alone, so no crash loses it.
+
+use super::{Numbered, Room, State, Verdict, member_of, slice};
+use madang_proto::{
+    chat::v1::ChangeSettings,
+    client::v1::Notify,
+    id::{ConversationId, UserId},
+    log::v1::{LoggedEvent, MemberSettings, logged_event::Body},
+    reason::{Reason, Refusal},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// The most bytes of the app's own data, keys and values together.
+pub const MAX_DATA: usize = 4096;
+
+/// What members have set, also some who have left: who comes back finds it.
+pub type Settings = BTreeMap<UserId, MemberSettings>;
+
+/// Data is in its bounds.
+pub(super) fn check_data(data: &HashMap<String, String>) -> Result<(), Refusal> {
+    let size: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_DATA {
+        let message = format!("data would have {size} bytes; it takes at most 4 KiB");
+        return Err(Refusal::new(Reason::TooLarge, message));
+    }
+    if data.iter().any(|(key, value)| key.contains('\0') || value.contains('\0')) {
+        return Err(Refusal::new(Reason::InvalidField, "data must not contain the character U+0000"));
+    }
+    Ok(())
+}
+
+/// Up to where somebody has read by having hidden or cleared it.
+#[must_use]
+pub fn read_by(settings: &MemberSettings) -> u64 {
+    settings.cleared_seq.max(settings.hidden_until_seq.saturating_sub(1))
+}
+
+/// About how many bytes they take.
+#[must_use]
+pub fn cost(settings: &Settings) -> usize {
+    let data = |each: &MemberSettings| each.data.iter().map(|(key, value)| key.len() + value.len() + 96).sum::<usize>();
+    settings.values().map(|each| 240 + data(each)).sum()
+}
+
+/// Settings with a change, as of the newest message.
+fn changed(before: &MemberSettings, change: ChangeSettings, last_seq: u64) -> Result<MemberSettings, Refusal> {
+    let invalid = |message: &str| Refusal::new(Reason::InvalidField, message);
+    let mut new = before.clone();
+    if let Some(until) = change.muted_until {
+        new.muted_until_ms = until;
+    }
+    if let Some(at) = change.pinned_at {
+        new.pinned_at_ms = at;
+    }
+    if new.muted_until_ms < 0 || new.pinned_at_ms < 0 {
+        return Err(invalid("mutedUntil and pinnedAt must be times in ms since 1970, or 0"));
+    }
+    if let Some(notify) = change.notify {
+        if Notify::try_from(notify).is_ok_and(|notify| notify != Notify::Unspecified) {
+            new.notify = notify;
+        } else {
+            return Err(invalid("notify must be NOTIFY_ALL, NOTIFY_MENTIONS or NOTIFY_NONE"));
+        }
+    }
+    match change.hidden {
+        Some(true) => new.hidden_until_seq = last_seq + 1,
+        Some(false) if new.hidden_until_seq > last_seq => new.hidden_until_seq = 0,
+        _ => {}
+    }
+    if let Some(seq) = change.cleared_seq {
+        new.cleared_seq = new.cleared_seq.max(seq.min(last_seq));
+    }
+    if change.clear_data {
+        new.data.clear();
+    }
+    new.data.retain(|key, _| !change.drop_data.contains(key));
+    new.data.extend(change.data);
+    check_data(&new.data)?;
+    Ok(new)
+}
+
+/// Numbers a change; a member's alone.
+pub(super) fn number(
+    state: &mut Option<State>,
+    conversation: ConversationId,
+    actor: UserId,
+    change: ChangeSettings,
+    now_micros: i64,
+) -> Result<Verdict, Refusal> {
+    let state = member_of(state, actor)?;
+    let before = state.settings.get(&actor).cloned();
+    let known = before.clone().unwrap_or_else(|| MemberSettings { notify: Notify::All.into(), ..Default::default() });
+    let mut new = changed(&known, change, state.last_seq)?;
+    if new == known {
+        return Ok(Verdict::Nothing);
+    }
+    new.updated_at_ms = (now_micros / 1000).max(known.updated_at_ms + 1);
+    let event = LoggedEvent {
+        conversation: bytes::Bytes::copy_from_slice(conversation.bytes()),
+        at_micros: now_micros.max(state.last_at_micros),
+        last_seq: state.last_seq,
+        actor: slice(&actor),
+        body: Some(Body::Settings(new.clone())),
+        ..LoggedEvent::default()
+    };
+    Arc::make_mut(&mut state.settings).insert(actor, new);
+    Ok(Verdict::Events(vec![Numbered { event, recipients: Arc::from([actor]) }]))
+}
+
+impl State {
+    /// When somebody has last changed their settings, ms since 1970.
+    #[must_use]
+    pub fn settings_at(&self, user: &UserId) -> i64 {
+        self.settings.get(user).map_or(0, |settings| settings.updated_at_ms)
+    }
+}
+
+impl Room {
+    /// Settings that the log has: the latest hold.
+    pub(super) fn replay_settings(&mut self, event: &LoggedEvent, new: &MemberSettings) {
+        if let Ok(user) = UserId::from_slice(&event.actor)
+            && self.state.settings_at(&user) < new.updated_at_ms
+        {
+            Arc::make_mut(&mut self.state.settings).insert(user, new.clone());
+        }
+        self.owe_marks();
+    }
+
+    /// Read marks that follow from settings and are not in the log yet are gathered as others are.
+    pub fn owe_marks(&mut self) {
+        for (user, settings) in &*self.state.settings {
+            let seq = read_by(settings);
+            if self.state.members.get(user).is_some() && seq > self.marks.get(user).copied().unwrap_or(0) {
+                let pending = self.pending_marks.entry(*user).or_default();
+                *pending = seq.max(*pending);
+            }
+        }
+    }
+
+    /// Marks that wait and are not above what the log has wait no more; whether any are left.
+    pub fn drop_known_marks(&mut self) -> bool {
+        let Self { marks, pending_marks, .. } = self;
+        pending_marks.retain(|user, seq| *seq > marks.get(user).copied().unwrap_or(0));
+        !pending_marks.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::{Limits, Request};
+    use madang_proto::{
+        client::v1::{ConversationKind, Role},
+        group::v1::{RoomMember, RoomState},
+        log::v1::{Created, JoinedUser, MarksMoved, MovedMark},
+    };
+
+    fn room(users: &[UserId], last_seq: u64, set: Option<MemberSettings>) -> Room {
+        let member = |user: &UserId| RoomMember { user: user.bytes().to_vec(), ..RoomMember::default() };
+        let mut members: Vec<_> = users.iter().map(member).collect();
+        members[0].settings = set;
+        let row = RoomState { revision: 9, last_seq, members, ..RoomState::default() };
+        Room::loaded(&row, 0)
+    }
+
+    fn change(room: &mut Room, user: UserId, change: ChangeSettings) -> LoggedEvent {
+        let (mut state, id) = (Some(room.state.clone()), ConversationId::new());
+        let limits = Limits { members: 200 };
+        let verdict = crate::room::number(&mut state, id, Some(user), Request::Settings(change), 5_000_000, limits);
+        let Ok(Verdict::Events(mut events)) = verdict else { panic!("not numbered") };
+        assert_eq!(&*events[0].recipients, [user]);
+        assert_eq!(state.as_ref().unwrap().revision, room.state.revision, "it takes no revision");
+        events.remove(0).event
+    }
+
+    #[test]
+    fn marks_that_follow_from_settings_are_owed_until_the_log_has_them() {
+        let users = [UserId::new(), UserId::new()];
+        let mut live = room(&users, 7, None);
+        let hide = ChangeSettings { hidden: Some(true), ..ChangeSettings::default() };
+        let event = change(&mut live, users[0], hide);
+        assert!(live.replay(&event));
+        assert_eq!(live.pending_marks.get(&users[0]), Some(&7));
+        // A crash later, from the row alone.
+        let set = live.state.settings.get(&users[0]).cloned();
+        let mut loaded = room(&users, 8, set);
+        assert_eq!(loaded.pending_marks.get(&users[0]), Some(&7), "others have not been told");
+        let marks = vec![MovedMark { user: slice(&users[0]), seq: 7 }];
+        let read = LoggedEvent { revision: 10, body: Some(Body::Read(MarksMoved { marks })), ..LoggedEvent::default() };
+        assert!(loaded.replay(&read));
+        assert!(!loaded.drop_known_marks(), "now they have");
+        loaded.owe_marks();
+        assert!(loaded.pending_marks.is_empty());
+    }
+
+    #[test]
+    fn the_latest_settings_hold_whatever_comes_again() {
+        let users = [UserId::new(), UserId::new()];
+        let mut live = room(&users, 7, None);
+        let muted = |until| ChangeSettings { muted_until: Some(until), ..ChangeSettings::default() };
+        let first = change(&mut live, users[0], muted(1));
+        assert!(live.replay(&first));
+        let second = change(&mut live, users[0], muted(2));
+        assert!(live.replay(&second) && live.replay(&first));
+        assert_eq!(live.state.settings[&users[0]].muted_until_ms, 2);
+        assert_eq!(live.state.settings_at(&users[0]), 5001, "at the same time: one later");
+        assert!(crate::home::cost(&live) > crate::home::cost(&room(&users, 7, None)), "it costs memory");
+    }
+
+    #[test]
+    fn a_new_room_takes_them() {
+        let user = UserId::new();
+        let members = vec![JoinedUser { user: slice(&user), role: Role::Owner.into() }];
+        let created = Created { kind: ConversationKind::Group.into(), members, ..Created::default() };
+        let mut begun = Room::begun(crate::room::nothing(&LoggedEvent::default()));
+        let event = LoggedEvent { revision: 1, body: Some(Body::Created(created)), ..LoggedEvent::default() };
+        assert!(begun.replay(&event));
+        let event = change(&mut begun, user, ChangeSettings { hidden: Some(true), ..ChangeSettings::default() });
+        assert!(begun.replay(&event));
+        assert!(begun.pending_marks.is_empty(), "nothing there to read");
+        assert_eq!(begun.state.settings[&user].hidden_until_seq, 1);
+    }
+}
