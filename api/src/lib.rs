@@ -19,7 +19,7 @@ use axum::{
 };
 use limit::Limits;
 use madang_mesh::{
-    channel::{Channels, InvalidAddress},
+    channel::{Channel, Channels, InvalidAddress},
     homes::Homes,
     process,
     rate::Rate,
@@ -37,7 +37,6 @@ use madang_proto::{
 use problem::Problem;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 /// What every request shares.
 #[derive(Clone)]

@@ -9,6 +9,7 @@ use crate::{
     token::{Place, Sync},
 };
 use madang_mesh::{
+    channel::Channel,
     clock,
     status::{from_status, to_status},
     subscription::Lag,
@@ -25,7 +26,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 use unicode_normalization::UnicodeNormalization;
 
 /// Conversations and members.

@@ -1,17 +1,29 @@
-//! Channels to services: `http://HOST:PORT` over the network, `inproc://NAME` within the process. The second goes
-//! through the same codecs and layers, over a pipe, so that one process is no second code path.
+//! Channels to services: `http://HOST:PORT` over the network (several, separated by commas, share the calls, as do the
+//! addresses of one name), `inproc://NAME` within the process. The second goes through the same codecs and layers, over
+//! a pipe, so that one process is no second code path.
+//!
+//! What a call goes through, from the outside in: its deadline, a second try, the choice of a process, tonic's channel.
 
+mod balance;
+mod deadline;
+mod retry;
+
+use balance::{Balance, End};
+use deadline::Deadline;
 use futures_util::StreamExt;
 use hyper_util::rt::TokioIo;
+use retry::Retry;
 use std::{
     collections::HashMap,
+    error::Error,
     io,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{self, Endpoint, Uri};
 
 /// The window of one HTTP/2 stream: what an unread stream may hold up.
 pub const STREAM_WINDOW: u32 = 4 << 20;
@@ -23,6 +35,9 @@ pub const CONNECTION_WINDOW: u32 = 16 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// How many bytes wait in an in-process pipe.
 const PIPE: usize = 256 << 10;
+
+/// The way to a service.
+pub type Channel = Deadline<Retry<Balance>>;
 
 /// Opens channels, and remembers them by address.
 #[derive(Clone, Default)]
@@ -71,8 +86,8 @@ impl Channels {
             return Ok(channel.clone());
         }
         let channel = match address.strip_prefix("inproc://") {
-            Some(name) => self.in_process(name.to_owned()),
-            None => endpoint(address)?.connect_lazy(),
+            Some(name) => layered(Balance::new(vec![End::new(address.to_owned(), self.in_process(name.to_owned()))])),
+            None => over_network(address)?,
         };
         inner.open.insert(address.to_owned(), channel.clone());
         Ok(channel)
@@ -83,7 +98,7 @@ impl Channels {
         self.lock().open.remove(address);
     }
 
-    fn in_process(&self, name: String) -> Channel {
+    fn in_process(&self, name: String) -> transport::Channel {
         let channels = self.clone();
         let connect = tower::service_fn(move |_: Uri| {
             let (channels, name) = (channels.clone(), name.clone());
@@ -104,12 +119,49 @@ impl Channels {
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, InvalidAddress> {
-    let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
-    if !address.starts_with("http://") {
-        return Err(invalid("it must begin with http://".into()));
+fn layered(balance: Balance) -> Channel {
+    Deadline::new(Retry::new(balance))
+}
+
+/// The processes at some addresses, and at all that their names stand for.
+fn over_network(addresses: &str) -> Result<Channel, InvalidAddress> {
+    let mut ends = Vec::new();
+    let mut names = Vec::new();
+    for address in addresses.split(',') {
+        let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
+        if !address.starts_with("http://") {
+            return Err(invalid("it must begin with http://".into()));
+        }
+        let name = Uri::try_from(address).map_err(|error| invalid(error.to_string()))?;
+        ends.push(End::new(address.to_owned(), connect(address, &name)?));
+        names.push(name);
     }
-    Endpoint::from_shared(address.to_owned()).map(tuned).map_err(|e| invalid(e.to_string()))
+    let balance = Balance::new(ends);
+    let host = |name: &Uri| name.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let stands_for_others = |name: &Uri| host(name) != "localhost" && host(name).parse::<IpAddr>().is_err();
+    if names.iter().any(stands_for_others) {
+        balance.follow(names, connect);
+    }
+    Ok(layered(balance))
+}
+
+/// The channel to an address, which the other side knows by a name.
+fn connect(address: &str, name: &Uri) -> Result<transport::Channel, InvalidAddress> {
+    let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| invalid(error.to_string()))?;
+    Ok(tuned(endpoint.origin(name.clone())).connect_lazy())
+}
+
+/// Whether an error is of that kind, or comes of one.
+fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<E>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn tuned(endpoint: Endpoint) -> Endpoint {
@@ -121,3 +173,6 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .keep_alive_timeout(2 * KEEP_ALIVE)
         .keep_alive_while_idle(true)
 }
+
+#[cfg(test)]
+mod tests;

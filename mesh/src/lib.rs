@@ -2,6 +2,7 @@
 //!
 //! A module is here only if three services use it, and none but the settings knows a chat word.
 
+pub mod calls;
 pub mod channel;
 pub mod clock;
 pub mod door;

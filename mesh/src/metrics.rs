@@ -2,7 +2,8 @@
 //! `madang_<service>_<what>_<unit>`; a name with a wrong form or used twice is said in the log and not shown.
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    TextEncoder,
 };
 
 /// Seconds from 100 µs to 10 s.
@@ -50,6 +51,12 @@ pub fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
 #[must_use]
 pub fn histogram(name: &str, help: &str, buckets: &[f64]) -> Histogram {
     shown(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+}
+
+/// Histograms with labels, which must be few: methods; never users or conversations.
+#[must_use]
+pub fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+    shown(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
 }
 
 /// All of it, in Prometheus' text format.

@@ -1,4 +1,10 @@
 //! What every service is given, and how it takes connections: bind, dependencies, ready, serve, drain.
+//!
+//! What a call goes through, from the outside in: it is counted, may be shed, gets its deadline, and is served.
+
+mod deadline;
+mod measure;
+mod shed;
 
 use crate::{
     channel::{CONNECTION_WINDOW, Channels, Incoming, STREAM_WINDOW},
@@ -13,6 +19,7 @@ use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
+use tower::ServiceBuilder;
 
 /// What every service is given: the outside, behind ports.
 #[derive(Clone)]
@@ -74,8 +81,12 @@ pub async fn grpc(
     in_process: Option<Incoming>,
     drain: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    // Both ways in count together.
+    let shed = shed::Shed::default();
+    let layers = ServiceBuilder::new().layer(measure::Measure).layer(shed).layer(deadline::Deadline).into_inner();
     let server = || {
         Server::builder()
+            .layer(layers.clone())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(10_000)

@@ -4,7 +4,7 @@
 mod ended;
 
 use crate::{
-    channel::{Channels, InvalidAddress},
+    channel::{Channel, Channels, InvalidAddress},
     clock::now_ms,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -21,7 +21,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tonic::transport::Channel;
 
 /// The `aud` of every token.
 pub const AUDIENCE: &str = "madang";

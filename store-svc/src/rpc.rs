@@ -8,6 +8,7 @@ use crate::{
 };
 use futures_util::stream::BoxStream;
 use madang_mesh::{
+    channel::Channel,
     settings,
     shard::shard_of,
     status::{from_status, to_status},
@@ -22,7 +23,7 @@ use madang_proto::{
 };
 use prost::Message as _;
 use std::{sync::Arc, time::Duration};
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 
 /// The most bytes of a page.
 const PAGE_BYTES: usize = 1 << 20;

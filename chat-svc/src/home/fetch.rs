@@ -2,7 +2,7 @@
 
 use crate::retry::{Key, Use};
 use async_trait::async_trait;
-use madang_mesh::{log::Position, shard::Shard, status::from_status};
+use madang_mesh::{channel::Channel, log::Position, shard::Shard, status::from_status};
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     group::v1::{self as group, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
@@ -16,7 +16,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tonic::transport::Channel;
 
 /// The most rooms of one request.
 const ROOMS: usize = 1000;

@@ -1,6 +1,7 @@
 //! Which sessions have ended: asked for all at once, twice a second, and kept for as long as their tokens could still be
 //! good. What it costs does not depend on how many sessions there are, only on how many end.
 
+use crate::channel::Channel;
 use madang_proto::{
     account::v1::{ListEndedSessionsRequest, account_service_client::AccountServiceClient},
     id::SessionId,
@@ -11,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-use tonic::transport::Channel;
 
 /// How often account-svc is asked; a socket is closed within 2 s of its session's end.
 const EVERY: Duration = Duration::from_millis(500);
