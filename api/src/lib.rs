@@ -5,6 +5,7 @@ pub mod auth;
 pub mod changes;
 pub mod conversations;
 pub mod groups;
+pub mod invites;
 pub mod limit;
 pub mod openapi;
 pub mod pictures;
@@ -89,9 +90,6 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 const LATER: &[&str] = &[
     "/v1/me/deletion",
     "/v1/me/export",
-    "/v1/groups/{c}/invites",
-    "/v1/groups/{c}/invites/{code}",
-    "/v1/invites/{code}",
     "/v1/blocks",
     "/v1/blocks/{user}",
     "/v1/push/key",
@@ -131,6 +129,9 @@ impl process::Service for Service {
             .route("/v1/groups", post(groups::create_group))
             .route("/v1/groups/{c}", patch(groups::update).delete(groups::end))
             .route("/v1/groups/{c}/picture", put(groups::put_picture).delete(groups::delete_picture))
+            .route("/v1/groups/{c}/invites", get(invites::list).post(invites::create))
+            .route("/v1/groups/{c}/invites/{code}", axum::routing::delete(invites::delete))
+            .route("/v1/invites/{code}", get(invites::look).post(invites::join))
             .route("/v1/groups/{c}/members/{user}/role", put(groups::set_role))
             .route("/v1/groups/{c}/members", post(groups::add_members))
             .route("/v1/groups/{c}/members/{user}", axum::routing::delete(groups::remove_member))

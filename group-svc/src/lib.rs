@@ -9,6 +9,7 @@ pub mod token;
 
 use madang_mesh::{
     lease, process,
+    rate::Rate,
     secret::Secret,
     serve::Context,
     subscription::{self, Lag},
@@ -18,7 +19,7 @@ use madang_proto::{
 };
 use operations::Operations;
 use projection::Projection;
-use rpc::Groups;
+use rpc::{Groups, invites::TRIES};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::{GroupStore, postgres::PostgresGroups, sqlite::SqliteGroups};
 use tokio_util::sync::CancellationToken;
@@ -72,6 +73,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         operations: Operations::new(context.channels.clone(), &context.peers.chat),
         settings: context.settings.clone(),
         lag: Lag::new(context.settings.shards),
+        tries: Rate::new(TRIES.0, TRIES.1),
     };
     Ok(Service { context, projection, groups: Arc::new(groups) })
 }

@@ -1,5 +1,6 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
+pub mod invites;
 mod own;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
 use madang_mesh::{
     channel::Channel,
     clock,
+    rate::Rate,
     status::{from_status, to_status},
     subscription::Lag,
 };
@@ -37,6 +39,8 @@ pub struct Groups {
     pub(crate) operations: Operations,
     pub(crate) settings: madang_mesh::settings::Settings,
     pub(crate) lag: Lag,
+    /// Codes of invites that people try.
+    pub(crate) tries: Rate<UserId>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -166,7 +170,8 @@ impl Groups {
         }
     }
 
-    /// Those of the users who are somebody, in order, and the refusals of the others.
+    /// Those of the users who may be brought in, in order, and the refusals of the others: who is nobody, and who is in as
+    /// many conversations as one may be.
     async fn known(&self, users: &[String], actor: UserId) -> Result<(Vec<String>, Vec<Refusal>), Status> {
         let mut seen = HashSet::from([actor]);
         let mut asked = Vec::new();
@@ -187,8 +192,17 @@ impl Groups {
         let known: HashSet<String> =
             answer.into_inner().users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
         let (known, unknown): (Vec<_>, Vec<_>) = asked.into_iter().partition(|user| known.contains(user));
-        let refused = unknown.into_iter().map(|user| Refusal { user, reason: Reason::UserNotFound.word().into() });
-        Ok((known, refused.collect()))
+        let ids = known.iter().map(|each| user(each)).collect::<Result<_, _>>()?;
+        let counts = self.store.counts(ids).await.map_err(|error| failed(&error))?;
+        let count = |each: &String| each.parse().ok().and_then(|user: UserId| counts.get(&user).copied()).unwrap_or(0);
+        let (full, free): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|user| count(user) >= self.settings.max_conversations);
+        let refused = |reason: Reason| move |user| Refusal { user, reason: reason.word().into() };
+        let refused = unknown
+            .into_iter()
+            .map(refused(Reason::UserNotFound))
+            .chain(full.into_iter().map(refused(Reason::TooManyConversations)));
+        Ok((free, refused.collect()))
     }
 
     /// A room as a user sees it who is in it.
@@ -288,11 +302,7 @@ impl GroupService for Groups {
         if members.len() + 1 > self.settings.max_members as usize {
             return Err(self.full());
         }
-        let (_, count) = self.store.badge(whose, clock::now_ms()).await.map_err(|error| failed(&error))?;
-        if count >= self.settings.max_conversations {
-            let message = format!("you are in {count} conversations, as many as one may be in: leave one first");
-            return Err(refuse(Reason::TooManyConversations, message));
-        }
+        self.may_join(whose).await?;
         let mut id = ConversationId::new();
         if !idempotency_key.is_empty() {
             let now = clock::now_ms();
@@ -355,24 +365,27 @@ impl GroupService for Groups {
         Ok(Response::new(UpdateSettingsResponse { settings: Some(settings) }))
     }
 
-    async fn list_invites(&self, _: Request<ListInvitesRequest>) -> Answer<ListInvitesResponse> {
-        Err(refuse(Reason::Unimplemented, "not there yet"))
+    async fn list_invites(&self, request: Request<ListInvitesRequest>) -> Answer<ListInvitesResponse> {
+        Ok(Response::new(ListInvitesResponse { invites: self.invites_of(request.into_inner()).await? }))
     }
 
-    async fn create_invite(&self, _: Request<CreateInviteRequest>) -> Answer<CreateInviteResponse> {
-        Err(refuse(Reason::Unimplemented, "not there yet"))
+    async fn create_invite(&self, request: Request<CreateInviteRequest>) -> Answer<CreateInviteResponse> {
+        let invite = self.invite(request.into_inner()).await?;
+        Ok(Response::new(CreateInviteResponse { invite: Some(invite) }))
     }
 
-    async fn delete_invite(&self, _: Request<DeleteInviteRequest>) -> Answer<DeleteInviteResponse> {
-        Err(refuse(Reason::Unimplemented, "not there yet"))
+    async fn delete_invite(&self, request: Request<DeleteInviteRequest>) -> Answer<DeleteInviteResponse> {
+        self.uninvite(request.into_inner()).await?;
+        Ok(Response::new(DeleteInviteResponse {}))
     }
 
-    async fn get_invite(&self, _: Request<GetInviteRequest>) -> Answer<GetInviteResponse> {
-        Err(refuse(Reason::Unimplemented, "not there yet"))
+    async fn get_invite(&self, request: Request<GetInviteRequest>) -> Answer<GetInviteResponse> {
+        self.look(request.into_inner()).await.map(Response::new)
     }
 
-    async fn accept_invite(&self, _: Request<AcceptInviteRequest>) -> Answer<AcceptInviteResponse> {
-        Err(refuse(Reason::Unimplemented, "not there yet"))
+    async fn accept_invite(&self, request: Request<AcceptInviteRequest>) -> Answer<AcceptInviteResponse> {
+        let conversation = self.join(request.into_inner()).await?;
+        Ok(Response::new(AcceptInviteResponse { conversation: Some(conversation) }))
     }
 
     async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {

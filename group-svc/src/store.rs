@@ -2,6 +2,7 @@
 //! that says how much of the log they hold. An event that a row has already is skipped.
 
 pub mod conformance;
+pub mod invites;
 pub mod postgres;
 pub mod settings;
 pub mod sqlite;
@@ -14,6 +15,7 @@ use madang_proto::{
     id::{ConversationId, UserId},
     log::v1::{LoggedEvent, MemberSettings},
 };
+use std::collections::HashMap;
 
 /// How long a key for making a group once is remembered, in ms.
 const KEY_MS: i64 = 24 * 3600 * 1000;
@@ -162,7 +164,7 @@ impl Access {
 
 /// Conversations and their members.
 #[async_trait]
-pub trait GroupStore: Send + Sync + 'static {
+pub trait GroupStore: invites::Invites {
     /// How much of a shard's log the rows hold.
     async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
 
@@ -181,6 +183,9 @@ pub trait GroupStore: Send + Sync + 'static {
 
     /// The sum of what a user has not read, of what is not muted at this time, and in how many conversations they are.
     async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error>;
+
+    /// In how many conversations each of these users is; who is in none is left out.
+    async fn counts(&self, users: Vec<UserId>) -> Result<HashMap<UserId, usize>, Error>;
 
     /// What a user has set, and the newest message's number, of a conversation that they are or were in.
     async fn settings(&self, user: UserId, id: ConversationId) -> Result<Option<(Option<MemberSettings>, u64)>, Error>;

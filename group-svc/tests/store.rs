@@ -4,7 +4,7 @@
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use madang_group::store::{
     After,
-    conformance::{check, check_lists, check_replicas, check_settings},
+    conformance::{check, check_invites, check_lists, check_replicas, check_settings},
     postgres::{PostgresGroups, list::statement},
     sqlite::SqliteGroups,
 };
@@ -21,6 +21,8 @@ async fn sqlite() {
     check_replicas(&store, &store).await;
     let folder = tempfile::tempdir().unwrap();
     check_settings(&SqliteGroups::open(folder.path()).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    check_invites(&SqliteGroups::open(folder.path()).unwrap()).await;
 }
 
 /// A new database; its URL.
@@ -42,6 +44,7 @@ async fn postgres() {
     check_replicas(&one, &other).await;
     check_lists(&PostgresGroups::open(&database().await).await.unwrap()).await;
     check_settings(&PostgresGroups::open(&database().await).await.unwrap()).await;
+    check_invites(&PostgresGroups::open(&database().await).await.unwrap()).await;
 }
 
 #[derive(diesel::QueryableByName)]

@@ -16,12 +16,17 @@ use tokio_tungstenite::{
 
 /// An HTTP request; its status and JSON.
 pub async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    call_at(server.http, method, path, token, body).await
+}
+
+/// The same, of the door at an address.
+pub async fn call_at(door: SocketAddr, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let answer = exchange(server.http, &request).await;
+    let answer = exchange(door, &request).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
 }
@@ -51,10 +56,15 @@ pub struct Person {
 
 /// Signs somebody up.
 pub async fn sign_up(server: &Running, handle: &str) -> Person {
+    sign_up_at(server.http, handle).await
+}
+
+/// The same, at the door at an address.
+pub async fn sign_up_at(door: SocketAddr, handle: &str) -> Person {
     let device = uuid::Uuid::new_v4().to_string();
     let body =
         json!({"handle": handle, "password": "correct horse", "device": {"id": device, "kind": "DEVICE_KIND_SERVICE"}});
-    let (status, answer) = call(server, "POST", "/v1/accounts", "", body).await;
+    let (status, answer) = call_at(door, "POST", "/v1/accounts", "", body).await;
     assert_eq!(status, 201, "{answer}");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }

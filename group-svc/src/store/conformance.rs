@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
+mod invites;
+
+pub use invites::check_invites;
+
 use super::{After, Error, GroupStore, Page, Positions, Wanted};
 use madang_proto::{
     client::v1::{Content, ConversationKind, History, Role},

@@ -2,6 +2,7 @@
 //! heads and read numbers are written as arrays, only comings and goings one by one.
 
 mod apply;
+pub mod invites;
 pub mod list;
 
 use super::{Access, Error, GroupStore, KEY_MS, Page, Wanted, number, settings};
@@ -43,6 +44,10 @@ WHERE m.conversation = $2 AND m."user" = $1"#;
 pub const BADGE: &str = r#"SELECT coalesce(sum(greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0))
     FILTER (WHERE coalesce(m.muted_until, 0) <= $2), 0)::BIGINT AS unread, count(*) AS count
 FROM member m JOIN conversation c USING (conversation) WHERE m."user" = $1 AND m.left_revision = 0"#;
+
+/// In how many conversations users, $1, are.
+pub const COUNTS: &str = r#"SELECT "user", count(*) AS count FROM member
+WHERE "user" = ANY($1) AND left_revision = 0 GROUP BY "user""#;
 
 /// Conversations, in Postgres.
 pub struct PostgresGroups {
@@ -123,6 +128,14 @@ struct SettingsRow {
 struct BadgeRow {
     #[diesel(sql_type = BigInt)]
     unread: i64,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = SqlUuid)]
+    user: Uuid,
     #[diesel(sql_type = BigInt)]
     count: i64,
 }
@@ -286,6 +299,14 @@ impl GroupStore for PostgresGroups {
             .await?;
         let row = rows.into_iter().next();
         Ok(row.map_or((0, 0), |row| (row.unread.unsigned_abs(), usize::try_from(row.count).unwrap_or(usize::MAX))))
+    }
+
+    async fn counts(&self, users: Vec<UserId>) -> Result<HashMap<UserId, usize>, Error> {
+        let rows: Vec<CountRow> = sql_query(COUNTS)
+            .bind::<Array<SqlUuid>, _>(users.iter().map(|user| Uuid::from_bytes(*user.bytes())).collect::<Vec<_>>())
+            .load(&mut self.connection().await?)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.user.into(), usize::try_from(row.count).unwrap_or(usize::MAX))).collect())
     }
 
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {

@@ -1,6 +1,7 @@
 //! Conversations and members in one SQLite file, in the transaction of the cursor that says how much of the log they
 //! hold. Every write is idempotent: an event that a row has is skipped.
 
+mod invites;
 mod list;
 
 use super::{
@@ -79,6 +80,7 @@ impl SqliteGroups {
         connection.execute_batch(
             "CREATE INDEX IF NOT EXISTS member_left ON member (user, left_position) WHERE left_revision > 0;",
         )?;
+        connection.execute_batch(invites::TABLES)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -168,6 +170,22 @@ impl GroupStore for SqliteGroups {
         .await
     }
 
+    async fn counts(&self, users: Vec<UserId>) -> Result<HashMap<UserId, usize>, Error> {
+        self.run(move |connection| {
+            let select = "SELECT count(*) FROM member WHERE user = ?1 AND left_revision = 0";
+            let mut select = connection.prepare_cached(select)?;
+            let mut counts = HashMap::new();
+            for user in users {
+                let count: i64 = select.query_row([user.bytes()], |row| row.get(0))?;
+                if count > 0 {
+                    counts.insert(user, usize::try_from(count).unwrap_or(usize::MAX));
+                }
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {
         self.run(move |connection| {
             connection.execute("DELETE FROM made WHERE at < ?1", [now_ms - KEY_MS])?;
@@ -242,6 +260,9 @@ fn apply(
                         "UPDATE member SET left_revision = ?3, left_position = ?4 WHERE conversation = ?1 AND user = ?2",
                     )?
                     .execute(params![c, &user[..], number(event.revision), place.1])?;
+            }
+            if left.ended {
+                invites::end(transaction, id)?;
             }
         }
         Some(Body::Role(set)) => {

@@ -1,6 +1,6 @@
 //! One batch of the log on its way into Postgres, within one transaction.
 
-use super::{of, uuid};
+use super::{invites::ENDED, of, uuid};
 use crate::store::{Error, Head, number, settings::Set};
 use diesel::{
     QueryableByName, sql_query,
@@ -110,6 +110,9 @@ impl Apply<'_> {
                 .bind::<BigInt, _>(self.position)
                 .execute(self.connection)
                 .await?;
+                if left.ended {
+                    sql_query(ENDED).bind::<SqlUuid, _>(c).execute(self.connection).await?;
+                }
             }
             Some(Body::Role(set)) => {
                 sql_query(r#"UPDATE member SET role = $3 WHERE conversation = $1 AND "user" = $2"#)

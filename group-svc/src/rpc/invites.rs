@@ -1,0 +1,172 @@
+//! Invites: an admin makes one, whoever has its code joins. A place is taken first and then the room's home is asked, as
+//! for everybody who comes; a home that does not answer leaves the place taken, for the same user to ask again.
+
+use super::{Groups, conversation, failed, not_found, refuse, user, view};
+use crate::store::{
+    Seen,
+    invites::{Hash, Kept, Taken, hash, new_code},
+    present,
+};
+use madang_mesh::{
+    clock,
+    refused::Refused,
+    status::{from_status, to_status},
+};
+use madang_proto::{
+    chat::v1::{self as chat, operation::Body},
+    client::v1::{Conversation, ConversationKind, Role},
+    group::v1::*,
+    id::{ConversationId, UserId},
+    reason::{self, Reason},
+};
+use std::{sync::LazyLock, time::Instant};
+use tonic::Status;
+
+/// How many codes somebody may try a second, and at once.
+pub const TRIES: (u32, u32) = (1, 30);
+
+static GUESSES: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new("invite_codes", "looks at invites by users beyond one a second: somebody may be guessing codes")
+});
+
+fn no_invite() -> Status {
+    refuse(Reason::InviteNotFound, "there is no such invite (any more): ask for a new one")
+}
+
+fn expired() -> Status {
+    refuse(Reason::InviteExpired, "the invite's time is over: ask for a new one")
+}
+
+fn used_up() -> Status {
+    refuse(Reason::InviteUsedUp, "as many have joined by this invite as may: ask for a new one")
+}
+
+impl Groups {
+    /// The group whose invites an admin may see and make.
+    async fn administered(&self, whose: UserId, id: ConversationId) -> Result<(), Status> {
+        let room = self.room(id, 0).await?;
+        let me = present(&room, whose).ok_or_else(not_found)?;
+        if room.kind() == ConversationKind::Direct {
+            let message = "a direct conversation has its two members for good: make a group";
+            return Err(refuse(Reason::DirectConversation, message));
+        }
+        if !matches!(me.role(), Role::Owner | Role::Admin) {
+            return Err(refuse(Reason::RoleRequired, "only admins see and make invites"));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn invites_of(&self, request: ListInvitesRequest) -> Result<Vec<Invite>, Status> {
+        let (whose, id) = (user(&request.user)?, conversation(&request.conversation)?);
+        self.administered(whose, id).await?;
+        let invites = self.store.invites(id).await.map_err(|error| failed(&error))?;
+        Ok(invites.into_iter().map(Kept::view).collect())
+    }
+
+    pub(super) async fn invite(&self, request: CreateInviteRequest) -> Result<Invite, Status> {
+        let CreateInviteRequest { user: whose, conversation: id, expires_at, max_uses } = request;
+        let (whose, id) = (user(&whose)?, conversation(&id)?);
+        self.administered(whose, id).await?;
+        let now = clock::now_ms();
+        if expires_at != 0 && expires_at <= now {
+            return Err(refuse(Reason::InvalidField, "expiresAt must be a time to come, in ms since 1970, or 0"));
+        }
+        let invite = Kept { code: new_code(), conversation: id, by: whose, expires_at, max_uses, uses: 0 };
+        if !self.store.invite(invite.clone(), now).await.map_err(|error| failed(&error))? {
+            let most = crate::store::invites::INVITES;
+            let message = format!("the group has {most} invites that are of use: take one back first");
+            return Err(refuse(Reason::TooManyInvites, message));
+        }
+        Ok(invite.view())
+    }
+
+    pub(super) async fn uninvite(&self, request: DeleteInviteRequest) -> Result<(), Status> {
+        let (whose, id) = (user(&request.user)?, conversation(&request.conversation)?);
+        self.administered(whose, id).await?;
+        let gone = self.store.take_back(id, hash(&request.code)).await.map_err(|error| failed(&error))?;
+        if gone { Ok(()) } else { Err(no_invite()) }
+    }
+
+    /// The invite of a code, and its group; each look counts as a try.
+    async fn by_code(&self, whose: UserId, code: &str) -> Result<(Hash, Kept, RoomState), Status> {
+        if let Err(ms) = self.tries.take(whose, Instant::now()) {
+            GUESSES.count();
+            let refusal = reason::Refusal::new(Reason::RateLimited, "too many codes were tried: try again later");
+            return Err(to_status(&refusal.after(ms)));
+        }
+        let hash = hash(code);
+        let invite = self.store.find_invite(hash).await.map_err(|error| failed(&error))?.ok_or_else(no_invite)?;
+        let room = self.room(invite.conversation, 0).await.map_err(|status| {
+            if from_status(&status).reason == Reason::ConversationNotFound { no_invite() } else { status }
+        })?;
+        if room.members.iter().all(|member| member.left_revision > 0) {
+            return Err(no_invite());
+        }
+        Ok((hash, invite, room))
+    }
+
+    pub(super) async fn look(&self, request: GetInviteRequest) -> Result<GetInviteResponse, Status> {
+        let whose = user(&request.user)?;
+        let (_, invite, room) = self.by_code(whose, &request.code).await?;
+        let inside = present(&room, whose).is_some();
+        if !inside && invite.expired(clock::now_ms()) {
+            return Err(expired());
+        }
+        if !inside && invite.used_up() {
+            return Err(used_up());
+        }
+        let count = room.members.iter().filter(|member| member.left_revision == 0).count();
+        Ok(GetInviteResponse {
+            name: room.name,
+            picture: room.picture,
+            member_count: u32::try_from(count).unwrap_or(u32::MAX),
+            expires_at: invite.expires_at,
+            conversation: if inside { invite.conversation.to_string() } else { String::new() },
+        })
+    }
+
+    pub(super) async fn join(&self, request: AcceptInviteRequest) -> Result<Conversation, Status> {
+        let whose = user(&request.user)?;
+        let (hash, invite, room) = self.by_code(whose, &request.code).await?;
+        let id = invite.conversation;
+        if let Some(me) = present(&room, whose) {
+            let me = me.clone();
+            return Ok(view(Seen::of(room, me)));
+        }
+        self.may_join(whose).await?;
+        let now = clock::now_ms();
+        match self.store.take_place(hash, whose, now).await.map_err(|error| failed(&error))? {
+            Taken::Place => {}
+            Taken::Expired => return Err(expired()),
+            Taken::UsedUp => return Err(used_up()),
+            Taken::Gone => return Err(no_invite()),
+        }
+        let operated = self.operate(id, whose, Body::Admit(chat::Admit {})).await;
+        let ack = match operated {
+            Ok(ack) => ack,
+            Err(status) => {
+                let refusal = from_status(&status);
+                // Not where it may have been done all the same.
+                if !matches!(refusal.reason, Reason::Unavailable | Reason::Timeout | Reason::NotHome | Reason::Internal)
+                {
+                    self.store.settle(hash, whose, false).await.map_err(|error| failed(&error))?;
+                }
+                return Err(if refusal.reason == Reason::ConversationNotFound { no_invite() } else { status });
+            }
+        };
+        self.store.settle(hash, whose, true).await.map_err(|error| failed(&error))?;
+        let seen = self.seen(whose, self.room(id, ack.revision).await?)?;
+        Ok(view(seen))
+    }
+
+    /// That somebody is in fewer conversations than one may be in.
+    pub(super) async fn may_join(&self, whose: UserId) -> Result<(), Status> {
+        let counts = self.store.counts(vec![whose]).await.map_err(|error| failed(&error))?;
+        let count = counts.get(&whose).copied().unwrap_or(0);
+        if count >= self.settings.max_conversations {
+            let message = format!("you are in {count} conversations, as many as one may be in: leave one first");
+            return Err(refuse(Reason::TooManyConversations, message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! What every store must do with invites.
+
+use super::{FAILED, Room, bytes, created, joined};
+use crate::store::{
+    GroupStore,
+    invites::{INVITES, Kept, TAKEN_MS, Taken, hash, new_code},
+};
+use madang_proto::{
+    client::v1::Role,
+    id::{ConversationId, UserId},
+    log::v1::{MembersJoined, MembersLeft, logged_event::Body},
+};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn kept(conversation: ConversationId, by: UserId, max_uses: u32, expires_at: i64) -> Kept {
+    Kept { code: new_code(), conversation, by, expires_at, max_uses, uses: 0 }
+}
+
+async fn uses(store: &dyn GroupStore, invite: &Kept) -> u32 {
+    store.find_invite(hash(&invite.code)).await.expect(FAILED).expect("it is there").uses
+}
+
+/// Checks invites; panics where the store does not do what it should.
+///
+/// # Panics
+/// That is how it tells.
+pub async fn check_invites(store: &dyn GroupStore) {
+    let [ann, bob, cho] = [UserId::new(), UserId::new(), UserId::new()];
+    let (mut room, other) = (Room::new(1_000_000), ConversationId::new());
+    let first = vec![room.event(ann, created(&[(ann, Role::Owner)]))];
+    store.apply(0, first, 1).await.expect(FAILED);
+    let invite = kept(room.id, ann, 2, NOW + 1000);
+    assert!(store.invite(invite.clone(), NOW).await.expect(FAILED));
+    let code = hash(&invite.code);
+    assert_eq!(store.find_invite(code).await.expect(FAILED), Some(invite.clone()));
+    assert_eq!(store.invites(room.id).await.expect(FAILED), vec![invite.clone()]);
+    assert_eq!(store.invites(other).await.expect(FAILED), vec![]);
+    assert_eq!(store.find_invite(hash("x")).await.expect(FAILED), None);
+    assert_eq!(store.take_place(hash("x"), bob, NOW).await.expect(FAILED), Taken::Gone);
+
+    // A place is taken once, however often one asks, and given back.
+    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    assert_eq!(
+        (take(bob, NOW).await, take(bob, NOW).await, uses(store, &invite).await),
+        (Taken::Place, Taken::Place, 1)
+    );
+    store.settle(code, bob, false).await.expect(FAILED);
+    store.settle(code, bob, false).await.expect(FAILED);
+    assert_eq!(uses(store, &invite).await, 0);
+    // At once, exactly as many as may.
+    let people: Vec<_> = (0..12).map(|_| UserId::new()).collect();
+    let mut taken = 0;
+    for chunk in people.chunks(4) {
+        let [a, b, c, d] = chunk else { continue };
+        let four = tokio::join!(take(*a, NOW), take(*b, NOW), take(*c, NOW), take(*d, NOW));
+        taken += [four.0, four.1, four.2, four.3].iter().filter(|taken| **taken == Taken::Place).count();
+    }
+    assert_eq!((taken, uses(store, &invite).await), (2, 2));
+    assert_eq!(take(bob, NOW).await, Taken::UsedUp);
+
+    // After a while the places of those who never came are free; of those who came, not.
+    let holders: Vec<UserId> = {
+        let mut holders = Vec::new();
+        for each in &people {
+            if take(*each, NOW).await == Taken::Place {
+                holders.push(*each);
+            }
+        }
+        holders
+    };
+    assert_eq!(holders.len(), 2, "who has a place finds it");
+    let came = Body::Joined(MembersJoined { members: joined(&[(holders[0], Role::Member)]) });
+    store.apply(0, vec![room.event(holders[0], came)], 2).await.expect(FAILED);
+    assert_eq!(take(bob, NOW + TAKEN_MS).await, Taken::Expired);
+    let later = kept(room.id, ann, 1, 0);
+    assert!(store.invite(later.clone(), NOW).await.expect(FAILED));
+    let code = hash(&later.code);
+    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    assert_eq!(take(holders[0], NOW).await, Taken::Place);
+    assert_eq!(take(bob, NOW + TAKEN_MS + 1).await, Taken::UsedUp, "they are a member");
+    let gone = Body::Left(MembersLeft { users: vec![bytes(holders[0]).into()], ended: false });
+    store.apply(0, vec![room.event(holders[0], gone)], 3).await.expect(FAILED);
+    assert_eq!(take(bob, NOW + 3 * TAKEN_MS).await, Taken::UsedUp, "and have come by it");
+    let third = kept(room.id, ann, 1, 0);
+    assert!(store.invite(third.clone(), NOW).await.expect(FAILED));
+    let code = hash(&third.code);
+    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    assert_eq!(take(cho, NOW).await, Taken::Place);
+    assert_eq!(take(bob, NOW + TAKEN_MS).await, Taken::UsedUp);
+    assert_eq!(take(bob, NOW + TAKEN_MS + 1).await, Taken::Place, "who took it never came");
+    assert_eq!(take(cho, NOW + TAKEN_MS + 1).await, Taken::UsedUp);
+    store.settle(code, bob, true).await.expect(FAILED);
+    store.settle(code, bob, false).await.expect(FAILED);
+    assert_eq!(uses(store, &third).await, 1, "who has come has come");
+
+    // A group has so many; those of no use give way.
+    assert!(!store.take_back(other, code).await.expect(FAILED), "another group's");
+    assert!(store.take_back(room.id, code).await.expect(FAILED));
+    assert!(!store.take_back(room.id, code).await.expect(FAILED));
+    for _ in store.invites(room.id).await.expect(FAILED).len()..INVITES {
+        assert!(store.invite(kept(room.id, ann, 0, 0), NOW).await.expect(FAILED));
+    }
+    assert!(store.invite(kept(room.id, ann, 0, 0), NOW).await.expect(FAILED), "one was used up");
+    assert!(store.invite(kept(room.id, ann, 0, 0), NOW + 1000).await.expect(FAILED), "one has expired");
+    assert!(!store.invite(kept(room.id, ann, 0, 0), NOW + 1000).await.expect(FAILED));
+    assert!(store.invite(kept(other, ann, 0, 0), NOW).await.expect(FAILED));
+    // With its group they end.
+    let ended = Body::Left(MembersLeft { users: vec![bytes(ann).into()], ended: true });
+    store.apply(0, vec![room.event(ann, ended)], 4).await.expect(FAILED);
+    assert_eq!(store.invites(room.id).await.expect(FAILED), vec![]);
+    assert_eq!(store.invites(other).await.expect(FAILED).len(), 1);
+
+    // In how many conversations people are.
+    let counts = store.counts(vec![ann, holders[1], bob]).await.expect(FAILED);
+    assert_eq!(counts.values().sum::<usize>(), 0, "it has ended");
+    let again = vec![Room::new(2_000_000).event(ann, created(&[(ann, Role::Owner), (bob, Role::Member)]))];
+    store.apply(0, again, 5).await.expect(FAILED);
+    let counts = store.counts(vec![ann, cho, bob]).await.expect(FAILED);
+    assert_eq!((counts.get(&ann), counts.get(&bob), counts.get(&cho)), (Some(&1), Some(&1), None));
+}

@@ -1,0 +1,224 @@
+//! Invites in Postgres: whoever takes a place holds the invite's row until it is taken, so that all come one after the other.
+
+use super::{PostgresGroups, of};
+use crate::store::{
+    Error,
+    invites::{Hash, INVITES, Invites, Kept, TAKEN_MS, Taken, hash},
+};
+use async_trait::async_trait;
+use diesel::{
+    QueryableByName, sql_query,
+    sql_types::{BigInt, Binary, Bool, Text, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use madang_proto::id::{ConversationId, UserId};
+use uuid::Uuid;
+
+#[derive(QueryableByName)]
+struct InviteRow {
+    #[diesel(sql_type = Text)]
+    code: String,
+    #[diesel(sql_type = SqlUuid)]
+    conversation: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    by: Uuid,
+    #[diesel(sql_type = BigInt)]
+    expires_at: i64,
+    #[diesel(sql_type = BigInt)]
+    max_uses: i64,
+    #[diesel(sql_type = BigInt)]
+    uses: i64,
+}
+
+#[derive(QueryableByName)]
+struct UseRow {
+    #[diesel(sql_type = Bool)]
+    joined: bool,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl From<InviteRow> for Kept {
+    fn from(row: InviteRow) -> Self {
+        Self {
+            code: row.code,
+            conversation: row.conversation.into(),
+            by: row.by.into(),
+            expires_at: row.expires_at,
+            max_uses: u32::try_from(row.max_uses).unwrap_or(u32::MAX),
+            uses: u32::try_from(row.uses).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// How many invites a group, $1, has.
+pub const COUNT: &str = "SELECT count(*) AS count FROM invite WHERE conversation = $1";
+/// Those of a group, $1.
+pub const OF_GROUP: &str = "SELECT * FROM invite WHERE conversation = $1 ORDER BY created_at DESC, hash";
+/// One, by its hash, $1.
+pub const ONE: &str = "SELECT * FROM invite WHERE hash = $1";
+/// Those of a group, $1, that are of no use at a time, $2, go.
+pub const USELESS: &str = "DELETE FROM invite WHERE conversation = $1
+    AND (max_uses > 0 AND uses >= max_uses OR expires_at BETWEEN 1 AND $2)";
+/// A group, $1, has ended.
+pub const ENDED: &str = "DELETE FROM invite WHERE conversation = $1";
+/// What is known of a use of an invite, $1, by somebody, $2.
+pub const USED: &str = r#"SELECT joined FROM invite_use WHERE hash = $1 AND "user" = $2"#;
+/// Of places of an invite, $1, that were taken before a time, $2, those are used whose takers are members.
+pub const CAME: &str = r#"UPDATE invite_use SET joined = true WHERE hash = $1 AND NOT joined AND at < $2 AND EXISTS (
+    SELECT 1 FROM member m JOIN invite i ON i.conversation = m.conversation
+    WHERE i.hash = $1 AND m."user" = invite_use."user" AND m.left_revision = 0)"#;
+/// The others are given back.
+pub const GIVEN_BACK: &str = "DELETE FROM invite_use WHERE hash = $1 AND NOT joined AND at < $2";
+
+fn user_of(user: UserId) -> Uuid {
+    Uuid::from_bytes(*user.bytes())
+}
+
+async fn one(connection: &mut AsyncPgConnection, hash: Hash, lock: bool) -> Result<Option<Kept>, Error> {
+    let statement = if lock { format!("{ONE} FOR UPDATE") } else { ONE.to_owned() };
+    let rows: Vec<InviteRow> = sql_query(statement).bind::<Binary, _>(hash.to_vec()).load(connection).await?;
+    Ok(rows.into_iter().next().map(Kept::from))
+}
+
+async fn add_uses(connection: &mut AsyncPgConnection, hash: Hash, more: i64) -> Result<(), Error> {
+    sql_query("UPDATE invite SET uses = uses + $2 WHERE hash = $1")
+        .bind::<Binary, _>(hash.to_vec())
+        .bind::<BigInt, _>(more)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Gives places back of which nobody knows anything any more; how many.
+async fn give_back(connection: &mut AsyncPgConnection, hash: Hash, now_ms: i64) -> Result<u32, Error> {
+    let before = now_ms - TAKEN_MS;
+    sql_query(CAME).bind::<Binary, _>(hash.to_vec()).bind::<BigInt, _>(before).execute(connection).await?;
+    let given =
+        sql_query(GIVEN_BACK).bind::<Binary, _>(hash.to_vec()).bind::<BigInt, _>(before).execute(connection).await?;
+    add_uses(connection, hash, -i64::try_from(given).unwrap_or(0)).await?;
+    Ok(u32::try_from(given).unwrap_or(0))
+}
+
+async fn take_place(connection: &mut AsyncPgConnection, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+    let Some(mut invite) = one(connection, hash, true).await? else { return Ok(Taken::Gone) };
+    let before: Vec<UseRow> =
+        sql_query(USED).bind::<Binary, _>(hash.to_vec()).bind::<SqlUuid, _>(user_of(user)).load(connection).await?;
+    if before.into_iter().next().is_some_and(|before| !before.joined) {
+        return Ok(Taken::Place);
+    }
+    if invite.expired(now_ms) {
+        return Ok(Taken::Expired);
+    }
+    if invite.used_up() {
+        invite.uses -= give_back(connection, hash, now_ms).await?;
+    }
+    if invite.used_up() {
+        return Ok(Taken::UsedUp);
+    }
+    add_uses(connection, hash, 1).await?;
+    sql_query(
+        r#"INSERT INTO invite_use VALUES ($1, $2, $3, false)
+           ON CONFLICT (hash, "user") DO UPDATE SET at = $3, joined = false"#,
+    )
+    .bind::<Binary, _>(hash.to_vec())
+    .bind::<SqlUuid, _>(user_of(user))
+    .bind::<BigInt, _>(now_ms)
+    .execute(connection)
+    .await?;
+    Ok(Taken::Place)
+}
+
+async fn count(connection: &mut AsyncPgConnection, conversation: ConversationId) -> Result<usize, Error> {
+    let rows: Vec<CountRow> = sql_query(COUNT).bind::<SqlUuid, _>(of(conversation)).load(connection).await?;
+    Ok(rows.into_iter().next().map_or(0, |row| usize::try_from(row.count).unwrap_or(usize::MAX)))
+}
+
+#[async_trait]
+impl Invites for PostgresGroups {
+    async fn invite(&self, invite: Kept, now_ms: i64) -> Result<bool, Error> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction(async |connection| {
+            // Those who make invites of one group at once come one after the other.
+            sql_query("SELECT FROM conversation WHERE conversation = $1 FOR NO KEY UPDATE")
+                .bind::<SqlUuid, _>(of(invite.conversation))
+                .execute(connection)
+                .await?;
+            if count(connection, invite.conversation).await? >= INVITES {
+                sql_query(USELESS)
+                    .bind::<SqlUuid, _>(of(invite.conversation))
+                    .bind::<BigInt, _>(now_ms)
+                    .execute(connection)
+                    .await?;
+                if count(connection, invite.conversation).await? >= INVITES {
+                    return Ok(false);
+                }
+            }
+            sql_query("INSERT INTO invite VALUES ($1, $2, $3, $4, $5, $6, 0, $7)")
+                .bind::<Binary, _>(hash(&invite.code).to_vec())
+                .bind::<Text, _>(invite.code)
+                .bind::<SqlUuid, _>(of(invite.conversation))
+                .bind::<SqlUuid, _>(user_of(invite.by))
+                .bind::<BigInt, _>(invite.expires_at)
+                .bind::<BigInt, _>(i64::from(invite.max_uses))
+                .bind::<BigInt, _>(now_ms)
+                .execute(connection)
+                .await?;
+            Ok::<_, Error>(true)
+        });
+        transaction.await
+    }
+
+    async fn invites(&self, conversation: ConversationId) -> Result<Vec<Kept>, Error> {
+        let mut connection = self.connection().await?;
+        let rows: Vec<InviteRow> =
+            sql_query(OF_GROUP).bind::<SqlUuid, _>(of(conversation)).load(&mut connection).await?;
+        Ok(rows.into_iter().map(Kept::from).collect())
+    }
+
+    async fn find_invite(&self, hash: Hash) -> Result<Option<Kept>, Error> {
+        let mut connection = self.connection().await?;
+        one(&mut connection, hash, false).await
+    }
+
+    async fn take_back(&self, conversation: ConversationId, hash: Hash) -> Result<bool, Error> {
+        let gone = sql_query("DELETE FROM invite WHERE hash = $1 AND conversation = $2")
+            .bind::<Binary, _>(hash.to_vec())
+            .bind::<SqlUuid, _>(of(conversation))
+            .execute(&mut self.connection().await?)
+            .await?;
+        Ok(gone > 0)
+    }
+
+    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+        let mut connection = self.connection().await?;
+        connection.transaction(async |connection| take_place(connection, hash, user, now_ms).await).await
+    }
+
+    async fn settle(&self, hash: Hash, user: UserId, joined: bool) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction(async |connection| {
+            let statement = if joined {
+                r#"UPDATE invite_use SET joined = true WHERE hash = $1 AND "user" = $2"#
+            } else {
+                r#"DELETE FROM invite_use WHERE hash = $1 AND "user" = $2 AND NOT joined"#
+            };
+            // In the order in which places are taken, so that none waits for another who waits for it.
+            one(connection, hash, true).await?;
+            let changed = sql_query(statement)
+                .bind::<Binary, _>(hash.to_vec())
+                .bind::<SqlUuid, _>(user_of(user))
+                .execute(connection)
+                .await?;
+            if !joined && changed > 0 {
+                add_uses(connection, hash, -1).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        transaction.await
+    }
+}
