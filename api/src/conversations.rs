@@ -24,6 +24,11 @@ use std::collections::{HashMap, HashSet};
 /// Where the text of a list's last message is cut, in bytes.
 const PREVIEW: usize = 1024;
 
+/// The most bytes of a list's page; one conversation may exceed it, and what is beside them.
+const PAGE_BYTES: usize = 1 << 20;
+/// How often a page is asked for at most until it fits.
+const PAGE_TRIES: u32 = 4;
+
 /// What a list or a page is asked for.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -103,6 +108,18 @@ pub(crate) async fn with_last_messages(
     Ok(())
 }
 
+/// How many of a page fit into its bytes, at least one.
+fn fitting(conversations: &[Conversation]) -> Result<usize, Problem> {
+    let mut bytes = 0;
+    for (at, conversation) in conversations.iter().enumerate() {
+        bytes += serde_json::to_vec(conversation).map_err(|error| invalid(error.to_string()))?.len() + 1;
+        if bytes > PAGE_BYTES {
+            return Ok(at.max(1));
+        }
+    }
+    Ok(conversations.len())
+}
+
 pub(crate) async fn list(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
@@ -116,10 +133,21 @@ pub(crate) async fn list(
         }
         since => since.unwrap_or_default(),
     };
-    let request = ListConversationsRequest { user: user.clone(), page_size: limit, page_token, since };
-    let mut answer = shared.group.list_conversations(request).await?.into_inner();
-    with_profiles(&mut shared, &mut answer.conversations).await?;
-    with_last_messages(&mut shared, &user, &mut answer.conversations).await?;
+    let mut request = ListConversationsRequest { user: user.clone(), page_size: limit, page_token, since };
+    let mut answer;
+    let mut tries = PAGE_TRIES;
+    loop {
+        answer = shared.group.list_conversations(request.clone()).await?.into_inner();
+        with_profiles(&mut shared, &mut answer.conversations).await?;
+        with_last_messages(&mut shared, &user, &mut answer.conversations).await?;
+        let fits = fitting(&answer.conversations)?;
+        tries -= 1;
+        if fits == answer.conversations.len() || tries == 0 {
+            break;
+        }
+        // A page that is shorter has another end, which only group-svc can name. What moves meanwhile may make it larger.
+        request.page_size = u32::try_from(fits).unwrap_or(1);
+    }
     Ok(Json(json!({
         "conversations": answer.conversations, "removed": answer.removed, "badge": answer.badge.to_string(),
         "sync": answer.sync, "nextPageToken": answer.next_page_token,

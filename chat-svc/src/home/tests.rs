@@ -2,6 +2,7 @@
 
 mod faults;
 mod hand_over;
+mod marks;
 mod retries;
 mod stage;
 

@@ -258,7 +258,7 @@ impl Stage {
             notices: Notices::new(connections, map, "test".into(), channels),
             sources: self.databases.clone(),
             process: "test".into(),
-            limits: Limits { members: 10 },
+            limits: Limits { members: 200 },
             memory: Memory::new(self.memory),
         }
     }

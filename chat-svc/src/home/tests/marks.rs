@@ -1,0 +1,62 @@
+//! Read marks are gathered: however many read how often, others are told at most once a second, and of all.
+
+use super::{super::*, stage::*};
+use madang_proto::{
+    client::v1::{ConversationKind, Role},
+    id::{ClientId, UserId},
+    log::v1::{Created, JoinedUser, logged_event::Body},
+};
+
+/// A group of so many in which somebody says something ten times a second, for ten seconds, and everybody reads it at
+/// once: how many read events there are, and how many marks in all of them.
+async fn reading(members: usize) -> (usize, usize) {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let people: Vec<UserId> = (0..members).map(|_| UserId::new()).collect();
+    let group = ConversationId::new();
+    let joined = |user: &UserId| JoinedUser {
+        user: user.bytes().to_vec().into(),
+        role: if *user == people[0] { Role::Owner.into() } else { Role::Member.into() },
+    };
+    let kind = ConversationKind::Group.into();
+    let created = Created { kind, members: people.iter().map(joined).collect(), ..Created::default() };
+    stage.write(1).await;
+    home.ask(group, people[0], What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
+    let mut tenths = tokio::time::interval(Duration::from_millis(100));
+    for said in 1..=100 {
+        tenths.tick().await;
+        let ack = home.ask(group, people[0], saying(None, ClientId::now())).await.unwrap().unwrap();
+        assert_eq!(ack.seq, said);
+        for user in &people {
+            let ack = home.ask(group, *user, What::Read(said)).await.unwrap().unwrap();
+            assert_eq!((ack.seq, ack.duplicate), (said, *user == people[0]), "whoever says it has read it");
+        }
+    }
+    home.stop().await;
+    let records = stage.log.records();
+    let events = records.iter().flat_map(|record| &record.events);
+    let marks: Vec<_> = events
+        .filter_map(|event| match &event.body {
+            Some(Body::Read(read)) => Some(&read.marks),
+            _ => None,
+        })
+        .collect();
+    let last = marks.last().unwrap();
+    assert_eq!(last.len(), members - 1, "in one event, but for who said it all");
+    assert!(last.iter().all(|mark| mark.seq == 100), "nothing is forgotten at a stop");
+    assert!(marks.iter().flat_map(|marks| marks.iter()).all(|mark| mark.user[..] != people[0].bytes()[..]));
+    (marks.len(), marks.iter().map(|marks| marks.len()).sum())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_reads_everything_makes_one_read_event_a_second() {
+    let (events, marks) = reading(40).await;
+    assert!((9..=11).contains(&events), "{events} read events in ten seconds");
+    assert!(marks <= 11 * 39, "each at most once in each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_group_makes_one_in_five_seconds() {
+    let (events, _) = reading(200).await;
+    assert!((2..=3).contains(&events), "{events} read events in ten seconds");
+}
