@@ -170,6 +170,7 @@ pub fn number(
             if created.members.len() > limits.members {
                 return Err(full(limits));
             }
+            settings::check_data(&created.data)?;
             push(state.insert(empty(created.kind())), Body::Created(created), None);
         }
         Request::Send { first_to, client_id, hash, content } => {

@@ -295,9 +295,6 @@ impl GroupService for Groups {
         let CreateGroupRequest { user: whose, name, members, history, data, idempotency_key } = request.into_inner();
         let whose = user(&whose)?;
         let name = group_name(&name)?;
-        if data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > 4096 {
-            return Err(refuse(Reason::TooLarge, "data takes at most 4 KiB"));
-        }
         let (members, refused) = self.known(&members, whose).await?;
         if members.len() + 1 > self.settings.max_members as usize {
             return Err(self.full());

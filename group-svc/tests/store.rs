@@ -5,11 +5,13 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use madang_group::store::{
     After,
     conformance::{check, check_invites, check_lists, check_replicas, check_settings},
+    invites::{Invites, Kept, Taken, hash, new_code},
     postgres::{PostgresGroups, list::statement},
     sqlite::SqliteGroups,
 };
 use madang_mesh::secret::Secret;
-use madang_proto::id::ConversationId;
+use madang_proto::id::{ConversationId, UserId};
+use std::time::Duration;
 
 #[tokio::test]
 async fn sqlite() {
@@ -45,6 +47,22 @@ async fn postgres() {
     check_lists(&PostgresGroups::open(&database().await).await.unwrap()).await;
     check_settings(&PostgresGroups::open(&database().await).await.unwrap()).await;
     check_invites(&PostgresGroups::open(&database().await).await.unwrap()).await;
+}
+
+/// Whoever goes away in the middle of a transaction holds up nobody for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_who_has_gone_away() {
+    let store = PostgresGroups::open(&database().await).await.unwrap();
+    let (group, by) = (ConversationId::new(), UserId::new());
+    let invite = Kept { code: new_code(), conversation: group, by, expires_at: 0, max_uses: 1000, uses: 0 };
+    assert!(store.invite(invite.clone(), 1).await.unwrap());
+    let take = || store.take_place(hash(&invite.code), UserId::new(), 1);
+    // Several connections, so that the next one to be used is not the one that was left.
+    futures_util::future::join_all((0..8).map(|_| take())).await;
+    for micros in (0..40).map(|n| n * 100) {
+        let _ = tokio::time::timeout(Duration::from_micros(micros), take()).await;
+    }
+    assert_eq!(take().await.unwrap(), Taken::Place);
 }
 
 #[derive(diesel::QueryableByName)]

@@ -4,8 +4,8 @@
     tests/backends/run.py [--folder FOLDER] COMMAND [ARGUMENT ...]
 
 nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports; their data is in
-a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA. What is
-missing and can't be installed is a failure. Downloads are kept in .tools/.
+a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA,
+with Postgres's own log as MADANG_TEST_POSTGRES_LOG. What is missing and can't be installed is a failure. Downloads are kept in .tools/.
 """
 
 import os
@@ -122,7 +122,7 @@ def start_postgres(bin_folder, folder, _):
         run(*prefix, str(bin_folder / "initdb"), "-D", str(data), *options, stdout=subprocess.DEVNULL)
     settings = {
         "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 100,
-        "shared_buffers": "64MB", "fsync": "on",
+        "shared_buffers": os.environ.get("MADANG_TEST_SHARED_BUFFERS", "64MB"), "fsync": "on",
     }
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     log = folder / "log"
@@ -211,6 +211,7 @@ def main():
             process, address = start(tools, folder / name.lower(), stays)
             started.append(process)
             environment[f"MADANG_TEST_{name}"] = address
+        environment["MADANG_TEST_POSTGRES_LOG"] = str(folder / "postgres" / "log")
         return subprocess.run(command, env=environment, check=False).returncode
     finally:
         for process in started:

@@ -31,6 +31,17 @@ pub async fn call_at(door: SocketAddr, method: &str, path: &str, token: &str, bo
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
 }
 
+/// The same, again while the answer is that it may be tried again: a server that has just started has no homes yet.
+pub async fn insist(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    loop {
+        let (status, answer) = call(server, method, path, token, body.clone()).await;
+        if status != 503 || answer["retryable"] != true {
+            return (status, answer);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// What an HTTP server says at a path.
 pub async fn text(server: SocketAddr, path: &str) -> String {
     exchange(server, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await

@@ -8,7 +8,7 @@ pub mod proxy;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 #[derive(Parser)]
 #[command(args_override_self = true)]
@@ -23,8 +23,16 @@ pub async fn start_with(data: &Path, flags: &[&str]) -> Running {
     let any = "127.0.0.1:0";
     let places = ["", "--data", data, "--http", any, "--grpc", any, "--admin", any];
     let usual = [&places[..], &["--argon2-kib", "8", "--send-rate", "0", "--drain-window", "0"]].concat();
-    let all = usual.iter().chain(flags);
-    serve::start(Cli::parse_from(all).serve).await.unwrap()
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match serve::start(Cli::parse_from(usual.iter().chain(flags)).serve).await {
+            // One that was stopped just now lets go of its files when its last task has ended.
+            Err(error) if error.to_string().contains("another process uses") && tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            started => return started.unwrap(),
+        }
+    }
 }
 
 /// Starts `madang serve` on a folder.

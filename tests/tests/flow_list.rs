@@ -5,7 +5,7 @@
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, call, sign_up},
+    client::{Person, call, insist, sign_up},
     start,
 };
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ async fn group(server: &Running, owner: &Person, body: Value) -> String {
 async fn say(server: &Running, person: &Person, conversation: &str, more: Value) -> Value {
     let mut body = json!({"conversation": conversation, "clientId": ClientId::new().to_string()});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let (status, ack) = call(server, "POST", "/v1/messages", &person.token, body).await;
+    let (status, ack) = insist(server, "POST", "/v1/messages", &person.token, body).await;
     assert_eq!(status, 200, "{ack}");
     ack
 }

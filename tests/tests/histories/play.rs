@@ -32,6 +32,14 @@ struct Done {
     unsure: Vec<String>,
 }
 
+/// A list, as somebody has it.
+#[derive(Debug, Clone, Default)]
+struct List {
+    all: BTreeMap<String, Value>,
+    badge: u64,
+    sync: String,
+}
+
 struct History<'a> {
     doors: &'a Doors,
     people: Vec<Person>,
@@ -233,20 +241,27 @@ impl History<'_> {
         }
     }
 
-    /// Everything of somebody's list, page by page, with its badge.
-    async fn list(&self, who: usize) -> (BTreeMap<String, Value>, u64) {
-        let (mut all, mut page, mut badge) = (BTreeMap::new(), String::new(), 0);
+    /// Everything of somebody's list, page by page; with an earlier list, that with what has changed since.
+    async fn list(&self, who: usize, earlier: Option<&List>) -> List {
+        let mut list = earlier.cloned().unwrap_or_default();
+        let mut page = earlier.map_or(String::new(), |earlier| format!("&since={}", earlier.sync));
+        let mut first = true;
         loop {
-            let list = self.doors.get(&self.people[who], &format!("/v1/conversations?limit=2{page}")).await;
-            if page.is_empty() {
-                badge = number(&list["badge"]);
+            let answer = self.doors.get(&self.people[who], &format!("/v1/conversations?limit=2{page}")).await;
+            if first {
+                list.badge = number(&answer["badge"]);
+                for id in answer["removed"].as_array().unwrap() {
+                    list.all.remove(&word(id));
+                }
             }
-            for each in list["conversations"].as_array().unwrap() {
-                all.insert(word(&each["conversation"]), each.clone());
+            first = false;
+            for each in answer["conversations"].as_array().unwrap() {
+                list.all.insert(word(&each["conversation"]), each.clone());
             }
-            let next = word(&list["nextPageToken"]);
+            list.sync = word(&answer["sync"]);
+            let next = word(&answer["nextPageToken"]);
             if next.is_empty() {
-                return (all, badge);
+                return list;
             }
             page = format!("&pageToken={next}");
         }
@@ -258,7 +273,7 @@ impl History<'_> {
         for who in 0..PEOPLE {
             loop {
                 let mut told = true;
-                for (id, conversation) in self.list(who).await.0 {
+                for (id, conversation) in self.list(who, None).await.all {
                     if let Some(held) = fetch(self.doors, &self.people[who], &id, 0).await {
                         let me = self.people[who].id.clone();
                         let mark = held.marks.get(&me).copied().unwrap_or(0);
@@ -308,7 +323,7 @@ impl History<'_> {
     /// Somebody's list against the model, and what it says of unread numbers.
     async fn check(&self, who: usize) -> BTreeMap<String, (u64, Value)> {
         let user = &self.people[who].id;
-        let (list, badge) = self.list(who).await;
+        let List { all: list, badge, .. } = self.list(who, None).await;
         let (rooms, unsure) = {
             let done = self.done();
             let rooms: BTreeMap<_, _> =
@@ -379,6 +394,8 @@ pub async fn history(doors: &Doors, seed: u64) {
     }
     let mut devices: Vec<(usize, Device)> = [0, 0, 1, 2, 3].map(|who| (who, Device::new(&people[who]))).into();
     let history = History { doors, people, done: Mutex::default() };
+    // Lists of earlier, each to be brought up to date at the end.
+    let mut lists: Vec<(usize, List)> = Vec::new();
     for round in 0..ROUNDS {
         let plan = |n: usize, random: &mut StdRng| Plan {
             who: random.random_range(0..PEOPLE),
@@ -390,6 +407,10 @@ pub async fn history(doors: &Doors, seed: u64) {
         };
         let plans: Vec<Plan> = (0..random.random_range(1..4)).map(|n| plan(n, &mut random)).collect();
         join_all(plans.into_iter().map(|plan| history.act(plan))).await;
+        if random.random_ratio(1, 4) {
+            let who = random.random_range(0..PEOPLE);
+            lists.push((who, history.list(who, None).await));
+        }
         let count = devices.len();
         let (_, device) = &mut devices[random.random_range(0..count)];
         match random.random_range(0..8) {
@@ -411,6 +432,10 @@ pub async fn history(doors: &Doors, seed: u64) {
         wanted.push(history.check(who).await);
     }
     history.check_invites().await;
+    for (who, earlier) in &lists {
+        let (since, now) = (history.list(*who, Some(earlier)).await, history.list(*who, None).await);
+        assert_eq!((since.all, since.badge), (now.all, now.badge), "since {}", earlier.sync);
+    }
     for (who, device) in &mut devices {
         device.connect(doors, *who).await;
         device.listen_until(doors, &wanted[*who]).await;
