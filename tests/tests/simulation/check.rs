@@ -10,7 +10,7 @@ use madang_mesh::{
 use madang_proto::{
     client::v1::{Ack, Event},
     id::{ClientId, ConversationId, UserId},
-    log::v1::{LoggedEvent, Record, logged_event::Body},
+    log::v1::{LoggedEvent, MemberSettings, Record, logged_event::Body},
 };
 use prost::Message as _;
 use std::{
@@ -31,6 +31,8 @@ pub struct Room {
     pub last_seq: u64,
     /// When each was in it.
     pub stays: BTreeMap<UserId, Vec<Stay>>,
+    /// What each has set, one after the other.
+    pub settings: BTreeMap<UserId, Vec<LoggedEvent>>,
     used: HashMap<(UserId, ClientId), u64>,
     /// Of sends that were acknowledged: when, and which number they got.
     acked: Vec<(u64, u64)>,
@@ -54,6 +56,47 @@ impl Room {
             .is_some_and(|stays| stays.iter().any(|(from, to)| *from <= revision && (*to == 0 || revision <= *to)))
     }
 
+    /// When somebody has last set something.
+    pub fn settings_at(&self, user: UserId) -> i64 {
+        self.settings.get(&user).and_then(|all| all.last()).map_or(0, updated_at)
+    }
+
+    /// Takes what somebody has set, which has no revision.
+    fn set(&mut self, event: &LoggedEvent) -> Result<(), String> {
+        let user = UserId::from_slice(&event.actor).map_err(|error| error.to_string())?;
+        if event.revision != 0 || !self.present(user) {
+            return Err(format!("settings of {user}, who is not in the room, or with a revision"));
+        }
+        if self.settings_at(user) >= updated_at(event) {
+            return Err("settings that are not later than those before".into());
+        }
+        self.settings.entry(user).or_default().push(event.clone());
+        Ok(())
+    }
+
+    /// Whose mark others have not been told of though they have hidden it; none: nobody's.
+    pub fn owed(&self) -> Option<UserId> {
+        let mut marks: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for event in &self.events {
+            let mut raise = |user, seq: u64| {
+                let mark = marks.entry(user).or_default();
+                *mark = seq.max(*mark);
+            };
+            match &event.body {
+                Some(Body::Message(_)) => raise(&event.actor[..], event.last_seq),
+                Some(Body::Joined(joined)) => joined.members.iter().for_each(|each| raise(&each.user, event.last_seq)),
+                Some(Body::Read(read)) => read.marks.iter().for_each(|mark| raise(&mark.user, mark.seq)),
+                _ => {}
+            }
+        }
+        let owed = |user: &&UserId| {
+            let set = self.settings.get(user).and_then(|all| all.last()).and_then(settings);
+            let hidden = set.map_or(0, |set| set.hidden_until_seq.saturating_sub(1));
+            self.present(**user) && hidden > marks.get(&user.bytes()[..]).copied().unwrap_or(0)
+        };
+        self.settings.keys().find(owed).copied()
+    }
+
     fn join(&mut self, user: &[u8], revision: u64) {
         if let Ok(user) = UserId::from_slice(user) {
             let stays = self.stays.entry(user).or_default();
@@ -62,6 +105,17 @@ impl Room {
             }
         }
     }
+}
+
+fn settings(event: &LoggedEvent) -> Option<&MemberSettings> {
+    match &event.body {
+        Some(Body::Settings(set)) => Some(set),
+        _ => None,
+    }
+}
+
+fn updated_at(event: &LoggedEvent) -> i64 {
+    settings(event).map_or(0, |set| set.updated_at_ms)
 }
 
 #[derive(Default)]
@@ -199,6 +253,9 @@ impl State {
             return Err("another shard's".into());
         }
         let room = self.rooms.entry(id).or_default();
+        if matches!(event.body, Some(Body::Settings(_))) {
+            return room.set(event);
+        }
         let revision = room.revision() + 1;
         if event.revision != revision {
             return Err(format!("the log has revision {} of the room", revision - 1));
@@ -272,6 +329,22 @@ pub fn acked(user: UserId, id: ConversationId, client_id: ClientId, text: &str, 
     }
 }
 
+/// Somebody was told that their settings are as of a time.
+pub fn set(user: UserId, id: ConversationId, ack: &Ack) {
+    note("set", ack.at.unsigned_abs(), user.bytes());
+    let logged = room(id, |room| {
+        let all = room.settings.get(&user);
+        ack.at == 0 || all.is_some_and(|all| all.iter().any(|event| updated_at(event) == ack.at))
+    });
+    if logged != Some(true) {
+        wrong(format!(
+            "{user} was told that they set something in {} at {}, and the log does not say so",
+            short(&id),
+            ack.at
+        ));
+    }
+}
+
 /// Somebody was told that they, or another, are not in a room any more, as of a revision.
 pub fn removed(user: UserId, id: ConversationId, ack: &Ack) {
     note("removed", ack.revision, user.bytes());
@@ -295,13 +368,17 @@ pub fn delivered(user: UserId, device: usize, event: &Event) -> bool {
     note("deliver", event.revision << 8 | device as u64, event.conversation.as_bytes());
     let judged = event.conversation.parse::<ConversationId>().map_err(|_| "no conversation").and_then(|id| {
         let found = room(id, |room| {
+            let same = |logged| event::to_client(logged) == Event { cursor: String::new(), ..event.clone() };
+            if event.revision == 0 {
+                let own = room.settings.get(&user).is_some_and(|all| all.iter().any(same));
+                return if own { Ok(()) } else { Err("settings that are not theirs") };
+            }
             if !room.may_see(user, event.revision) {
                 return Err("who is not in the room");
             }
             let place = usize::try_from(event.revision - 1).unwrap_or(usize::MAX);
             let logged = room.events.get(place).ok_or("and the log does not have it")?;
-            let same = event::to_client(logged) == Event { cursor: String::new(), ..event.clone() };
-            if same { Ok(()) } else { Err("not as the log has it") }
+            if same(logged) { Ok(()) } else { Err("not as the log has it") }
         });
         found.unwrap_or(Err("of a room that is not in the log"))
     });

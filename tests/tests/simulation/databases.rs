@@ -162,6 +162,18 @@ impl State {
     ) -> Result<(), String> {
         for event in events {
             let id = ConversationId::from_slice(&event.conversation).map_err(|error| error.to_string())?;
+            if let Some(Body::Settings(new)) = &event.body {
+                // The row takes what is later; history has none of it.
+                let row = self.rows.get_mut(&id).filter(|_| matches!(reader, Reader::Group));
+                let member =
+                    row.and_then(|row| row.members.iter_mut().find(|member| member.user[..] == event.actor[..]));
+                if let Some(member) = member
+                    && member.settings.as_ref().is_none_or(|set| set.updated_at_ms < new.updated_at_ms)
+                {
+                    member.settings = Some(new.clone());
+                }
+                continue;
+            }
             let has = match reader {
                 Reader::Group => self.rows.entry(id).or_default().revision,
                 Reader::Store => self.events.entry(id).or_default().len() as u64,
@@ -196,7 +208,7 @@ fn apply(row: &mut RoomState, event: &LoggedEvent) {
                 joined_at_micros: event.at_micros,
                 left_revision: 0,
                 read_seq: event.last_seq,
-                settings: None,
+                settings: row.members.iter().find(|old| old.user == each.user).and_then(|old| old.settings.clone()),
             };
             row.members.retain(|old| old.user != each.user);
             row.members.push(member);
@@ -298,6 +310,8 @@ pub struct Listed {
     pub left: u64,
     /// Up to which event this is.
     pub revision: u64,
+    /// As of when their settings are.
+    pub settings_at: i64,
 }
 
 /// A user's list, then what each conversation in it has: all of it from `joined` (or the device's own revision) to
@@ -328,6 +342,7 @@ impl State {
                 joined: member.joined_revision,
                 left: member.left_revision,
                 revision: row.revision,
+                settings_at: member.settings.as_ref().map_or(0, |set| set.updated_at_ms),
             })
         };
         self.rows.iter().filter_map(of).collect()

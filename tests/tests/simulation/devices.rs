@@ -41,6 +41,8 @@ struct Device {
     /// What it will save once it has its list.
     newest: String,
     rooms: BTreeMap<ConversationId, Held>,
+    /// As of when one's own settings are that it holds.
+    settings: BTreeMap<ConversationId, i64>,
     /// It must read its list: what it holds may have gaps until then.
     catching_up: bool,
     /// Of conversations of which something was seen ahead of what it holds: how far.
@@ -76,6 +78,7 @@ pub fn start(user: UserId, users: Vec<UserId>) {
             cursor: String::new(),
             newest: String::new(),
             rooms: BTreeMap::new(),
+            settings: BTreeMap::new(),
             catching_up: true,
             ahead: BTreeMap::new(),
             live: false,
@@ -101,6 +104,14 @@ impl Device {
         }
         check::rooms().into_iter().find_map(|id| {
             let (present, revision) = check::room(id, |room| (room.present(user), room.revision()))?;
+            let (set, owed) = check::room(id, |room| (room.settings_at(user), room.owed()))?;
+            let has = self.settings.get(&id).copied().unwrap_or(0);
+            if present && has != set {
+                return Some(format!("device {number} of {user} holds settings of {id} of {has}; they are of {set}"));
+            }
+            if let Some(owed) = owed {
+                return Some(format!("{owed} has hidden {id}, and nobody was told that they have read it"));
+            }
             let held = self.rooms.get(&id);
             let settled = match held {
                 Some(held) if present => !held.left && held.revision == revision,
@@ -119,6 +130,15 @@ impl Device {
             return;
         }
         check::trace(|| format!("device {number} got {}@{}", &event.conversation[28..], event.revision));
+        if let (Some(event::Body::Settings(set)), Ok(id)) = (&event.body, event.conversation.parse()) {
+            let has = self.settings.entry(id).or_default();
+            *has = set.updated_at.max(*has);
+            self.newest.clone_from(&event.cursor);
+            if !self.catching_up {
+                self.cursor.clone_from(&self.newest);
+            }
+            return;
+        }
         journal::saw(number, event);
         self.newest.clone_from(&event.cursor);
         let Ok(id) = event.conversation.parse::<ConversationId>() else { return };
@@ -153,7 +173,9 @@ impl Device {
     /// Takes a list with all that has changed; whether that is all there was to catch up with.
     fn caught_up(&mut self, list: &[Listed]) -> bool {
         for each in list {
-            let Listed { conversation, joined, left, revision } = *each;
+            let Listed { conversation, joined, left, revision, settings_at } = *each;
+            let has = self.settings.entry(conversation).or_default();
+            *has = settings_at.max(*has);
             let held = self.rooms.get_mut(&conversation);
             match held {
                 Some(held) if left > 0 => {
@@ -223,6 +245,7 @@ async fn live(number: usize, user: UserId) {
             check::count("devices that forgot everything");
             with(number, |device| {
                 device.rooms.clear();
+                device.settings.clear();
                 device.cursor.clear();
                 device.newest.clear();
             });
@@ -383,6 +406,10 @@ async fn act(number: usize, user: UserId, users: Vec<UserId>) {
                 Wish::Read(id, check::room(id, |room| room.last_seq).unwrap_or(0))
             }
             46..=48 => Wish::say(*clock::pick(&check::rooms()), None),
+            49..=54 => {
+                let until = i64::try_from(clock::below(1000)).unwrap_or(0);
+                Wish::Set(*clock::pick(&groups), until, chance(300))
+            }
             _ => Wish::say(*clock::pick(&groups), None),
         };
         if operations::open() > 12 {

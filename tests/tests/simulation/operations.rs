@@ -9,7 +9,7 @@ use super::{
     processes,
 };
 use madang_proto::{
-    chat::v1::{AddMembers, CreateGroup, Operation, RemoveMember, operation::Body},
+    chat::v1::{AddMembers, ChangeSettings, CreateGroup, Operation, RemoveMember, operation::Body},
     client::v1::{Ack, History, Read, Send},
     id::{ClientId, ConversationId, UserId},
     reason::{Reason, Refusal},
@@ -48,6 +48,8 @@ pub enum Wish {
     Remove(ConversationId, UserId),
     /// To have read.
     Read(ConversationId, u64),
+    /// To set something for oneself, and perhaps to hide it.
+    Set(ConversationId, i64, bool),
 }
 
 impl Wish {
@@ -68,7 +70,7 @@ impl Wish {
     fn conversation(&self) -> ConversationId {
         match self {
             Self::Say { conversation, .. } => *conversation,
-            Self::Create(id, _) | Self::Add(id, _) | Self::Remove(id, _) | Self::Read(id, _) => *id,
+            Self::Create(id, _) | Self::Add(id, _) | Self::Remove(id, _) | Self::Read(id, _) | Self::Set(id, ..) => *id,
         }
     }
 
@@ -90,6 +92,11 @@ impl Wish {
             }),
             Self::Add(_, user) => Body::AddMembers(AddMembers { users: vec![user.to_string()] }),
             Self::Remove(_, user) => Body::RemoveMember(RemoveMember { user: user.to_string() }),
+            Self::Set(_, until, hide) => Body::ChangeSettings(ChangeSettings {
+                muted_until: Some(*until),
+                hidden: Some(*hide),
+                ..ChangeSettings::default()
+            }),
             Self::Read(_, seq) => Body::Read(Read { conversation: id.clone(), seq: *seq }),
         };
         Operation { conversation: id, actor: actor.to_string(), body: Some(body) }
@@ -128,6 +135,7 @@ impl Wish {
                 check::count(if ack.duplicate { "acks of retries" } else { "acks" });
                 check::acked(actor, id, *client_id, text, since, ack);
             }
+            (Self::Set(..), Ok(ack)) => check::set(actor, id, ack),
             (Self::Remove(_, user), Ok(ack)) => check::removed(*user, id, ack),
             (Self::Say { .. }, Err(refusal)) if !refusal.reason.retryable() => {
                 if refusal.reason != Reason::ConversationNotFound {
