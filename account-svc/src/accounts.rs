@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
 use madang_mesh::{
     clock::now_ms,
+    operations::Operations,
     token::{self, Claims},
 };
 use madang_proto::{
@@ -30,6 +31,8 @@ pub struct Accounts {
     pub(crate) passwords: Passwords,
     /// None: no place for pictures is configured.
     pub(crate) pictures: Option<Pictures>,
+    /// The way to conversations' homes.
+    pub(crate) operations: Operations,
     pub(crate) key: SigningKey,
     pub(crate) kid: String,
     pub(crate) issuer: String,

@@ -1,6 +1,7 @@
 //! account-svc: people, their sessions and tokens. It owns what it keeps; nothing of it comes from the log.
 
 pub mod accounts;
+pub mod blocks;
 pub mod form;
 pub mod passwords;
 pub mod pictures;
@@ -9,7 +10,7 @@ pub mod store;
 
 use accounts::Accounts;
 use ed25519_dalek::SigningKey;
-use madang_mesh::{process, secret::Secret, serve::Context};
+use madang_mesh::{operations::Operations, process, secret::Secret, serve::Context};
 use madang_proto::account::v1::account_service_server::AccountServiceServer;
 use passwords::Passwords;
 use pictures::{MAX_BYTES, Pictures};
@@ -79,6 +80,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         pictures: place.as_deref().map(Pictures::open).transpose()?,
         key: SigningKey::from_bytes(&seed),
         kid,
+        operations: Operations::new(context.channels.clone(), &context.peers.chat),
         issuer: context.settings.token_issuer,
         max_devices: context.settings.max_devices as usize,
         seconds: config.token_seconds.min(900),
@@ -94,6 +96,6 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        drain.cancelled().await;
+        self.accounts.tell_forgotten(drain).await;
     }
 }

@@ -15,6 +15,8 @@ use tonic::{Request, Response, Status};
 
 /// How many ended sessions are given at once.
 const ENDED: usize = 100_000;
+/// How many pairs are asked for at once, at most.
+const PAIRS: usize = 10_000;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -138,5 +140,31 @@ impl AccountService for Accounts {
         let until = ended.last().filter(|_| more).map_or(now, |(_, at)| *at);
         let sessions: Vec<u8> = ended.iter().flat_map(|(id, _)| *id.bytes()).collect();
         Ok(Response::new(ListEndedSessionsResponse { sessions, until, more }))
+    }
+
+    async fn set_block(&self, request: Request<SetBlockRequest>) -> Answer<SetBlockResponse> {
+        let SetBlockRequest { user: whose, other, blocked } = request.into_inner();
+        let (whose, other) = (user(&whose)?, user(&other)?);
+        Self::set_block(self, whose, other, blocked).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(SetBlockResponse {}))
+    }
+
+    async fn list_blocks(&self, request: Request<ListBlocksRequest>) -> Answer<ListBlocksResponse> {
+        let ListBlocksRequest { user: whose, page_size, page_token } = request.into_inner();
+        let page = Self::list_blocks(self, user(&whose)?, page_size, &page_token).await;
+        Ok(Response::new(page.map_err(|error| to_status(&error))?))
+    }
+
+    async fn find_blocks(&self, request: Request<FindBlocksRequest>) -> Answer<FindBlocksResponse> {
+        let pairs = request.into_inner().pairs;
+        if pairs.len() > 32 * PAIRS || !pairs.len().is_multiple_of(32) {
+            let message = format!("pairs must be 32 bytes each, at most {PAIRS} of them");
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+        }
+        let pair = |both: &[u8]| Some((UserId::from_slice(&both[..16]).ok()?, UserId::from_slice(&both[16..]).ok()?));
+        let pairs = pairs.chunks_exact(32).filter_map(pair).collect();
+        let found = self.store.blocked(pairs).await.map_err(stored)?;
+        let blocked = (0..).zip(found).filter(|(_, is)| *is).map(|(place, _)| place).collect();
+        Ok(Response::new(FindBlocksResponse { blocked }))
     }
 }

@@ -1,10 +1,12 @@
 //! The port to what account-svc keeps. What was answered is there: every commit is fsynced.
 
+pub mod blocks;
 pub mod conformance;
 pub mod postgres;
 pub mod sqlite;
 
 use async_trait::async_trait;
+use blocks::BlockStore;
 use madang_proto::{
     client::v1::{Device, User},
     id::{SessionId, UserId},
@@ -59,7 +61,7 @@ pub const KEEP_MS: i64 = 3_600_000;
 
 /// The accounts.
 #[async_trait]
-pub trait AccountStore: Send + Sync + 'static {
+pub trait AccountStore: BlockStore {
     /// The key that tokens are signed with, made at the first start: its id and its seed.
     async fn signing_key(&self) -> Result<(String, [u8; 32]), Error>;
 

@@ -33,7 +33,7 @@ const PAGE_TRIES: u32 = 4;
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Page {
-    page_token: String,
+    pub(crate) page_token: String,
     pub(crate) limit: u32,
     before: u64,
     after: Option<u64>,

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod blocks;
 pub mod changes;
 pub mod conversations;
 pub mod groups;
@@ -87,14 +88,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 }
 
 /// Endpoints of the contract that are not there yet.
-const LATER: &[&str] = &[
-    "/v1/me/deletion",
-    "/v1/me/export",
-    "/v1/blocks",
-    "/v1/blocks/{user}",
-    "/v1/push/key",
-    "/v1/devices/{device}/push",
-];
+const LATER: &[&str] = &["/v1/me/deletion", "/v1/me/export", "/v1/push/key", "/v1/devices/{device}/push"];
 
 async fn later(method: Method, uri: Uri) -> Problem {
     Refusal::new(Reason::Unimplemented, format!("{method} {} is not there yet", uri.path())).into()
@@ -117,6 +111,8 @@ impl process::Service for Service {
             .route("/v1/pictures/{picture}", get(pictures::get))
             .route("/v1/users", get(accounts::users))
             .route("/v1/users/{user}", get(accounts::user))
+            .route("/v1/blocks", get(blocks::list))
+            .route("/v1/blocks/{user}", put(blocks::put).delete(blocks::delete))
             .route("/v1/conversations", get(conversations::list))
             .route("/v1/conversations/{c}", get(conversations::one))
             .route("/v1/conversations/{c}/members", get(conversations::members))

@@ -39,6 +39,8 @@ pub enum What {
     Read(u64),
     /// The actor is writing.
     Typing,
+    /// A block between the two of a direct conversation has begun or ended.
+    BlocksChanged,
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -110,6 +112,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
         Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change), 0),
         Some(Body::Admit(_)) => What::Request(Request::Admit, 0),
+        Some(Body::BlocksChanged(_)) => What::BlocksChanged,
         None => return Err(invalid("the operation has no body")),
     };
     // A malformed id is one that does not exist.

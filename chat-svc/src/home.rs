@@ -7,6 +7,7 @@ mod append;
 mod batch;
 mod fetch;
 mod hand_over;
+mod light;
 mod lost;
 mod memory;
 mod pressure;
@@ -23,9 +24,8 @@ use crate::{
 };
 use append::{Appended, append};
 use batch::Batch;
-use bytes::Bytes;
-use fetch::Fetched;
-pub use fetch::{Services, Sources};
+use fetch::{Absent, Fetched};
+pub use fetch::{Pair, Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use hand_over::Left;
 use madang_mesh::{
@@ -36,14 +36,12 @@ use madang_mesh::{
     shard::Shard,
 };
 use madang_proto::{
-    client::v1::{Ack, ServerFrame, TypingNotice, server_frame},
     id::ConversationId,
     reason::{Reason, Refusal},
 };
 pub use memory::{Memory, cost};
 use pressure::Pressure;
 use prometheus::{Histogram, IntGaugeVec};
-use prost::Message as _;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
@@ -151,8 +149,8 @@ struct Home {
     waiting: HashMap<ConversationId, VecDeque<Ask>>,
     waiting_count: usize,
     ready: VecDeque<Ask>,
-    /// Rooms that were just found not to be there, and whether the peer of a first message is.
-    absent: HashMap<ConversationId, bool>,
+    /// Rooms that were just found not to be there.
+    absent: HashMap<ConversationId, Absent>,
     to_fetch: Vec<fetch::Wanted>,
     fetches: JoinSet<Vec<Fetched>>,
     /// Rooms with read marks to gather.
@@ -324,53 +322,35 @@ impl Home {
             self.waiting_count += 1;
             return queue.push_back(ask);
         }
-        let known_absent = self.absent.get(&conversation).copied();
-        if !self.rooms.contains_key(&conversation) && !batch.has(&conversation) && known_absent.is_none() {
-            let peer = match &ask.what {
-                What::Request(Request::Send { first_to, .. }, _) => *first_to,
-                _ => None,
-            };
-            return self.wait(ask, fetch::Wanted::Room { conversation, peer });
+        if matches!(ask.what, What::BlocksChanged) {
+            return self.forget_blocks(ask, batch);
         }
-        let mut room = self.rooms.get_mut(&conversation);
-        if let Some(room) = &mut room {
+        let first = match (&ask.what, ask.actor) {
+            (What::Request(Request::Send { first_to, .. }, _), Some(actor)) => first_to.map(|peer| (actor, peer)),
+            _ => None,
+        };
+        let absent = self.absent.get(&conversation).copied();
+        let is_known = absent.is_some_and(|absent| absent.peer_known.is_some() || first.is_none());
+        if !self.rooms.contains_key(&conversation) && !batch.has(&conversation) && !is_known {
+            return self.wait(ask, fetch::Wanted::Room { conversation, first });
+        }
+        if let Some(room) = self.rooms.get_mut(&conversation) {
             room.touched = self.ticks;
         }
         match &ask.what {
             What::Read(seq) => {
-                let answer = match (room, ask.actor) {
-                    (Some(room), Some(actor)) => room.read(actor, *seq).map(|(seq, new)| {
-                        if new {
-                            self.unread_marks.insert(conversation);
-                        }
-                        Ack {
-                            conversation: conversation.to_string(),
-                            seq,
-                            revision: room.state.revision,
-                            at: room.state.last_at_micros / 1000,
-                            duplicate: !new,
-                        }
-                    }),
-                    _ => Err(crate::room::not_found()),
-                };
-                (ask.answer)(answer);
+                let seq = *seq;
+                self.read(ask, seq);
             }
-            What::Typing => {
-                if let (Some(room), Some(actor)) = (room, ask.actor)
-                    && room.state.members.get(&actor).is_some()
-                {
-                    self.world.notices.send(&room.state.members.present(), actor, &typing(conversation, actor));
-                }
-                (ask.answer)(Ok(Ack::default()));
-            }
+            What::Typing => self.typing(ask),
+            What::BlocksChanged => {}
             What::Request(..) => {
                 if self.pressure.lagging() && ask.actor.is_some() {
                     return (ask.answer)(Err(pressure::refusal()));
                 }
-                let peer_known = known_absent.unwrap_or(true);
-                if let Err((ask, since)) = batch.add(ask, room.as_deref(), peer_known, self.world.limits) {
-                    let revision = room.map_or(0, |room| room.state.revision);
-                    self.wait(ask, fetch::Wanted::Ids { conversation, since_micros: since, revision });
+                let room = self.rooms.get(&conversation);
+                if let Err((ask, wanted)) = batch.add(ask, room, absent, self.world.limits) {
+                    self.wait(ask, wanted);
                 }
             }
         }
@@ -394,14 +374,18 @@ impl Home {
 
     fn fetched(&mut self, fetched: Fetched) {
         let (conversation, refusal) = match fetched {
-            Fetched::Room(conversation, row) => {
+            Fetched::Room(conversation, row, blocks) => {
                 if !self.rooms.contains_key(&conversation) {
-                    self.keep(conversation, Room::loaded(&row, self.horizon_ms));
+                    self.keep(conversation, Room { blocks, ..Room::loaded(&row, self.horizon_ms) });
                 }
                 (conversation, None)
             }
-            Fetched::Absent(conversation, peer_known) => {
-                self.absent.insert(conversation, peer_known);
+            Fetched::Absent(conversation, absent) => {
+                self.absent.insert(conversation, absent);
+                (conversation, None)
+            }
+            Fetched::Blocks(conversation, blocks) => {
+                self.found_blocks(&conversation, blocks);
                 (conversation, None)
             }
             Fetched::Ids { conversation, since_micros, uses } => {
@@ -424,7 +408,7 @@ impl Home {
     }
 
     /// The log has the batch, or not: apply and answer, or only answer.
-    fn finish(&mut self, batch: Batch, since: Instant, appended: Appended) -> Result<(), String> {
+    fn finish(&mut self, mut batch: Batch, since: Instant, appended: Appended) -> Result<(), String> {
         let position = match appended {
             Appended::At(position) => position,
             Appended::Refused(why) => {
@@ -441,12 +425,16 @@ impl Home {
         BATCH.observe(batch.len() as f64);
         self.last = position;
         self.pressure.appended(position, batch.bytes());
+        let mut begun = batch.begun();
         let (states, events, answers, again) = batch.into_parts();
         let changed: Vec<_> = states.keys().copied().collect();
         for (conversation, state) in states {
             match self.rooms.get_mut(&conversation) {
                 Some(room) => (room.state, room.last_position) = (state, position),
-                None => self.keep(conversation, Room { last_position: position, ..Room::begun(state) }),
+                None => {
+                    let blocks = begun.remove(&conversation).unwrap_or_default();
+                    self.keep(conversation, Room { last_position: position, blocks, ..Room::begun(state) });
+                }
             }
         }
         let mut deliveries = Vec::with_capacity(events.len());
@@ -488,11 +476,6 @@ impl Home {
 fn unsaved() -> Refusal {
     let message = "the log does not answer, so nothing can be saved: send again with the same clientId";
     Refusal::new(Reason::Unavailable, message).after(1000)
-}
-
-fn typing(conversation: ConversationId, user: madang_proto::id::UserId) -> Bytes {
-    let notice = TypingNotice { conversation: conversation.to_string(), user: user.to_string() };
-    ServerFrame { id: 0, body: Some(server_frame::Body::Typing(notice)) }.encode_to_vec().into()
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
 //! ever rolled back.
 
+pub mod blocks;
 mod members;
 mod profile;
 mod rank;
 pub mod settings;
 
+pub use blocks::Blocks;
 pub use members::{Member, Members};
 pub use profile::Profile;
 use rank::{heir, may_remove, require};
@@ -58,6 +60,8 @@ pub struct Room {
     pub pending_marks: BTreeMap<UserId, u64>,
     /// Client ids.
     pub seen: Seen,
+    /// Of a direct conversation: whether one blocks the other.
+    pub blocks: Blocks,
     /// Where its newest event is in the log; 0: it was loaded, so the databases have all of it.
     pub last_position: u64,
     /// When it was last asked for something, in ticks of its home.
@@ -351,7 +355,8 @@ impl Room {
     #[must_use]
     pub fn begun(state: State) -> Self {
         let (marks, pending_marks, seen) = (HashMap::new(), BTreeMap::new(), Seen::default());
-        Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 }
+        let blocks = Blocks::Unknown;
+        Self { state, marks, pending_marks, seen, blocks, last_position: 0, touched: 0, weight: 0 }
     }
 
     /// A room as group-svc has it; ids before `horizon_ms` are not in memory.
@@ -377,7 +382,8 @@ impl Room {
             settings: Arc::new(row.members.iter().filter_map(set_by).collect()),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
-        let mut room = Self { state, marks, pending_marks, seen, last_position: 0, touched: 0, weight: 0 };
+        let blocks = Blocks::Unknown;
+        let mut room = Self { state, marks, pending_marks, seen, blocks, last_position: 0, touched: 0, weight: 0 };
         room.owe_marks();
         room
     }

@@ -1,14 +1,15 @@
 //! group-svc: conversations and who is in them, as the log says. It decides only what needs the database; changes go
 //! to the room's home, and count when this service's own reading of the log has brought them back.
 
-pub mod operations;
 pub mod projection;
 pub mod rpc;
 pub mod store;
 pub mod token;
 
 use madang_mesh::{
-    lease, process,
+    lease,
+    operations::Operations,
+    process,
     rate::Rate,
     secret::Secret,
     serve::Context,
@@ -17,7 +18,7 @@ use madang_mesh::{
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient, group::v1::group_service_server::GroupServiceServer,
 };
-use operations::Operations;
+
 use projection::Projection;
 use rpc::{Groups, invites::TRIES};
 use std::{path::PathBuf, sync::Arc, time::Duration};

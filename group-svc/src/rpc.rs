@@ -4,7 +4,6 @@ pub mod invites;
 mod own;
 
 use crate::{
-    operations::Operations,
     projection::{PATIENCE, Projection, Unseen},
     store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present, settings},
     token::{Place, Sync},
@@ -12,12 +11,13 @@ use crate::{
 use madang_mesh::{
     channel::Channel,
     clock,
+    operations::Operations,
     rate::Rate,
     status::{from_status, to_status},
     subscription::Lag,
 };
 use madang_proto::{
-    account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
+    account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
     chat::v1::{self as chat, Operation, operation::Body},
     client::v1::{Ack, Conversation, ConversationKind, Member, User},
     group::v1::{group_service_server::GroupService, *},
@@ -170,39 +170,51 @@ impl Groups {
         }
     }
 
-    /// Those of the users who may be brought in, in order, and the refusals of the others: who is nobody, and who is in as
-    /// many conversations as one may be.
+    /// Those of the users whom somebody may bring in, in order, and the refusals of the others: who is nobody, who blocks the
+    /// other or is blocked, as account-svc has it now, and who is in as many conversations as one may be.
     async fn known(&self, users: &[String], actor: UserId) -> Result<(Vec<String>, Vec<Refusal>), Status> {
         let mut seen = HashSet::from([actor]);
         let mut asked = Vec::new();
         for each in users {
-            if seen.insert(user(each)?) {
-                asked.push(each.clone());
+            let id = user(each)?;
+            if seen.insert(id) {
+                asked.push(id);
             }
         }
         if asked.is_empty() {
-            return Ok((asked, Vec::new()));
+            return Ok((Vec::new(), Vec::new()));
         }
         if asked.len() >= 1000 {
             return Err(self.full());
         }
-        let request = GetUsersRequest { users: asked.clone(), handle: String::new() };
-        let answer =
-            self.account.clone().get_users(request).await.map_err(|status| to_status(&from_status(&status)))?;
+        let profiles =
+            GetUsersRequest { users: asked.iter().map(ToString::to_string).collect(), handle: String::new() };
+        let pairs = asked.iter().flat_map(|other| [*actor.bytes(), *other.bytes()]).flatten().collect();
+        let (mut account, mut again) = (self.account.clone(), self.account.clone());
+        let answers = tokio::join!(account.get_users(profiles), again.find_blocks(FindBlocksRequest { pairs }));
+        let unanswered = |status| to_status(&from_status(&status));
+        let (users, blocks) =
+            (answers.0.map_err(unanswered)?.into_inner(), answers.1.map_err(unanswered)?.into_inner());
         let known: HashSet<String> =
-            answer.into_inner().users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
-        let (known, unknown): (Vec<_>, Vec<_>) = asked.into_iter().partition(|user| known.contains(user));
-        let ids = known.iter().map(|each| user(each)).collect::<Result<_, _>>()?;
-        let counts = self.store.counts(ids).await.map_err(|error| failed(&error))?;
-        let count = |each: &String| each.parse().ok().and_then(|user: UserId| counts.get(&user).copied()).unwrap_or(0);
-        let (full, free): (Vec<_>, Vec<_>) =
-            known.into_iter().partition(|user| count(user) >= self.settings.max_conversations);
-        let refused = |reason: Reason| move |user| Refusal { user, reason: reason.word().into() };
-        let refused = unknown
-            .into_iter()
-            .map(refused(Reason::UserNotFound))
-            .chain(full.into_iter().map(refused(Reason::TooManyConversations)));
-        Ok((free, refused.collect()))
+            users.users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
+        let blocked: HashSet<u32> = blocks.blocked.into_iter().collect();
+        let counts = self.store.counts(asked.clone()).await.map_err(|error| failed(&error))?;
+        let (mut may, mut refused) = (Vec::new(), Vec::new());
+        for (place, id) in (0..).zip(asked) {
+            let user = id.to_string();
+            let reason = if !known.contains(&user) {
+                Reason::UserNotFound
+            } else if blocked.contains(&place) {
+                Reason::Blocked
+            } else if counts.get(&id).copied().unwrap_or(0) >= self.settings.max_conversations {
+                Reason::TooManyConversations
+            } else {
+                may.push(user);
+                continue;
+            };
+            refused.push(Refusal { user, reason: reason.word().into() });
+        }
+        Ok((may, refused))
     }
 
     /// A room as a user sees it who is in it.

@@ -1,6 +1,6 @@
 //! How any service runs: ports to the log and the registry, subscriptions, refusals on gRPC, start and drain.
 //!
-//! A module is here only if three services use it, and none but the settings knows a chat word.
+//! A module is here only if several services use it, and none but the settings knows a chat word.
 
 pub mod calls;
 pub mod channel;
@@ -10,6 +10,7 @@ pub mod homes;
 pub mod lease;
 pub mod log;
 pub mod metrics;
+pub mod operations;
 pub mod process;
 pub mod rate;
 pub mod refused;

@@ -74,6 +74,8 @@ reasons! {
     InviteUsedUp = "INVITE_USED_UP", FailedPrecondition, false;
     /// The group has as many invites as it may have.
     TooManyInvites = "TOO_MANY_INVITES", FailedPrecondition, false;
+    /// One blocks as many people as one may.
+    TooManyBlocks = "TOO_MANY_BLOCKS", FailedPrecondition, false;
     /// A direct conversation can't do this.
     DirectConversation = "DIRECT_CONVERSATION", FailedPrecondition, false;
     /// One of the two has blocked the other.

@@ -1,5 +1,7 @@
 //! What every store of accounts must do; each adapter passes it.
-#![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
+#![allow(clippy::expect_used, clippy::panic)] // checks for tests: a panic is how they tell
+
+mod blocks;
 
 use super::{AccountStore, Change, KEEP_MS, Session};
 use madang_proto::{
@@ -25,6 +27,7 @@ pub async fn check(store: &dyn AccountStore) {
     sessions(store).await;
     tokens(store).await;
     passwords(store).await;
+    blocks::check(store).await;
 }
 
 async fn profiles(store: &dyn AccountStore) {

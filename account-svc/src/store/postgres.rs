@@ -1,6 +1,7 @@
 //! The accounts in Postgres, by diesel. Several processes share them: what must not be done twice is done under a lock
 //! on its row.
 
+mod blocks;
 mod schema;
 
 use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};

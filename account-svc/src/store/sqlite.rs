@@ -1,5 +1,7 @@
 //! What account-svc keeps, in one SQLite file. Every commit is fsynced: an account that was answered is there.
 
+mod blocks;
+
 use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use madang_proto::{
@@ -73,6 +75,9 @@ impl SqliteAccounts {
         if version < 1 {
             let change = "ALTER TABLE account ADD COLUMN picture TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 1;";
             connection.execute_batch(&format!("BEGIN; {change} COMMIT;"))?;
+        }
+        if version < 2 {
+            connection.execute_batch(&format!("BEGIN; {} PRAGMA user_version = 2; COMMIT;", blocks::TABLES))?;
         }
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }

@@ -105,6 +105,28 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..PUT
     },
     Endpoint {
+        path: "/v1/blocks",
+        id: "listBlocks",
+        summary: "Whom one blocks.",
+        query: &[("pageToken", "string", "From the page before, to go on behind it."), LIMIT],
+        answer: ("200", "Blocks", "A page of them."),
+        ..GET
+    },
+    Endpoint {
+        path: "/v1/blocks/{user}",
+        id: "block",
+        summary: "Block somebody: neither can send, edit or react directly, or add the other to a group.",
+        answer: ("204", "", "It is in force."),
+        ..PUT
+    },
+    Endpoint {
+        path: "/v1/blocks/{user}",
+        id: "unblock",
+        summary: "End a block.",
+        answer: ("204", "", "There is none any more."),
+        ..DELETE
+    },
+    Endpoint {
         path: "/v1/me/picture",
         id: "setPicture",
         summary: "Show a picture: at most 5 MiB and 32 million pixels; it is cut square.",
@@ -402,6 +424,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("Password", object(&[("old", "string", true), ("new", "string", true)])),
         ("Picture", object(&[("picture", "uuid", true)])),
         ("Users", object(&[("users", "[User]", true)])),
+        ("Blocks", object(&[("users", "[User]", true), ("nextPageToken", "string", true)])),
         ("Conversations", object(&page)),
         ("Members", object(&[("members", "[Member]", true), ("revision", "uint64", true)])),
         ("Messages", object(&messages)),

@@ -3,8 +3,9 @@
 
 use crate::{
     ask::{Answer, Ask, What},
+    home::fetch::{Absent, Wanted},
     retry::{Key, Known, Use},
-    room::{self, Limits, Numbered, Request, Room, State, Verdict},
+    room::{self, Blocks, Limits, Numbered, Request, Room, State, Verdict, blocks},
 };
 use bytes::Bytes;
 use madang_mesh::log::Position;
@@ -37,6 +38,10 @@ pub struct Batch {
     events: Vec<Event>,
     answers: Vec<(Answer, Result<Ack, Refusal>)>,
     again: Vec<Ask>,
+    /// Somebody wants to know that this is the home: it is appended, even without an event.
+    proves: bool,
+    /// What is known of blocks in direct conversations that it begins.
+    begun: HashMap<ConversationId, Blocks>,
 }
 
 impl Batch {
@@ -51,6 +56,8 @@ impl Batch {
             events: Vec::new(),
             answers: Vec::new(),
             again: Vec::new(),
+            proves: false,
+            begun: HashMap::new(),
         }
     }
 
@@ -66,7 +73,23 @@ impl Batch {
 
     /// Whether nothing of it needs the log.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events.is_empty() && !self.proves
+    }
+
+    /// What was known of blocks in a conversation that it begins is no more good.
+    pub fn forget_blocks(&mut self, conversation: &ConversationId) {
+        self.begun.remove(conversation);
+    }
+
+    /// What is known of blocks in the direct conversations that it has begun.
+    pub fn begun(&mut self) -> HashMap<ConversationId, Blocks> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// Answered once the log has shown that this is the home.
+    pub fn prove(&mut self, answer: Answer) {
+        self.proves = true;
+        self.answers.push((answer, Ok(Ack::default())));
     }
 
     /// Whether it makes or changes the room.
@@ -84,10 +107,16 @@ impl Batch {
         self.bytes
     }
 
-    /// Numbers a request, or answers it. It comes back with a time (microseconds since 1970) if the store must first
-    /// be asked for the client ids since then.
+    /// Numbers a request, or answers it. It comes back with what must be fetched first: client ids from the store, or
+    /// whether there is a block. `absent`: what is known of a room that is not there.
     #[allow(clippy::result_large_err)] // the ask goes back whole, to wait
-    pub fn add(&mut self, ask: Ask, room: Option<&Room>, peer_known: bool, limits: Limits) -> Result<(), (Ask, i64)> {
+    pub fn add(
+        &mut self,
+        ask: Ask,
+        room: Option<&Room>,
+        absent: Option<Absent>,
+        limits: Limits,
+    ) -> Result<(), (Ask, Wanted)> {
         let Ask { conversation, actor, what, bytes, answer } = ask;
         let What::Request(request, dated) = what else { return Ok(()) };
         let mut state = self.drafts.get(&conversation).cloned().or_else(|| room.map(|room| room.state.clone()));
@@ -110,18 +139,41 @@ impl Batch {
                 }
                 Some(Known::AskSince(since)) if member => {
                     let what = What::Request(request, dated);
-                    return Err((Ask { conversation, actor: Some(actor), what, bytes, answer }, since));
+                    let revision = room.map_or(0, |room| room.state.revision);
+                    let wanted = Wanted::Ids { conversation, since_micros: since, revision };
+                    return Err((Ask { conversation, actor: Some(actor), what, bytes, answer }, wanted));
                 }
                 _ => {}
             }
-            if state.is_none() && first_to.is_some() && !peer_known {
+            if state.is_none() && first_to.is_some() && absent.and_then(|absent| absent.peer_known) == Some(false) {
                 answer(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
                 return Ok(());
+            }
+            let begun = || self.begun.get(&conversation).copied().unwrap_or_default();
+            let known = match (room, &state) {
+                (Some(room), _) => room.blocks,
+                (None, Some(_)) => begun(),
+                (None, None) => absent.unwrap_or_default().blocks,
+            };
+            match blocks::check(&request, actor, state.as_ref(), known) {
+                blocks::Say::Go => {}
+                blocks::Say::No(refusal) => {
+                    answer(Err(refusal));
+                    return Ok(());
+                }
+                blocks::Say::Ask(peer) => {
+                    let what = What::Request(request, dated);
+                    let ask = Ask { conversation, actor: Some(actor), what, bytes, answer };
+                    return Err((ask, Wanted::Blocks(conversation, (actor, peer))));
+                }
             }
             if room.is_some_and(|room| room.seen.is_full()) {
                 let message = "too much was said here in the last quarter of an hour: send again a little later";
                 answer(Err(Refusal::new(Reason::Overloaded, message).after(5000)));
                 return Ok(());
+            }
+            if state.is_none() {
+                self.begun.insert(conversation, known);
             }
             used = Some((key, *hash));
         }

@@ -1,10 +1,14 @@
 //! What is not in memory is in the databases: rooms from group-svc, client ids from store-svc, people from account-svc.
 
-use crate::retry::{Key, Use};
+use crate::{
+    retry::{Key, Use},
+    room::Blocks,
+};
 use async_trait::async_trait;
 use madang_mesh::{channel::Channel, log::Position, shard::Shard, status::from_status};
 use madang_proto::{
-    account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
+    account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
+    client::v1::ConversationKind,
     group::v1::{self as group, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
     id::{ClientId, ConversationId, UserId},
     reason::Refusal,
@@ -19,6 +23,8 @@ use std::{
 
 /// The most rooms of one request.
 const ROOMS: usize = 1000;
+/// The most pairs of one request.
+const PAIRS: usize = 10_000;
 /// How long a fetch may take.
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -43,7 +49,15 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Those of these users who are somebody.
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal>;
+
+    /// Between which of these pairs there is a block, of either by the other.
+    async fn blocked(&self, _pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
+        Ok(HashSet::new())
+    }
 }
+
+/// Two users.
+pub type Pair = (UserId, UserId);
 
 /// The databases, by way of their services.
 pub struct Services {
@@ -58,13 +72,15 @@ pub struct Services {
 /// What a home wants.
 #[derive(Debug)]
 pub enum Wanted {
-    /// A room; if it is not there, whether `peer` is somebody.
+    /// A room; if it is not there, whether who is written to is somebody.
     Room {
         /// Which.
         conversation: ConversationId,
-        /// To whom a first message goes.
-        peer: Option<UserId>,
+        /// Who writes to whom, if it is a first message.
+        first: Option<Pair>,
     },
+    /// Whether there is a block in a direct conversation.
+    Blocks(ConversationId, Pair),
     /// A room's client ids.
     Ids {
         /// Of which room.
@@ -76,13 +92,24 @@ pub enum Wanted {
     },
 }
 
+/// What is known of a room that is not there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Absent {
+    /// Whether who is written to first is somebody; none: that was not asked.
+    pub peer_known: Option<bool>,
+    /// Whether one of the two blocks the other.
+    pub blocks: Blocks,
+}
+
 /// What came.
 #[derive(Debug)]
 pub enum Fetched {
-    /// The room.
-    Room(ConversationId, Box<RoomState>),
-    /// There is no such room; whether the peer is somebody.
-    Absent(ConversationId, bool),
+    /// The room, and what is known of blocks in it.
+    Room(ConversationId, Box<RoomState>, Blocks),
+    /// There is no such room.
+    Absent(ConversationId, Absent),
+    /// Whether there is a block.
+    Blocks(ConversationId, Blocks),
     /// The room's client ids.
     Ids {
         /// Of which room.
@@ -152,15 +179,26 @@ impl Sources for Services {
         }
         Ok(known)
     }
+
+    async fn blocked(&self, pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
+        let mut blocked = HashSet::new();
+        for some in pairs.chunks(PAIRS) {
+            let both = some.iter().flat_map(|(one, other)| [*one.bytes(), *other.bytes()]).flatten().collect();
+            let found = bounded(self.account.clone().find_blocks(FindBlocksRequest { pairs: both })).await?.blocked;
+            blocked.extend(found.into_iter().filter_map(|place| some.get(place as usize)));
+        }
+        Ok(blocked)
+    }
 }
 
 /// All that is wanted, with one request for the rooms.
 pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetched> {
-    let mut rooms = Vec::new();
+    let (mut rooms, mut pairs) = (Vec::new(), Vec::new());
     let mut fetched = Vec::new();
     for each in wanted {
         match each {
-            Wanted::Room { conversation, peer } => rooms.push((conversation, peer)),
+            Wanted::Room { conversation, first } => rooms.push((conversation, first)),
+            Wanted::Blocks(conversation, pair) => pairs.push((conversation, pair)),
             Wanted::Ids { conversation, since_micros, revision } => {
                 fetched.push(match sources.client_ids(conversation, since_micros, revision).await {
                     Ok(uses) => Fetched::Ids { conversation, since_micros, uses },
@@ -169,13 +207,31 @@ pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetche
             }
         }
     }
+    if !pairs.is_empty() {
+        let all: Vec<Pair> = pairs.iter().map(|(_, pair)| *pair).collect();
+        let blocked = sources.blocked(&all).await;
+        fetched.extend(pairs.into_iter().map(|(id, pair)| match &blocked {
+            Ok(blocked) => Fetched::Blocks(id, Blocks::of(blocked.contains(&pair))),
+            Err(refusal) => Fetched::Failed(id, refusal.clone()),
+        }));
+    }
     if !rooms.is_empty() {
         fetch_rooms(&*sources, rooms, &mut fetched).await;
     }
     fetched
 }
 
-async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<UserId>)>, fetched: &mut Vec<Fetched>) {
+/// The two who are in a direct conversation.
+fn pair(row: &RoomState) -> Option<Pair> {
+    match (row.kind(), &row.members[..]) {
+        (ConversationKind::Direct, [one, other]) => {
+            Some((UserId::from_slice(&one.user).ok()?, UserId::from_slice(&other.user).ok()?))
+        }
+        _ => None,
+    }
+}
+
+async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<Pair>)>, fetched: &mut Vec<Fetched>) {
     let ids: Vec<_> = wanted.iter().map(|(conversation, _)| *conversation).collect();
     let mut found = match sources.rooms(&ids).await {
         Ok(found) => found,
@@ -183,16 +239,29 @@ async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<
             return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
     };
-    let is_absent = |id: &ConversationId| !found.contains_key(id);
-    let peers: HashSet<_> = wanted.iter().filter(|(id, _)| is_absent(id)).filter_map(|(_, peer)| *peer).collect();
-    let known = match sources.known(&peers).await {
+    let first = || wanted.iter().filter(|(id, _)| !found.contains_key(id)).filter_map(|(_, first)| *first);
+    let peers: HashSet<_> = first().map(|(_, peer)| peer).collect();
+    let pairs: Vec<_> = found.values().filter_map(pair).chain(first()).collect();
+    let (known, blocked) = tokio::join!(sources.known(&peers), sources.blocked(&pairs));
+    let known = match known {
         Ok(known) => known,
         Err(refusal) => {
             return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
     };
-    fetched.extend(wanted.into_iter().map(|(id, peer)| match found.remove(&id) {
-        Some(row) => Fetched::Room(id, Box::new(row)),
-        None => Fetched::Absent(id, peer.is_some_and(|peer| known.contains(&peer))),
+    // Rooms are read without this as well: it is asked again by who says something.
+    let blocks = |pair: Option<Pair>| match (pair, &blocked) {
+        (Some(pair), Ok(blocked)) => Blocks::of(blocked.contains(&pair)),
+        _ => Blocks::Unknown,
+    };
+    fetched.extend(wanted.into_iter().map(|(id, first)| match found.remove(&id) {
+        Some(row) => {
+            let blocks = blocks(pair(&row));
+            Fetched::Room(id, Box::new(row), blocks)
+        }
+        None => {
+            let peer_known = first.map(|(_, peer)| known.contains(&peer));
+            Fetched::Absent(id, Absent { peer_known, blocks: blocks(first) })
+        }
     }));
 }

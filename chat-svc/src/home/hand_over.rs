@@ -218,11 +218,12 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
             .iter()
             .map(|(user, set)| chat::LiveSettings { user: bytes(user.bytes()), settings: Some(set.clone()) })
             .collect(),
+        blocks: chat::Blocks::from(room.blocks).into(),
     }
 }
 
 fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
-    let kind = live.kind();
+    let (kind, blocks) = (live.kind(), live.blocks());
     let mark = |mark: &MovedMark| Some((UserId::from_slice(&mark.user).ok()?, mark.seq));
     let member = |each: &chat::LiveMember| {
         let member = Member { role: each.role(), joined_revision: each.joined_revision };
@@ -248,6 +249,6 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     room.marks = live.marks.iter().map(mark).collect::<Option<_>>()?;
     room.pending_marks = live.pending_marks.iter().map(mark).collect::<Option<_>>()?;
     room.seen = Seen::of(live.horizon_ms, live.uses.iter().map(used).collect::<Option<_>>()?);
-    room.last_position = live.last_position;
+    (room.last_position, room.blocks) = (live.last_position, blocks.into());
     Some((ConversationId::from_slice(&live.conversation).ok()?, room))
 }

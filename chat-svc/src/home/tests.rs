@@ -1,5 +1,6 @@
 //! An answer comes after the log has it, and not if it does not.
 
+mod blocks;
 mod faults;
 mod hand_over;
 mod marks;
@@ -13,6 +14,7 @@ use crate::{
     room,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use madang_mesh::{
     channel::Channels,
     log::{Bounds, Entries, Error},
@@ -21,7 +23,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     account::v1::account_service_client::AccountServiceClient,
-    client::v1::Content,
+    client::v1::{Ack, Content},
     group::v1::group_service_client::GroupServiceClient,
     id::{ClientId, UserId},
     store::v1::store_service_client::StoreServiceClient,
@@ -88,7 +90,8 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         memory: Memory::new(1 << 20),
     };
     // Found not to be there just now, and that the peer is somebody.
-    Home { absent: HashMap::from([(conversation, true)]), ..Home::new(0, world, 1, Pressure::new(1, []), 1) }
+    let absent = Absent { peer_known: Some(true), blocks: room::Blocks::None };
+    Home { absent: HashMap::from([(conversation, absent)]), ..Home::new(0, world, 1, Pressure::new(1, []), 1) }
 }
 
 /// A first message; what is answered once the log has been allowed to answer so. Nothing may be before.

@@ -251,6 +251,59 @@ pub struct ListEndedSessionsResponse {
     #[prost(bool, tag = "3")]
     pub more: bool,
 }
+/// A block, or its end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockRequest {
+    /// Who blocks.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Whom.
+    #[prost(string, tag = "2")]
+    pub other: ::prost::alloc::string::String,
+    /// Whether they are blocked from now on.
+    #[prost(bool, tag = "3")]
+    pub blocked: bool,
+}
+/// It is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBlockResponse {}
+/// Whose blocks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBlocksRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// How many at most; 0: 50. At most 200.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    /// From the page before, to go on behind it.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBlocksResponse {
+    /// In the order of their ids.
+    #[prost(message, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<super::super::client::v1::User>,
+    /// Empty: there are no more.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Which pairs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindBlocksRequest {
+    /// 32 bytes each: two users' ids, in any order; at most 10,000 pairs.
+    #[prost(bytes = "vec", tag = "1")]
+    pub pairs: ::prost::alloc::vec::Vec<u8>,
+}
+/// Between whom there is a block.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FindBlocksResponse {
+    /// The places in the request of pairs with a block, counted from 0, ascending.
+    #[prost(uint32, repeated, tag = "1")]
+    pub blocked: ::prost::alloc::vec::Vec<u32>,
+}
 /// Generated client implementations.
 pub mod account_service_client {
     #![allow(
@@ -671,6 +724,86 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Blocks somebody, or ends that. In force once answered: the home of what the two say to each other knows it.
+        /// NOT_FOUND (USER_NOT_FOUND), INVALID_ARGUMENT, FAILED_PRECONDITION (TOO_MANY_BLOCKS).
+        pub async fn set_block(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBlockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/SetBlock",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.account.v1.AccountService", "SetBlock"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whom a user blocks.
+        pub async fn list_blocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBlocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/ListBlocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "ListBlocks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Between which pairs of users there is a block, of either by the other; what homes and group-svc ask.
+        pub async fn find_blocks(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FindBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindBlocksResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/FindBlocks",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "FindBlocks"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -777,6 +910,31 @@ pub mod account_service_server {
             request: tonic::Request<super::ListEndedSessionsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListEndedSessionsResponse>,
+            tonic::Status,
+        >;
+        /// Blocks somebody, or ends that. In force once answered: the home of what the two say to each other knows it.
+        /// NOT_FOUND (USER_NOT_FOUND), INVALID_ARGUMENT, FAILED_PRECONDITION (TOO_MANY_BLOCKS).
+        async fn set_block(
+            &self,
+            request: tonic::Request<super::SetBlockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBlockResponse>,
+            tonic::Status,
+        >;
+        /// Whom a user blocks.
+        async fn list_blocks(
+            &self,
+            request: tonic::Request<super::ListBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBlocksResponse>,
+            tonic::Status,
+        >;
+        /// Between which pairs of users there is a block, of either by the other; what homes and group-svc ask.
+        async fn find_blocks(
+            &self,
+            request: tonic::Request<super::FindBlocksRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindBlocksResponse>,
             tonic::Status,
         >;
     }
@@ -1428,6 +1586,141 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEndedSessionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/SetBlock" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBlockSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::SetBlockRequest>
+                    for SetBlockSvc<T> {
+                        type Response = super::SetBlockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBlockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::set_block(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBlockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/ListBlocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBlocksSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::ListBlocksRequest>
+                    for ListBlocksSvc<T> {
+                        type Response = super::ListBlocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBlocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::list_blocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBlocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/FindBlocks" => {
+                    #[allow(non_camel_case_types)]
+                    struct FindBlocksSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::FindBlocksRequest>
+                    for FindBlocksSvc<T> {
+                        type Response = super::FindBlocksResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FindBlocksRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::find_blocks(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FindBlocksSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -209,7 +209,7 @@ pub struct Operation {
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// What.
-    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20")]
     pub body: ::core::option::Option<operation::Body>,
 }
 /// Nested message and enum types in `Operation`.
@@ -250,6 +250,9 @@ pub mod operation {
         /// The actor comes in by an invite, which group-svc has checked.
         #[prost(message, tag = "13")]
         Admit(super::Admit),
+        /// A block between the two of a direct conversation has begun or ended: what the home knows of that is no more good.
+        #[prost(message, tag = "20")]
+        BlocksChanged(super::BlocksChanged),
     }
 }
 /// A new group; the conversation's id is the operation's.
@@ -354,6 +357,10 @@ pub struct ChangeSettings {
     #[prost(string, repeated, tag = "8")]
     pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// A block of one by the other has begun or ended, in account-svc's database. Answered once the home has proven by the log
+/// that it is the home: whoever is from then on asks anew. There need not be such a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlocksChanged {}
 /// The answer to a numbered operation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperateResponse {
@@ -561,6 +568,9 @@ pub struct LiveRoom {
     /// Of those who have set something.
     #[prost(message, repeated, tag = "13")]
     pub settings: ::prost::alloc::vec::Vec<LiveSettings>,
+    /// Of a direct conversation: whether one blocks the other.
+    #[prost(enumeration = "Blocks", tag = "20")]
+    pub blocks: i32,
 }
 /// Somebody's own settings of a room.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -676,6 +686,39 @@ impl ClosedReason {
             "CLOSED_REASON_TOO_MANY" => Some(Self::TooMany),
             "CLOSED_REASON_REVOKED" => Some(Self::Revoked),
             "CLOSED_REASON_BEHIND" => Some(Self::Behind),
+            _ => None,
+        }
+    }
+}
+/// What a home knows of blocks between the two of a direct conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Blocks {
+    /// Nothing: account-svc is to be asked.
+    Unspecified = 0,
+    /// There is none.
+    None = 1,
+    /// One blocks the other.
+    Blocked = 2,
+}
+impl Blocks {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BLOCKS_UNSPECIFIED",
+            Self::None => "BLOCKS_NONE",
+            Self::Blocked => "BLOCKS_BLOCKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BLOCKS_UNSPECIFIED" => Some(Self::Unspecified),
+            "BLOCKS_NONE" => Some(Self::None),
+            "BLOCKS_BLOCKED" => Some(Self::Blocked),
             _ => None,
         }
     }

@@ -50,5 +50,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    block (user, other) {
+        user -> Uuid,
+        other -> Uuid,
+        blocked -> Bool,
+        version -> BigInt,
+        changed_at -> BigInt,
+        told -> Bool,
+    }
+}
+
 diesel::joinable!(refresh -> session (session));
 diesel::allow_tables_to_appear_in_same_query!(session, refresh);

@@ -101,7 +101,7 @@ async fn a_room_that_was_absent_once_is_not_absent_for_ever() {
     let (ann, bob) = (UserId::new(), UserId::new());
     let conversation = ConversationId::direct(ann, bob);
     let mut home = Home {
-        absent: HashMap::from([(conversation, true)]),
+        absent: HashMap::from([(conversation, Absent { peer_known: Some(true), blocks: crate::room::Blocks::None })]),
         ..Home::new(0, stage.world(), 0, Pressure::new(0, []), 1)
     };
     home.keep(conversation, Room::begun(crate::room::nothing(&Default::default())));

@@ -9,6 +9,7 @@ use crate::{
     room,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use madang_mesh::{
     channel::Channels,
@@ -17,11 +18,12 @@ use madang_mesh::{
     shard::ShardMap,
 };
 use madang_proto::{
-    client::v1::Content,
+    client::v1::{Ack, Content},
     group::v1::{RoomMember, RoomState},
     id::{ClientId, UserId},
     log::v1::{LoggedEvent, Record},
 };
+use prost::Message as _;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -117,6 +119,11 @@ pub struct Databases {
     before: Mutex<Vec<LoggedEvent>>,
     /// How far store-svc is behind group-svc.
     pub behind: AtomicUsize,
+    /// Who blocks whom.
+    pub blocks: Mutex<HashSet<Pair>>,
+    pub blocks_asked: AtomicUsize,
+    /// Held while whether there is a block is read and not answered yet.
+    pub blocks_slow: tokio::sync::Mutex<()>,
 }
 
 impl Databases {
@@ -205,6 +212,17 @@ impl Sources for Databases {
         self.up()?;
         Ok(users.clone())
     }
+
+    async fn blocked(&self, pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
+        self.up()?;
+        self.blocks_asked.fetch_add(1, SeqCst);
+        let found = {
+            let blocks = self.blocks.lock().unwrap();
+            pairs.iter().filter(|(a, b)| blocks.contains(&(*a, *b)) || blocks.contains(&(*b, *a))).copied().collect()
+        };
+        drop(self.blocks_slow.lock().await);
+        Ok(found)
+    }
 }
 
 /// A log, databases, and what homes need besides.
@@ -233,6 +251,9 @@ impl Stage {
             ids_asked: AtomicUsize::new(0),
             before: Mutex::default(),
             behind: AtomicUsize::new(0),
+            blocks: Mutex::default(),
+            blocks_asked: AtomicUsize::new(0),
+            blocks_slow: tokio::sync::Mutex::default(),
         });
         Self { log, databases, registry: Arc::new(MemoryRegistry::new()), memory: 1 << 20 }
     }

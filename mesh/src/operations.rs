@@ -1,6 +1,6 @@
 //! What is asked of a room's home: sent where the map of homes says, and again while a home is moving.
 
-use madang_mesh::{channel::Channels, homes::Homes, status::from_status};
+use crate::{channel::Channels, homes::Homes, status::from_status};
 use madang_proto::{
     chat::v1::{OperateOnceRequest, Operation, home_service_client::HomeServiceClient, outcome},
     client::v1::Ack,

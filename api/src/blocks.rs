@@ -1,0 +1,54 @@
+//! Whom one blocks.
+
+use crate::{
+    Shared,
+    auth::Caller,
+    conversations::{Asked, page},
+    problem::{Problem, invalid},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use madang_proto::{
+    account::v1::{ListBlocksRequest, SetBlockRequest},
+    id::UserId,
+};
+use serde_json::{Value, json};
+
+pub(crate) async fn list(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let asked = page(asked)?;
+    let request = ListBlocksRequest { user: me.user.to_string(), page_size: asked.limit, page_token: asked.page_token };
+    let answer = shared.account.list_blocks(request).await?.into_inner();
+    Ok(Json(json!({ "users": answer.users, "nextPageToken": answer.next_page_token })))
+}
+
+async fn set(mut shared: Shared, me: UserId, other: &str, blocked: bool) -> Result<StatusCode, Problem> {
+    let other: UserId = other
+        .parse()
+        .map_err(|_| invalid("the user must be named by their id: a UUID in lower-case canonical text"))?;
+    let request = SetBlockRequest { user: me.to_string(), other: other.to_string(), blocked };
+    shared.account.set_block(request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn put(
+    State(shared): State<Shared>,
+    Caller(me): Caller,
+    Path(user): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set(shared, me.user, &user, true).await
+}
+
+pub(crate) async fn delete(
+    State(shared): State<Shared>,
+    Caller(me): Caller,
+    Path(user): Path<String>,
+) -> Result<StatusCode, Problem> {
+    set(shared, me.user, &user, false).await
+}

@@ -1,0 +1,85 @@
+//! What a home does without numbering anything: read marks are taken, typing is passed on, and what is known of blocks is
+//! forgotten and learned anew.
+
+use super::{
+    Home,
+    batch::Batch,
+    fetch::{Absent, Wanted},
+};
+use crate::{
+    ask::Ask,
+    room::{Blocks, blocks, not_found},
+};
+use bytes::Bytes;
+use madang_proto::{
+    client::v1::{Ack, ServerFrame, TypingNotice, server_frame},
+    id::{ConversationId, UserId},
+};
+use prost::Message as _;
+
+impl Home {
+    /// Takes a read mark.
+    pub(super) fn read(&mut self, ask: Ask, seq: u64) {
+        let conversation = ask.conversation;
+        let answer = match (self.rooms.get_mut(&conversation), ask.actor) {
+            (Some(room), Some(actor)) => room.read(actor, seq).map(|(seq, new)| {
+                if new {
+                    self.unread_marks.insert(conversation);
+                }
+                Ack {
+                    conversation: conversation.to_string(),
+                    seq,
+                    revision: room.state.revision,
+                    at: room.state.last_at_micros / 1000,
+                    duplicate: !new,
+                }
+            }),
+            _ => Err(not_found()),
+        };
+        (ask.answer)(answer);
+    }
+
+    /// Passes on that somebody is writing, unless the one who would see it has blocked them, or is blocked.
+    pub(super) fn typing(&mut self, ask: Ask) {
+        let conversation = ask.conversation;
+        if let (Some(room), Some(actor)) = (self.rooms.get(&conversation), ask.actor)
+            && room.state.members.get(&actor).is_some()
+        {
+            match (blocks::peer(&room.state, actor), room.blocks) {
+                (Some(_), Blocks::Blocked) => {}
+                (Some(peer), Blocks::Unknown) => return self.wait(ask, Wanted::Blocks(conversation, (actor, peer))),
+                _ => self.world.notices.send(&room.state.members.present(), actor, &typing(conversation, actor)),
+            }
+        }
+        (ask.answer)(Ok(Ack::default()));
+    }
+
+    /// What is known of blocks in a direct conversation is no more good. Who was told that it is known here goes by that,
+    /// so it must be the home: the answer waits for the log.
+    pub(super) fn forget_blocks(&mut self, ask: Ask, batch: &mut Batch) {
+        if let Some(room) = self.rooms.get_mut(&ask.conversation) {
+            room.blocks = Blocks::Unknown;
+        }
+        if let Some(absent) = self.absent.get_mut(&ask.conversation) {
+            absent.blocks = Blocks::Unknown;
+        }
+        batch.forget_blocks(&ask.conversation);
+        batch.prove(ask.answer);
+    }
+
+    /// Whether there is a block, as account-svc has it. What has changed meanwhile waits behind this.
+    pub(super) fn found_blocks(&mut self, conversation: &ConversationId, blocks: Blocks) {
+        match self.rooms.get_mut(conversation) {
+            Some(room) => room.blocks = blocks,
+            None => {
+                let absent: &mut Absent = self.absent.entry(*conversation).or_default();
+                absent.blocks = blocks;
+            }
+        }
+    }
+}
+
+fn typing(conversation: ConversationId, user: UserId) -> Bytes {
+    let notice = TypingNotice { conversation: conversation.to_string(), user: user.to_string() };
+    ServerFrame { id: 0, body: Some(server_frame::Body::Typing(notice)) }.encode_to_vec().into()
+}
