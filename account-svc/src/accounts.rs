@@ -4,7 +4,7 @@ use crate::{
     form,
     passwords::Passwords,
     pictures::Pictures,
-    store::{self, AccountStore, Session},
+    store::{self, AccountStore, Begun, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::SigningKey;
@@ -16,11 +16,15 @@ use madang_mesh::{
 use madang_proto::{
     account::v1::TokenSet,
     client::v1::{Device, User},
+    group::v1::group_service_client::GroupServiceClient,
     id::{SessionId, UserId},
     reason::{Reason, Refusal},
+    store::v1::store_service_client::StoreServiceClient,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tonic::transport::Channel;
 
 /// How long an older refresh token works after the newer one was used, in ms.
 const GRACE_MS: i64 = 60_000;
@@ -33,6 +37,10 @@ pub struct Accounts {
     pub(crate) pictures: Option<Pictures>,
     /// The way to conversations' homes.
     pub(crate) operations: Operations,
+    pub(crate) group: GroupServiceClient<Channel>,
+    pub(crate) messages: StoreServiceClient<Channel>,
+    /// Places for telling devices of changes.
+    pub(crate) telling: Arc<Semaphore>,
     pub(crate) key: SigningKey,
     pub(crate) kid: String,
     pub(crate) issuer: String,
@@ -43,6 +51,10 @@ pub struct Accounts {
 pub(crate) fn failed(error: store::Error) -> Refusal {
     tracing::error!(%error, "the account store failed");
     Refusal::new(Reason::Unavailable, "accounts can't be reached: try again a little later").after(1000)
+}
+
+fn wrong() -> Refusal {
+    Refusal::new(Reason::BadCredentials, "no account has this handle and password: check both")
 }
 
 fn hash(refresh: &str) -> [u8; 32] {
@@ -80,7 +92,6 @@ impl Accounts {
         let found = self.store.by_handle(handle.to_ascii_lowercase()).await.map_err(failed)?;
         let (user, hash) = found.unzip();
         let right = self.passwords.check(password, hash).await?;
-        let wrong = || Refusal::new(Reason::BadCredentials, "no account has this handle and password: check both");
         let user: User = user.filter(|_| right).ok_or_else(wrong)?;
         self.begin(user.user.parse().map_err(|_| wrong())?, device).await
     }
@@ -89,7 +100,18 @@ impl Accounts {
         let now = now_ms();
         let session = Session { id: SessionId::new(), user, device, created_at: now, used_at: now };
         let refresh = new_refresh();
-        self.store.begin(session.clone(), hash(&refresh), self.max_devices).await.map_err(failed)?;
+        match self.store.begin(session.clone(), hash(&refresh), self.max_devices).await.map_err(failed)? {
+            Begun::Yes(others) => {
+                if others {
+                    self.changed(user);
+                }
+            }
+            Begun::NoAccount => return Err(wrong()),
+            Begun::Suspended => {
+                let message = "this account is suspended: ask the operator why";
+                return Err(Refusal::new(Reason::Suspended, message));
+            }
+        }
         self.tokens(&session, refresh).await
     }
 
@@ -117,6 +139,7 @@ impl Accounts {
             let session = family.session.id;
             tracing::warn!(%session, "an old refresh token was used: its session is ended");
             self.store.end(None, session, now).await.map_err(failed)?;
+            self.changed(family.session.user);
             return Err(bad());
         }
         let next = new_refresh();
@@ -138,7 +161,9 @@ impl Accounts {
             return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`"));
         }
         let hash = self.passwords.hash(new).await?;
-        self.store.set_password(user, hash, keep, now_ms()).await.map_err(failed)
+        self.store.set_password(user, hash, Some(keep), now_ms()).await.map_err(failed)?;
+        self.changed(user);
+        Ok(())
     }
 
     /// The place for pictures.

@@ -42,7 +42,11 @@ impl Accounts {
                 let message = format!("you block {MOST} people, as many as one may: end another block first");
                 Err(Refusal::new(Reason::TooManyBlocks, message))
             }
-            Change::Kept(version) => self.tell(Untold { user, other, version }).await,
+            Change::Kept(version) => {
+                self.tell(Untold { user, other, version }).await?;
+                self.changed(user);
+                Ok(())
+            }
         }
     }
 

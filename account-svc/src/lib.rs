@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod blocks;
+pub mod deletions;
+pub mod events;
 pub mod form;
 pub mod passwords;
 pub mod pictures;
@@ -10,12 +12,16 @@ pub mod store;
 
 use accounts::Accounts;
 use ed25519_dalek::SigningKey;
-use madang_mesh::{operations::Operations, process, secret::Secret, serve::Context};
-use madang_proto::account::v1::account_service_server::AccountServiceServer;
+use madang_mesh::{channel::InvalidAddress, operations::Operations, process, secret::Secret, serve::Context};
+use madang_proto::{
+    account::v1::account_service_server::AccountServiceServer, group::v1::group_service_client::GroupServiceClient,
+    store::v1::store_service_client::StoreServiceClient,
+};
 use passwords::Passwords;
 use pictures::{MAX_BYTES, Pictures};
 use std::{path::PathBuf, sync::Arc};
 use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -53,6 +59,9 @@ pub enum Error {
     /// The place for pictures can't be used.
     #[error(transparent)]
     Pictures(#[from] pictures::Unusable),
+    /// An address of another service is none.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
     /// The cost is none that argon2 takes.
     #[error("--argon2-kib {0} is not a cost that argon2 takes (8 to 1048576)")]
     Cost(u32),
@@ -80,6 +89,9 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         pictures: place.as_deref().map(Pictures::open).transpose()?,
         key: SigningKey::from_bytes(&seed),
         kid,
+        group: GroupServiceClient::new(context.channels.get(&context.peers.group)?),
+        messages: StoreServiceClient::new(context.channels.get(&context.peers.store)?),
+        telling: Arc::new(Semaphore::new(events::AT_ONCE)),
         operations: Operations::new(context.channels.clone(), &context.peers.chat),
         issuer: context.settings.token_issuer,
         max_devices: context.settings.max_devices as usize,
@@ -96,6 +108,6 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        self.accounts.tell_forgotten(drain).await;
+        tokio::join!(self.accounts.tell_forgotten(drain.clone()), self.accounts.clean_up(drain));
     }
 }

@@ -51,7 +51,9 @@ impl AccountService for Accounts {
     async fn end_session(&self, request: Request<EndSessionRequest>) -> Answer<EndSessionResponse> {
         let EndSessionRequest { user: whose, session } = request.into_inner();
         if let Ok(session) = session.parse::<SessionId>() {
-            self.store.end(Some(user(&whose)?), session, now_ms()).await.map_err(stored)?;
+            let whose = user(&whose)?;
+            self.store.end(Some(whose), session, now_ms()).await.map_err(stored)?;
+            self.changed(whose);
         }
         Ok(Response::new(EndSessionResponse {}))
     }
@@ -92,9 +94,12 @@ impl AccountService for Accounts {
             return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
         }
         let change = Change { handle, name, status: status_message, picture };
-        let updated = self.store.update(user(&whose)?, change).await.map_err(stored)?;
+        let whose = user(&whose)?;
+        let updated = self.store.update(whose, change).await.map_err(stored)?;
         let taken = || to_status(&Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another"));
-        Ok(Response::new(UpdateProfileResponse { user: Some(updated.ok_or_else(taken)?) }))
+        let updated = updated.ok_or_else(taken)?;
+        self.changed(whose);
+        Ok(Response::new(UpdateProfileResponse { user: Some(updated) }))
     }
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<ChangePasswordResponse> {
@@ -166,5 +171,23 @@ impl AccountService for Accounts {
         let found = self.store.blocked(pairs).await.map_err(stored)?;
         let blocked = (0..).zip(found).filter(|(_, is)| *is).map(|(place, _)| place).collect();
         Ok(Response::new(FindBlocksResponse { blocked }))
+    }
+
+    async fn delete_account(&self, request: Request<DeleteAccountRequest>) -> Answer<DeleteAccountResponse> {
+        let DeleteAccountRequest { user: whose, password, erase_messages } = request.into_inner();
+        self.delete(user(&whose)?, password, erase_messages).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(DeleteAccountResponse {}))
+    }
+
+    async fn set_suspended(&self, request: Request<SetSuspendedRequest>) -> Answer<SetSuspendedResponse> {
+        let SetSuspendedRequest { user: whose, suspended } = request.into_inner();
+        self.suspend(user(&whose)?, suspended).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(SetSuspendedResponse {}))
+    }
+
+    async fn set_password(&self, request: Request<SetPasswordRequest>) -> Answer<SetPasswordResponse> {
+        let SetPasswordRequest { user: whose, password } = request.into_inner();
+        Self::set_password(self, user(&whose)?, password).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(SetPasswordResponse {}))
     }
 }

@@ -2,11 +2,13 @@
 
 pub mod blocks;
 pub mod conformance;
+pub mod deletions;
 pub mod postgres;
 pub mod sqlite;
 
 use async_trait::async_trait;
 use blocks::BlockStore;
+use deletions::DeletionStore;
 use madang_proto::{
     client::v1::{Device, User},
     id::{SessionId, UserId},
@@ -30,6 +32,17 @@ pub struct Session {
     pub created_at: i64,
     /// When it was last used, ms since 1970.
     pub used_at: i64,
+}
+
+/// What became of a session that was to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It has; whether the user has others.
+    Yes(bool),
+    /// There is no such account (any more).
+    NoAccount,
+    /// The account is suspended.
+    Suspended,
 }
 
 /// A refresh token's place in its family.
@@ -61,17 +74,17 @@ pub const KEEP_MS: i64 = 3_600_000;
 
 /// The accounts.
 #[async_trait]
-pub trait AccountStore: BlockStore {
+pub trait AccountStore: BlockStore + DeletionStore {
     /// The key that tokens are signed with, made at the first start: its id and its seed.
     async fn signing_key(&self) -> Result<(String, [u8; 32]), Error>;
 
     /// Makes an account; false: its handle is taken.
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error>;
 
-    /// The account of a handle, with its password's hash.
+    /// The account of a handle, with its password's hash; none: it was deleted, or never was.
     async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error>;
 
-    /// Accounts by id, in that order; those that are not there are left out.
+    /// Accounts by id, in that order; those that never were are left out, of those that were deleted there is only the id.
     async fn by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, Error>;
 
     /// Changes a profile; none: the handle is taken, or there is no such account.
@@ -80,11 +93,17 @@ pub trait AccountStore: BlockStore {
     /// The hash of an account's password; none: there is no such account.
     async fn password(&self, id: UserId) -> Result<Option<String>, Error>;
 
-    /// Sets the hash of an account's password, and ends all its sessions but `keep`, in one.
-    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error>;
+    /// Sets the hash of an account's password, and ends all its sessions but `keep`, in one. False: there is none.
+    async fn set_password(
+        &self,
+        id: UserId,
+        password: String,
+        keep: Option<SessionId>,
+        now: i64,
+    ) -> Result<bool, Error>;
 
     /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning.
-    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<(), Error>;
+    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error>;
 
     /// Where a refresh token stands; none: unknown, or its session has ended.
     async fn family(&self, refresh: [u8; 32]) -> Result<Option<Family>, Error>;

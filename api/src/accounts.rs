@@ -11,6 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use madang_mesh::token::Claims;
 use madang_proto::{
     account::v1::*,
     client::v1::{Device, User},
@@ -72,17 +73,21 @@ pub(crate) async fn refresh(
     Ok(Json(tokens(answer.tokens)))
 }
 
-pub(crate) async fn sessions(State(mut shared): State<Shared>, Caller(caller): Caller) -> Result<Json<Value>, Problem> {
-    let answer =
-        shared.account.list_sessions(ListSessionsRequest { user: caller.user.to_string() }).await?.into_inner();
-    let current = caller.session.to_string();
+/// Somebody's sessions, as clients see them.
+pub(crate) async fn sessions_of(shared: &mut Shared, me: Claims) -> Result<Value, Problem> {
+    let answer = shared.account.list_sessions(ListSessionsRequest { user: me.user.to_string() }).await?.into_inner();
+    let current = me.session.to_string();
     let sessions = answer.sessions.into_iter().map(|each| {
         json!({
             "session": each.session, "device": each.device, "createdAt": each.created_at.to_string(),
             "usedAt": each.used_at.to_string(), "current": each.session == current,
         })
     });
-    Ok(Json(json!({ "sessions": sessions.collect::<Vec<_>>() })))
+    Ok(sessions.collect())
+}
+
+pub(crate) async fn sessions(State(mut shared): State<Shared>, Caller(me): Caller) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "sessions": sessions_of(&mut shared, me).await? })))
 }
 
 pub(crate) async fn log_out(
@@ -96,6 +101,27 @@ pub(crate) async fn log_out(
     if own {
         shared.verifier.note_end(caller.session);
     }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The account's end.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deletion {
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    erase_messages: bool,
+}
+
+pub(crate) async fn delete_me(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Body(Deletion { password, erase_messages }): Body<Deletion>,
+) -> Result<StatusCode, Problem> {
+    let request = DeleteAccountRequest { user: me.user.to_string(), password, erase_messages };
+    shared.account.delete_account(request).await?;
+    shared.verifier.note_end(me.session);
     Ok(StatusCode::NO_CONTENT)
 }
 

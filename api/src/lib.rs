@@ -5,6 +5,7 @@ pub mod auth;
 pub mod blocks;
 pub mod changes;
 pub mod conversations;
+pub mod export;
 pub mod groups;
 pub mod invites;
 pub mod limit;
@@ -38,6 +39,7 @@ use madang_proto::{
 };
 use problem::Problem;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What every request shares.
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
     pub(crate) limits: Arc<Limits>,
+    /// Places for exports.
+    pub(crate) exports: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -83,12 +87,13 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
         limits: Arc::new(limits),
+        exports: Arc::new(Semaphore::new(export::AT_ONCE)),
     };
     Ok(Service { shared })
 }
 
 /// Endpoints of the contract that are not there yet.
-const LATER: &[&str] = &["/v1/me/deletion", "/v1/me/export", "/v1/push/key", "/v1/devices/{device}/push"];
+const LATER: &[&str] = &["/v1/push/key", "/v1/devices/{device}/push"];
 
 async fn later(method: Method, uri: Uri) -> Problem {
     Refusal::new(Reason::Unimplemented, format!("{method} {} is not there yet", uri.path())).into()
@@ -107,6 +112,8 @@ impl process::Service for Service {
             .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))
             .route("/v1/me", get(accounts::me).patch(accounts::update_me))
             .route("/v1/me/password", put(accounts::change_password))
+            .route("/v1/me/deletion", post(accounts::delete_me))
+            .route("/v1/me/export", get(export::export))
             .route("/v1/me/picture", put(pictures::put_mine).delete(pictures::delete_mine))
             .route("/v1/pictures/{picture}", get(pictures::get))
             .route("/v1/users", get(accounts::users))

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document of this door: a table of endpoints, with the objects of `madang.client.v1` described from the
 //! very descriptors and comments that the code is generated from.
 
+mod account;
 mod endpoints;
 mod own;
 mod schema;
@@ -16,13 +17,13 @@ pub static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string())
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/webp"];
 
 fn all() -> impl Iterator<Item = &'static Endpoint> {
-    ENDPOINTS.iter().chain(own::ENDPOINTS)
+    ENDPOINTS.iter().chain(own::ENDPOINTS).chain(account::ENDPOINTS)
 }
 
 fn document() -> Value {
     let mut paths = Map::new();
     let mut schemas = schema::of_messages();
-    for (name, value) in endpoints::objects().into_iter().chain(own::objects()) {
+    for (name, value) in endpoints::objects().into_iter().chain(own::objects()).chain(account::objects()) {
         schemas.insert(name.to_owned(), value);
     }
     for endpoint in all() {

@@ -104,7 +104,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
     };
     let config =
         connection::Config { shards: settings.shards, devices: settings.max_devices, tail_bytes: settings.tail_bytes };
-    let connections = Connections::spawn(inbox, Arc::new(peers), config, leases.held.clone(), drain.clone());
+    let connections = Connections::spawn(inbox.clone(), Arc::new(peers), config, leases.held.clone(), drain.clone());
     let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
     let router =
         Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), settings.max_message_bytes);
@@ -119,7 +119,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         memory: home::Memory::new(settings.room_bytes),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);
-    let rpc = Rpc { router, homes, connections, fan_out, map, drain: drain.clone() };
+    let rpc = Rpc { router, homes, connections, fan_out, inbox, map, drain: drain.clone() };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

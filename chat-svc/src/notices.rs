@@ -57,7 +57,7 @@ impl Notices {
             else {
                 continue;
             };
-            let request = NotifyRequest { users: users.into(), frame: frame.clone() };
+            let request = NotifyRequest { users: users.into(), frame: frame.clone(), ..NotifyRequest::default() };
             tokio::spawn(async move {
                 let _permit = permit;
                 let sent = tokio::time::timeout(DEADLINE, HomeServiceClient::new(channel).notify(request)).await;

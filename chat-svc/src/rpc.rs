@@ -1,6 +1,6 @@
 //! gRPC in and out: translates, and leaves the deciding to homes and connections.
 
-use crate::{ask::Answer, connection::Connections, fan_out::FanOut, homes::Homes, router::Router};
+use crate::{ask::Answer, connection::Connections, fan_out::FanOut, homes::Homes, inbox::Inbox, router::Router};
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
@@ -14,10 +14,11 @@ use madang_proto::{
     chat::v1::{chat_service_server::ChatService, home_service_server::HomeService, operation, outcome, upstream, *},
     client::v1::{Ack, ClientFrame, ServerFrame, client_frame, server_frame},
     id::UserId,
+    log::v1::{Delivery, InboxBatch},
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::{collections::HashMap, pin::Pin};
+use std::{collections::HashMap, pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ pub struct Rpc {
     pub(crate) homes: Homes,
     pub(crate) connections: Connections,
     pub(crate) fan_out: FanOut,
+    pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) map: watch::Receiver<ShardMap>,
     pub(crate) drain: CancellationToken,
 }
@@ -117,6 +119,14 @@ impl Rpc {
             }
         }
         trunk.end().await;
+    }
+
+    /// Puts an event of no conversation into a user's inbox.
+    async fn give(&self, user: UserId, event: Bytes, shards: u32) -> Result<(), Refusal> {
+        let delivery = Delivery { event, users: Bytes::copy_from_slice(user.bytes()) };
+        let batch = InboxBatch { own: vec![delivery], ..InboxBatch::default() };
+        let given = self.inbox.publish(shard_of(user.bytes(), shards), Some(user), batch.encode_to_vec().into()).await;
+        given.map_err(|error| Refusal::new(Reason::Unavailable, error.to_string()).after(500))
     }
 
     async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
@@ -267,11 +277,21 @@ impl HomeService for Rpc {
     }
 
     async fn notify(&self, request: Request<NotifyRequest>) -> Result<Response<NotifyResponse>, Status> {
-        let NotifyRequest { users, frame } = request.into_inner();
+        let NotifyRequest { users, frame, event } = request.into_inner();
         let count = self.map.borrow().count;
         let users: Vec<UserId> = users.chunks_exact(16).filter_map(|id| UserId::from_slice(id).ok()).collect();
         let here: Vec<_> =
-            users.into_iter().filter(|user| self.homes.get(shard_of(user.bytes(), count)).is_some()).collect();
+            users.iter().filter(|user| self.homes.get(shard_of(user.bytes(), count)).is_some()).copied().collect();
+        if !event.is_empty() {
+            if here.len() < users.len() {
+                let message = "another process is the home of a user: refresh the shard map";
+                return Err(to_status(&Refusal::new(Reason::NotHome, message)));
+            }
+            for user in here {
+                self.give(user, event.clone(), count).await.map_err(|refusal| to_status(&refusal))?;
+            }
+            return Ok(Response::new(NotifyResponse {}));
+        }
         self.connections.notify(&here, frame);
         Ok(Response::new(NotifyResponse {}))
     }

@@ -434,4 +434,17 @@ impl GroupService for Groups {
         let position = self.store.cursor(request.into_inner().shard).await.map_err(|error| failed(&error))?;
         Ok(Response::new(GetCursorResponse { position }))
     }
+
+    async fn list_memberships(&self, request: Request<ListMembershipsRequest>) -> Answer<ListMembershipsResponse> {
+        let ListMembershipsRequest { user: whose, after, page_size } = request.into_inner();
+        let after = if after.is_empty() { None } else { Some(conversation(&after)?) };
+        let limit = if page_size == 0 { 200 } else { page_size.min(1000) } as usize;
+        let found = self.store.memberships(user(&whose)?, after, limit).await.map_err(|error| failed(&error))?;
+        let one = |each: store::Membership| Membership {
+            conversation: each.conversation.to_string(),
+            kind: each.kind,
+            present: each.present,
+        };
+        Ok(Response::new(ListMembershipsResponse { memberships: found.into_iter().map(one).collect() }))
+    }
 }

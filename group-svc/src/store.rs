@@ -162,6 +162,17 @@ impl Access {
     }
 }
 
+/// A user's place in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Direct or group, as on the wire.
+    pub kind: i32,
+    /// Whether they are in it now.
+    pub present: bool,
+}
+
 /// Conversations and their members.
 #[async_trait]
 pub trait GroupStore: invites::Invites {
@@ -189,6 +200,14 @@ pub trait GroupStore: invites::Invites {
 
     /// What a user has set, and the newest message's number, of a conversation that they are or were in.
     async fn settings(&self, user: UserId, id: ConversationId) -> Result<Option<(Option<MemberSettings>, u64)>, Error>;
+
+    /// Conversations that a user is or was in, by their ids, after one of them.
+    async fn memberships(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Membership>, Error>;
 
     /// The group that an idempotency key stands for: `new`, if the key is new, or a day old.
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error>;

@@ -1,13 +1,15 @@
-//! What is asked of a room's home: sent where the map of homes says, and again while a home is moving.
+//! What is asked of homes: sent where their map says, and again while one is moving.
 
 use crate::{channel::Channels, homes::Homes, status::from_status};
+use bytes::Bytes;
 use madang_proto::{
-    chat::v1::{OperateOnceRequest, Operation, home_service_client::HomeServiceClient, outcome},
+    chat::v1::{NotifyRequest, OperateOnceRequest, Operation, home_service_client::HomeServiceClient, outcome},
     client::v1::Ack,
-    id::ConversationId,
+    id::{ConversationId, UserId},
     reason::{Reason, Refusal},
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long an operation is tried.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,18 +36,33 @@ impl Operations {
 
     /// Has the room's home do it; waits for a home for a while.
     pub async fn operate(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE;
         loop {
             match self.once(conversation, &operation).await {
-                Err(refusal)
-                    if matches!(refusal.reason, Reason::NotHome | Reason::Unavailable)
-                        && tokio::time::Instant::now() + AGAIN < end =>
-                {
-                    tokio::time::sleep(AGAIN).await;
-                }
+                Err(refusal) if passes(&refusal, end) => tokio::time::sleep(AGAIN).await,
                 other => return other,
             }
         }
+    }
+
+    /// Has the user's home give an encoded event of no conversation, without its cursor, to all their devices.
+    pub async fn tell(&self, user: UserId, event: Bytes) -> Result<(), Refusal> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.tell_once(user, event.clone()).await {
+                Err(refusal) if passes(&refusal, end) => tokio::time::sleep(AGAIN).await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn tell_once(&self, user: UserId, event: Bytes) -> Result<(), Refusal> {
+        let home = self.homes.of(user.bytes()).ok_or_else(unavailable)?;
+        let channel = self.channels.get(&home.address).map_err(|_| unavailable())?;
+        let users = Bytes::copy_from_slice(user.bytes());
+        let request = NotifyRequest { users, event, ..NotifyRequest::default() };
+        let told = HomeServiceClient::new(channel).notify(request).await;
+        told.map(drop).map_err(|status| from_status(&status))
     }
 
     async fn once(&self, conversation: ConversationId, operation: &Operation) -> Result<Ack, Refusal> {
@@ -59,4 +76,9 @@ impl Operations {
             None => Err(unavailable()),
         }
     }
+}
+
+/// Whether it will pass, as a home is moving, and there is time to try again.
+fn passes(refusal: &Refusal, end: Instant) -> bool {
+    matches!(refusal.reason, Reason::NotHome | Reason::Unavailable) && Instant::now() + AGAIN < end
 }

@@ -92,6 +92,8 @@ reasons! {
     BadCredentials = "BAD_CREDENTIALS", Unauthenticated, false;
     /// Not one's password.
     WrongPassword = "WRONG_PASSWORD", PermissionDenied, false;
+    /// The account is suspended.
+    Suspended = "SUSPENDED", PermissionDenied, false;
     /// The token is missing, forged, expired or of an ended session.
     BadToken = "BAD_TOKEN", Unauthenticated, false;
     /// Too many requests unanswered.

@@ -42,6 +42,28 @@ pub async fn insist(server: &Running, method: &str, path: &str, token: &str, bod
     }
 }
 
+/// An HTTP request; its status, its head in lower case, and its body, put together where it came in chunks.
+pub async fn raw(server: &Running, method: &str, path: &str, token: &str) -> (u16, String, Vec<u8>) {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n");
+    let answer = exchange(server.http, &request).await;
+    let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    let (status, head) = (head[9..12].parse().unwrap(), head.to_lowercase());
+    if !head.contains("transfer-encoding: chunked") {
+        return (status, head, rest.into());
+    }
+    let mut body = Vec::new();
+    loop {
+        let (size, more) = rest.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        body.extend_from_slice(&more.as_bytes()[..size]);
+        if size == 0 {
+            return (status, head, body);
+        }
+        rest = &more[size + 2..];
+    }
+}
+
 /// What an HTTP server says at a path.
 pub async fn text(server: SocketAddr, path: &str) -> String {
     exchange(server, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await

@@ -105,3 +105,34 @@ async fn an_ended_session_is_closed_at_every_gateway() {
     assert_eq!(refused.reason(), "BAD_TOKEN");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_account_leaves_its_groups() {
+    let cluster = Cluster::start(2, 1).await;
+    let http = Http::new(&cluster.api).unwrap();
+    let people = persons(&http, 3).await;
+    let mut groups = Vec::new();
+    for n in 0..5 {
+        let members = [&people[1].tokens.user, &people[2].tokens.user];
+        let body = json!({"name": format!("마당 {n}"), "members": members});
+        let group = call(&http, &people[0], "POST", "/v1/groups", Some(body)).await.unwrap();
+        groups.push(group["conversation"].as_str().unwrap().to_owned());
+    }
+    let body = json!({"password": people::password(&people[0].handle)});
+    call(&http, &people[0], "POST", "/v1/me/deletion", Some(body)).await.unwrap();
+    let all_left = async {
+        for group in &groups {
+            let path = format!("/v1/conversations/{group}/members");
+            loop {
+                let answer = call(&http, &people[1], "GET", &path, None).await.unwrap();
+                let members = answer["members"].as_array().unwrap();
+                if members.len() == 2 && members.iter().any(|member| member["role"] == "ROLE_OWNER") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_left).await.unwrap();
+    cluster.stop().await;
+}

@@ -31,7 +31,7 @@ async fn every_documented_operation_is_there() {
     assert!(seen >= 20, "{seen}");
     let ann = sign_up(&server, "ann").await;
     for (method, path, expected) in [
-        ("GET", "/v1/blocks", 501),
+        ("GET", "/v1/blocks?pageToken=x", 400),
         ("POST", "/v1/changes", 400),
         ("GET", "/v1/nowhere", 404),
         ("DELETE", "/v1/me", 405),

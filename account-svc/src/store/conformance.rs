@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic)] // checks for tests: a panic is how they tell
 
 mod blocks;
+mod deletions;
 
 use super::{AccountStore, Change, KEEP_MS, Session};
 use madang_proto::{
@@ -28,6 +29,7 @@ pub async fn check(store: &dyn AccountStore) {
     tokens(store).await;
     passwords(store).await;
     blocks::check(store).await;
+    deletions::check(store).await;
 }
 
 async fn profiles(store: &dyn AccountStore) {
@@ -107,7 +109,7 @@ async fn passwords(store: &dyn AccountStore) {
     for (n, one) in (150..).zip(&all) {
         store.begin(one.clone(), [n; 32], 16).await.expect(FAILED);
     }
-    store.set_password(user, "new".into(), all[1].id, 5000).await.expect(FAILED);
+    assert!(store.set_password(user, "new".into(), Some(all[1].id), 5000).await.expect(FAILED));
     assert_eq!(store.password(user).await.expect(FAILED).as_deref(), Some("new"));
     assert_eq!(store.sessions(user).await.expect(FAILED), [all[1].clone()], "the other sessions have ended");
     let ended: Vec<_> = store.ended(5000, 1000).await.expect(FAILED).into_iter().map(|(id, _)| id).collect();

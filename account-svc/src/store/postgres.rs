@@ -2,9 +2,10 @@
 //! on its row.
 
 mod blocks;
+mod deletions;
 mod schema;
 
-use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
@@ -47,6 +48,7 @@ struct AccountRow {
     password: String,
     created_at: i64,
     picture: String,
+    deleted_at: i64,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -64,8 +66,12 @@ struct SessionRow {
 
 impl From<AccountRow> for User {
     fn from(row: AccountRow) -> Self {
+        let user = UserId::from(row.user).to_string();
+        if row.deleted_at != 0 {
+            return Self { user, deleted: true, ..Self::default() };
+        }
         Self {
-            user: UserId::from(row.user).to_string(),
+            user,
             handle: row.handle,
             name: row.name,
             status_message: row.status_message,
@@ -104,6 +110,13 @@ fn person(id: UserId) -> Uuid {
 
 fn log_in(id: SessionId) -> Uuid {
     Uuid::from_bytes(*id.bytes())
+}
+
+/// An account that was not deleted.
+#[diesel::dsl::auto_type]
+fn there(id: UserId) -> _ {
+    let id: Uuid = person(id);
+    account::table.find(id).filter(account::deleted_at.eq(0_i64))
 }
 
 /// The accounts, in Postgres.
@@ -169,14 +182,15 @@ impl AccountStore for PostgresAccounts {
     }
 
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
-        let (status_message, picture) = (String::new(), String::new());
-        let row = AccountRow { user: person(id), handle, name, status_message, password, created_at: at, picture };
+        let (status_message, picture, user, deleted_at) = (String::new(), String::new(), person(id), 0);
+        let row = AccountRow { user, handle, name, status_message, password, created_at: at, picture, deleted_at };
         let insert = diesel::insert_into(account::table).values(row).on_conflict_do_nothing();
         Ok(insert.execute(&mut self.connection().await?).await? == 1)
     }
 
     async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error> {
-        let select = account::table.filter(account::handle.eq(handle)).select(AccountRow::as_select());
+        let there = account::table.filter(account::handle.eq(handle)).filter(account::deleted_at.eq(0));
+        let select = there.select(AccountRow::as_select());
         let row = select.first(&mut self.connection().await?).await.optional()?;
         Ok(row.map(|mut row: AccountRow| {
             let password = std::mem::take(&mut row.password);
@@ -197,10 +211,10 @@ impl AccountStore for PostgresAccounts {
         let nothing = change == Change::default();
         let Change { handle, name, status, picture } = change;
         if nothing {
-            let row = account::table.find(person(id)).select(AccountRow::as_select());
+            let row = there(id).select(AccountRow::as_select());
             return Ok(row.first(&mut connection).await.optional()?.map(User::from));
         }
-        let changed = diesel::update(account::table.find(person(id)))
+        let changed = diesel::update(there(id))
             .set((
                 handle.map(|handle| account::handle.eq(handle)),
                 name.map(|name| account::name.eq(name)),
@@ -218,22 +232,29 @@ impl AccountStore for PostgresAccounts {
     }
 
     async fn password(&self, id: UserId) -> Result<Option<String>, Error> {
-        let select = account::table.find(person(id)).select(account::password);
+        let select = there(id).select(account::password);
         Ok(select.first(&mut self.connection().await?).await.optional()?)
     }
 
-    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error> {
+    async fn set_password(
+        &self,
+        id: UserId,
+        password: String,
+        keep: Option<SessionId>,
+        now: i64,
+    ) -> Result<bool, Error> {
         let transaction = async |connection: &mut Object<AsyncPgConnection>| {
-            let set = diesel::update(account::table.find(person(id))).set(account::password.eq(&password));
-            set.execute(connection).await?;
-            let others = session::table.filter(session::user.eq(person(id))).filter(session::id.ne(log_in(keep)));
+            let set = diesel::update(there(id)).set(account::password.eq(&password)).execute(connection).await?;
+            let kept = keep.map_or(Uuid::nil(), log_in);
+            let others = session::table.filter(session::user.eq(person(id))).filter(session::id.ne(kept));
             let gone: Vec<Uuid> = diesel::delete(others).returning(session::id).get_results(connection).await?;
-            note_end(connection, &gone, now).await
+            note_end(connection, &gone, now).await?;
+            Ok::<_, DieselError>(set > 0)
         };
         Ok(self.connection().await?.transaction(transaction).await?)
     }
 
-    async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<(), Error> {
+    async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<Begun, Error> {
         let row = SessionRow {
             id: log_in(new.id),
             user: person(new.user),
@@ -247,8 +268,14 @@ impl AccountStore for PostgresAccounts {
         let (id, user) = (row.id, row.user);
         let transaction = async |connection: &mut Object<AsyncPgConnection>| {
             // Two log-ins of one user at once are counted one after the other.
-            let lock = account::table.find(user).select(account::user).for_update();
-            lock.first::<Uuid>(connection).await.optional()?;
+            let lock = there(new.user).select(account::suspended).for_update();
+            match lock.first(connection).await.optional()? {
+                None => return Ok(Begun::NoAccount),
+                Some(true) => return Ok(Begun::Suspended),
+                Some(false) => {}
+            }
+            let all = session::table.filter(session::user.eq(user)).select(session::id).limit(1);
+            let others = all.first::<Uuid>(connection).await.optional()?.is_some();
             let same = session::table.filter(session::user.eq(user)).filter(session::device.eq(&row.device));
             let mut gone: Vec<Uuid> = diesel::delete(same).returning(session::id).get_results(connection).await?;
             diesel::insert_into(session::table).values(&row).execute(connection).await?;
@@ -271,7 +298,7 @@ impl AccountStore for PostgresAccounts {
                 ))
                 .execute(connection)
                 .await?;
-            Ok::<_, DieselError>(())
+            Ok::<_, DieselError>(Begun::Yes(others))
         };
         Ok(self.connection().await?.transaction(transaction).await?)
     }

@@ -1,8 +1,9 @@
 //! What account-svc keeps, in one SQLite file. Every commit is fsynced: an account that was answered is there.
 
 mod blocks;
+mod deletions;
 
-use super::{AccountStore, Change, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
 use madang_proto::{
     client::v1::{Device, User, UserKind},
@@ -28,8 +29,12 @@ pub struct SqliteAccounts {
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     let id: [u8; 16] = row.get("user")?;
+    let id = UserId::from(uuid::Uuid::from_bytes(id)).to_string();
+    if row.get::<_, i64>("deleted_at")? != 0 {
+        return Ok(User { user: id, deleted: true, ..User::default() });
+    }
     Ok(User {
-        user: UserId::from(uuid::Uuid::from_bytes(id)).to_string(),
+        user: id,
         handle: row.get("handle")?,
         name: row.get("name")?,
         status_message: row.get("status_message")?,
@@ -76,8 +81,11 @@ impl SqliteAccounts {
             let change = "ALTER TABLE account ADD COLUMN picture TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 1;";
             connection.execute_batch(&format!("BEGIN; {change} COMMIT;"))?;
         }
-        if version < 2 {
-            connection.execute_batch(&format!("BEGIN; {} PRAGMA user_version = 2; COMMIT;", blocks::TABLES))?;
+        for (number, tables) in [(2, blocks::TABLES), (3, deletions::TABLES)] {
+            if version < number {
+                let change = format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT;");
+                connection.execute_batch(&change)?;
+            }
         }
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
@@ -135,7 +143,7 @@ impl AccountStore for SqliteAccounts {
     async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error> {
         self.run(move |connection| {
             connection
-                .query_row("SELECT * FROM account WHERE handle = ?1", [handle], |row| {
+                .query_row("SELECT * FROM account WHERE handle = ?1 AND deleted_at = 0", [handle], |row| {
                     Ok((user(row)?, row.get("password")?))
                 })
                 .optional()
@@ -157,7 +165,8 @@ impl AccountStore for SqliteAccounts {
             let Change { handle, name, status, picture } = change;
             let changed = connection.execute(
                 "UPDATE OR IGNORE account SET handle = coalesce(?2, handle), name = coalesce(?3, name),
-                 status_message = coalesce(?4, status_message), picture = coalesce(?5, picture) WHERE user = ?1",
+                 status_message = coalesce(?4, status_message), picture = coalesce(?5, picture)
+                 WHERE user = ?1 AND deleted_at = 0",
                 params![id.bytes(), handle, name, status, picture],
             )?;
             if changed == 0 {
@@ -169,25 +178,43 @@ impl AccountStore for SqliteAccounts {
     }
 
     async fn password(&self, id: UserId) -> Result<Option<String>, Error> {
-        let select = "SELECT password FROM account WHERE user = ?1";
+        let select = "SELECT password FROM account WHERE user = ?1 AND deleted_at = 0";
         self.run(move |connection| connection.query_row(select, [id.bytes()], |row| row.get(0)).optional()).await
     }
 
-    async fn set_password(&self, id: UserId, password: String, keep: SessionId, now: i64) -> Result<(), Error> {
+    async fn set_password(
+        &self,
+        id: UserId,
+        password: String,
+        keep: Option<SessionId>,
+        now: i64,
+    ) -> Result<bool, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let set = "UPDATE account SET password = ?2 WHERE user = ?1";
-            transaction.execute(set, params![id.bytes(), password])?;
-            end(&transaction, "user = ?1 AND session != ?2", params![id.bytes(), keep.bytes()], now)?;
-            transaction.commit()
+            let set = "UPDATE account SET password = ?2 WHERE user = ?1 AND deleted_at = 0";
+            if transaction.execute(set, params![id.bytes(), password])? == 0 {
+                return Ok(false);
+            }
+            let keep = keep.map(|keep| keep.bytes().to_vec()).unwrap_or_default();
+            end(&transaction, "user = ?1 AND session != ?2", params![id.bytes(), keep], now)?;
+            transaction.commit()?;
+            Ok(true)
         })
         .await
     }
 
-    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<(), Error> {
+    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
             let (user, device) = (new.user.bytes(), &new.device);
+            let account = "SELECT suspended FROM account WHERE user = ?1 AND deleted_at = 0";
+            match transaction.query_row(account, [user], |row| row.get(0)).optional()? {
+                None => return Ok(Begun::NoAccount),
+                Some(true) => return Ok(Begun::Suspended),
+                Some(false) => {}
+            }
+            let others = "SELECT EXISTS (SELECT 1 FROM session WHERE user = ?1)";
+            let others = transaction.query_row(others, [user], |row| row.get(0))?;
             let same = "user = ?1 AND device = ?2";
             end(&transaction, same, params![user, device.id], new.created_at)?;
             transaction.execute(
@@ -207,7 +234,8 @@ impl AccountStore for SqliteAccounts {
                           ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)";
             end(&transaction, unused, params![user, i64::try_from(most).unwrap_or(i64::MAX)], new.created_at)?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
-            transaction.commit()
+            transaction.commit()?;
+            Ok(Begun::Yes(others))
         })
         .await
     }

@@ -36,12 +36,12 @@ pub(super) const GET: Endpoint = Endpoint {
     idempotent: false,
 };
 pub(super) const POST: Endpoint = Endpoint { method: "post", ..GET };
-const PUT: Endpoint = Endpoint { method: "put", ..GET };
+pub(super) const PUT: Endpoint = Endpoint { method: "put", ..GET };
 pub(super) const DELETE: Endpoint = Endpoint { method: "delete", ..GET };
 
 const AT_LEAST: (&str, &str, &str) =
     ("atLeast", "uint64", "Wait until the answer is as of this revision, at most 2 s; then 503.");
-const LIMIT: (&str, &str, &str) = ("limit", "uint32", "How much to give; 0: 50. Never more than 200.");
+pub(super) const LIMIT: (&str, &str, &str) = ("limit", "uint32", "How much to give; 0: 50. Never more than 200.");
 
 /// All of them.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -103,28 +103,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         body: "Password",
         answer: ("204", "", "It holds from now on."),
         ..PUT
-    },
-    Endpoint {
-        path: "/v1/blocks",
-        id: "listBlocks",
-        summary: "Whom one blocks.",
-        query: &[("pageToken", "string", "From the page before, to go on behind it."), LIMIT],
-        answer: ("200", "Blocks", "A page of them."),
-        ..GET
-    },
-    Endpoint {
-        path: "/v1/blocks/{user}",
-        id: "block",
-        summary: "Block somebody: neither can send, edit or react directly, or add the other to a group.",
-        answer: ("204", "", "It is in force."),
-        ..PUT
-    },
-    Endpoint {
-        path: "/v1/blocks/{user}",
-        id: "unblock",
-        summary: "End a block.",
-        answer: ("204", "", "There is none any more."),
-        ..DELETE
     },
     Endpoint {
         path: "/v1/me/picture",
@@ -424,7 +402,6 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("Password", object(&[("old", "string", true), ("new", "string", true)])),
         ("Picture", object(&[("picture", "uuid", true)])),
         ("Users", object(&[("users", "[User]", true)])),
-        ("Blocks", object(&[("users", "[User]", true), ("nextPageToken", "string", true)])),
         ("Conversations", object(&page)),
         ("Members", object(&[("members", "[Member]", true), ("revision", "uint64", true)])),
         ("Messages", object(&messages)),

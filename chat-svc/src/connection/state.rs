@@ -35,6 +35,9 @@ const REPLAY: usize = 1024;
 /// How many bytes of it.
 const REPLAY_BYTES: usize = 4 << 20;
 
+/// What is no shard: the source of events that are of no conversation.
+const OWN: Shard = Shard::MAX;
+
 struct Connection {
     trunk: Arc<Trunk>,
     connection: u64,
@@ -362,6 +365,10 @@ impl State {
                     events.push(TailEvent { event, users, source: source.shard, index });
                 }
             }
+        }
+        for Delivery { event, users } in batch.own {
+            index += 1;
+            events.push(TailEvent { event, users, source: OWN, index });
         }
         self.thaw();
         if events.is_empty() {

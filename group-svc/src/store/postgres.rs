@@ -4,8 +4,9 @@
 mod apply;
 pub mod invites;
 pub mod list;
+mod memberships;
 
-use super::{Access, Error, GroupStore, KEY_MS, Page, Wanted, number, settings};
+use super::{Access, Error, GroupStore, KEY_MS, Membership, Page, Wanted, number, settings};
 use apply::Apply;
 use async_trait::async_trait;
 use diesel::{
@@ -322,6 +323,15 @@ impl GroupStore for PostgresGroups {
             .load(&mut self.connection().await?)
             .await?;
         Ok(rows.into_iter().map(|row| (row.user.into(), usize::try_from(row.count).unwrap_or(usize::MAX))).collect())
+    }
+
+    async fn memberships(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Membership>, Error> {
+        memberships::page(&mut *self.connection().await?, user, after, limit).await
     }
 
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {

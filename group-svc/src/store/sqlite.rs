@@ -3,9 +3,10 @@
 
 mod invites;
 mod list;
+mod memberships;
 
 use super::{
-    Access, Error, GroupStore, Head, KEY_MS, Page, Wanted, number,
+    Access, Error, GroupStore, Head, KEY_MS, Membership, Page, Wanted, number,
     settings::{self, Set},
 };
 use async_trait::async_trait;
@@ -184,6 +185,15 @@ impl GroupStore for SqliteGroups {
             Ok(counts)
         })
         .await
+    }
+
+    async fn memberships(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Membership>, Error> {
+        self.run(move |connection| memberships::page(connection, user, after, limit)).await
     }
 
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {

@@ -304,6 +304,48 @@ pub struct FindBlocksResponse {
     #[prost(uint32, repeated, tag = "1")]
     pub blocked: ::prost::alloc::vec::Vec<u32>,
 }
+/// The account's end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAccountRequest {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Their password; empty where an outside provider knows who they are.
+    #[prost(string, tag = "2")]
+    pub password: ::prost::alloc::string::String,
+    /// Whether what they said is erased, everywhere.
+    #[prost(bool, tag = "3")]
+    pub erase_messages: bool,
+}
+/// It has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAccountResponse {}
+/// A suspension, or its end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetSuspendedRequest {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Whether they may have no session.
+    #[prost(bool, tag = "2")]
+    pub suspended: bool,
+}
+/// It is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetSuspendedResponse {}
+/// A new password.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPasswordRequest {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// 8 to 1,024 bytes.
+    #[prost(string, tag = "2")]
+    pub password: ::prost::alloc::string::String,
+}
+/// It holds from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPasswordResponse {}
 /// Generated client implementations.
 pub mod account_service_client {
     #![allow(
@@ -804,6 +846,89 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The account's end, by whose it is: its sessions end and it shows as deleted at once; it leaves its groups, and what it
+        /// said is erased if that is wanted, in the background. Its handle is not given out again. PERMISSION_DENIED
+        /// (WRONG_PASSWORD).
+        pub async fn delete_account(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteAccountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAccountResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/DeleteAccount",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "DeleteAccount"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Suspends an account, which ends its sessions and refuses new ones, or ends that. For operators. NOT_FOUND.
+        pub async fn set_suspended(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetSuspendedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetSuspendedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/SetSuspended",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "SetSuspended"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT.
+        pub async fn set_password(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPasswordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPasswordResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/SetPassword",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "SetPassword"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -935,6 +1060,32 @@ pub mod account_service_server {
             request: tonic::Request<super::FindBlocksRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FindBlocksResponse>,
+            tonic::Status,
+        >;
+        /// The account's end, by whose it is: its sessions end and it shows as deleted at once; it leaves its groups, and what it
+        /// said is erased if that is wanted, in the background. Its handle is not given out again. PERMISSION_DENIED
+        /// (WRONG_PASSWORD).
+        async fn delete_account(
+            &self,
+            request: tonic::Request<super::DeleteAccountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAccountResponse>,
+            tonic::Status,
+        >;
+        /// Suspends an account, which ends its sessions and refuses new ones, or ends that. For operators. NOT_FOUND.
+        async fn set_suspended(
+            &self,
+            request: tonic::Request<super::SetSuspendedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetSuspendedResponse>,
+            tonic::Status,
+        >;
+        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT.
+        async fn set_password(
+            &self,
+            request: tonic::Request<super::SetPasswordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPasswordResponse>,
             tonic::Status,
         >;
     }
@@ -1721,6 +1872,141 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FindBlocksSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/DeleteAccount" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAccountSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::DeleteAccountRequest>
+                    for DeleteAccountSvc<T> {
+                        type Response = super::DeleteAccountResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteAccountRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::delete_account(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAccountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/SetSuspended" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetSuspendedSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::SetSuspendedRequest>
+                    for SetSuspendedSvc<T> {
+                        type Response = super::SetSuspendedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetSuspendedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::set_suspended(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetSuspendedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/SetPassword" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPasswordSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::SetPasswordRequest>
+                    for SetPasswordSvc<T> {
+                        type Response = super::SetPasswordResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPasswordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::set_password(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPasswordSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

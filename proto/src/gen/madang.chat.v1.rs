@@ -440,8 +440,11 @@ pub struct NotifyRequest {
     /// An encoded `madang.client.v1.ServerFrame`.
     #[prost(bytes = "bytes", tag = "2")]
     pub frame: ::prost::bytes::Bytes,
+    /// Instead: an encoded `madang.client.v1.Event` of no conversation, without its cursor.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub event: ::prost::bytes::Bytes,
 }
-/// Taken, perhaps dropped.
+/// Taken; a frame perhaps dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotifyResponse {}
 /// The new home of a shard wants its rooms.
@@ -1643,7 +1646,8 @@ pub mod home_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.HomeService", "WatchShards"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Ephemeral notices (typing) for users whose home this is; may be dropped.
+        /// Ephemeral notices (typing) for users whose home this is, which may be dropped; or events to oneself, which go the way
+        /// of all events: UNAVAILABLE, NOT_HOME.
         pub async fn notify(
             &mut self,
             request: impl tonic::IntoRequest<super::NotifyRequest>,
@@ -1762,7 +1766,8 @@ pub mod home_service_server {
             tonic::Response<Self::WatchShardsStream>,
             tonic::Status,
         >;
-        /// Ephemeral notices (typing) for users whose home this is; may be dropped.
+        /// Ephemeral notices (typing) for users whose home this is, which may be dropped; or events to oneself, which go the way
+        /// of all events: UNAVAILABLE, NOT_HOME.
         async fn notify(
             &self,
             request: tonic::Request<super::NotifyRequest>,

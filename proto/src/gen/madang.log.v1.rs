@@ -272,6 +272,9 @@ pub struct InboxBatch {
     /// may come several times, each time with a later position.
     #[prost(message, repeated, tag = "3")]
     pub sources: ::prost::alloc::vec::Vec<SourcePosition>,
+    /// After these: events of no conversation, each to one user's devices. What is lost of them is not sent again.
+    #[prost(message, repeated, tag = "4")]
+    pub own: ::prost::alloc::vec::Vec<Delivery>,
 }
 /// An event and who gets it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -10,6 +10,19 @@ diesel::table! {
         password -> Text,
         created_at -> BigInt,
         picture -> Text,
+        deleted_at -> BigInt,
+        suspended -> Bool,
+    }
+}
+
+diesel::table! {
+    deletion (user) {
+        user -> Uuid,
+        erase -> Bool,
+        picture -> Text,
+        round -> Integer,
+        place -> Nullable<Uuid>,
+        due_at -> BigInt,
     }
 }
 

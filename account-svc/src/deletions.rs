@@ -1,0 +1,160 @@
+//! The ends of accounts. One that is deleted is gone at once, in one transaction; leaving its groups and erasing what was
+//! said is a job that is taken up again wherever it was left, by whichever account-svc is there.
+//!
+//! A job goes through all conversations twice: at once, and once more when no token of the account can be good for anything
+//! any more, so that nothing that was said or joined meanwhile is left. Each step may be done twice.
+
+use crate::{
+    accounts::{Accounts, failed},
+    form,
+    store::deletions::Job,
+};
+use madang_mesh::{clock::now_ms, status::from_status};
+use madang_proto::{
+    chat::v1::{Operation, RemoveMember, operation::Body},
+    client::v1::ConversationKind,
+    group::v1::{ListMembershipsRequest, Membership},
+    id::{ConversationId, UserId},
+    reason::{Reason, Refusal},
+    store::v1::EraseRequest,
+};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for what is to be done.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long who has taken a job may take for a page of it, in ms; then somebody else takes it up.
+const TAKEN_MS: i64 = 60_000;
+/// When what could not be done is tried again, in ms.
+const AGAIN_MS: i64 = 10_000;
+/// How long after the first round the second comes, in ms: sessions are closed everywhere within 2 s, and what was under
+/// way then is done.
+const SETTLED_MS: i64 = 10_000;
+/// How many conversations are looked up at once.
+const PAGE: u32 = 100;
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn nobody() -> Refusal {
+    Refusal::new(Reason::UserNotFound, "no such account: check the id")
+}
+
+impl Accounts {
+    /// Deletes an account: with its password, since a session may be in wrong hands. Who an outside provider knows has none.
+    pub async fn delete(&self, user: UserId, password: String, erase: bool) -> Result<(), Refusal> {
+        let hash = self.store.password(user).await.map_err(failed)?;
+        if hash.as_deref() != Some("") && !self.passwords.check(password, hash).await? {
+            return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `password`"));
+        }
+        if self.store.delete(user, erase, now_ms()).await.map_err(failed)? { Ok(()) } else { Err(nobody()) }
+    }
+
+    /// Suspends an account, or ends that.
+    pub async fn suspend(&self, user: UserId, suspended: bool) -> Result<(), Refusal> {
+        let done = self.store.suspend(user, suspended, now_ms()).await.map_err(failed)?;
+        if done { Ok(()) } else { Err(nobody()) }
+    }
+
+    /// Sets a password without the one before; all sessions end.
+    pub async fn set_password(&self, user: UserId, password: String) -> Result<(), Refusal> {
+        form::password(&password)?;
+        let hash = self.passwords.hash(password).await?;
+        let done = self.store.set_password(user, hash, None, now_ms()).await.map_err(failed)?;
+        if done { Ok(()) } else { Err(nobody()) }
+    }
+
+    /// Does what is left to do for deleted accounts, for as long as this runs.
+    pub(crate) async fn clean_up(&self, drain: CancellationToken) {
+        while !drain.is_cancelled() {
+            let now = now_ms();
+            let job = match self.store.take_deletion(now, now + TAKEN_MS).await {
+                Ok(Some(job)) => job,
+                Ok(None) => {
+                    tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(LOOK) => continue }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "deleted accounts can't be looked for; trying again");
+                    tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(5 * LOOK) => continue }
+                }
+            };
+            let user = job.user;
+            tokio::select! {
+                // What was not noted is done once more.
+                () = drain.cancelled() => return,
+                done = self.go_on(job) => match done {
+                    Ok(()) => {}
+                    Err(refusal) => {
+                        let (reason, why) = (refusal.reason.word(), refusal.message);
+                        tracing::warn!(%user, reason, why, "what a deleted account leaves can't be cleaned up; trying again");
+                    }
+                },
+            }
+        }
+    }
+
+    /// Goes on with a job to the end of its round.
+    async fn go_on(&self, mut job: Job) -> Result<(), Refusal> {
+        loop {
+            let request = ListMembershipsRequest {
+                user: job.user.to_string(),
+                after: job.place.map(|place| place.to_string()).unwrap_or_default(),
+                page_size: PAGE,
+            };
+            let page = bounded(self.group.clone().list_memberships(request)).await;
+            let page = self.or_later(&job, page).await?.memberships;
+            if page.is_empty() {
+                break;
+            }
+            for each in page {
+                let done = self.leave(&job, &each).await;
+                job.place = Some(self.or_later(&job, done).await?);
+                self.store.keep_deletion(job.clone(), now_ms() + TAKEN_MS).await.map_err(failed)?;
+            }
+        }
+        if let (Ok(pictures), false) = (self.pictures(), job.picture.is_empty()) {
+            pictures.forget(&job.picture).await;
+        }
+        if job.round == 0 {
+            let second = Job { round: 1, place: None, ..job };
+            return self.store.keep_deletion(second, now_ms() + SETTLED_MS).await.map_err(failed);
+        }
+        self.store.finish_deletion(job.user).await.map_err(failed)
+    }
+
+    /// What came, or when the job is tried again.
+    async fn or_later<T>(&self, job: &Job, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        if result.is_err() {
+            self.store.keep_deletion(job.clone(), now_ms() + AGAIN_MS).await.map_err(failed)?;
+        }
+        result
+    }
+
+    /// Leaves a group, and erases what was said there; also where one was earlier.
+    async fn leave(&self, job: &Job, place: &Membership) -> Result<ConversationId, Refusal> {
+        let unreadable = |_| Refusal::new(Reason::Internal, "group-svc gave an id that is none");
+        let conversation: ConversationId = place.conversation.parse().map_err(unreadable)?;
+        let user = job.user.to_string();
+        if place.present && place.kind() == ConversationKind::Group {
+            let body = Some(Body::RemoveMember(RemoveMember { user: user.clone() }));
+            let operation = Operation { conversation: place.conversation.clone(), actor: user.clone(), body };
+            match self.operations.operate(conversation, operation).await {
+                // They have left already.
+                Ok(_) => {}
+                Err(refusal) if refusal.reason == Reason::ConversationNotFound => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if job.erase && job.round > 0 {
+            let request = EraseRequest { conversation: place.conversation.clone(), sender: user };
+            bounded(self.messages.clone().erase(request)).await?;
+        }
+        Ok(conversation)
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner).map_err(|status| from_status(&status)),
+        Err(_) => Err(Refusal::new(Reason::Timeout, "a service did not answer in time")),
+    }
+}

@@ -1,0 +1,164 @@
+//! Sessions at their limits: sixteen devices, sixteen sockets, one session a device; and that an end is in force.
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+
+use futures_util::future::join_all;
+use madang_solo::serve::Running;
+use madang_tests::{
+    client::{Person, Socket, call, sign_up},
+    start,
+};
+use serde_json::{Value, json};
+
+async fn log_in(server: &Running, device: &str) -> Value {
+    let device = json!({"id": device, "kind": "DEVICE_KIND_WEB"});
+    let body = json!({"handle": "ann", "password": "correct horse", "device": device});
+    let (status, tokens) = call(server, "POST", "/v1/sessions", "", body).await;
+    assert_eq!(status, 201, "{tokens}");
+    tokens
+}
+
+fn device() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn person(tokens: &Value, device: &str) -> Person {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Person { id: text(&tokens["user"]), token: text(&tokens["accessToken"]), device: device.into() }
+}
+
+async fn closed(socket: &mut Socket) -> Value {
+    loop {
+        let frame = socket.next().await;
+        if !frame["close"].is_null() {
+            return frame["close"].clone();
+        }
+    }
+}
+
+async fn sessions(server: &Running, token: &str) -> Vec<Value> {
+    let (status, answer) = call(server, "GET", "/v1/sessions", token, Value::Null).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["sessions"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seventeenth_device_ends_the_one_unused_longest() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let first = sign_up(&server, "ann").await;
+    let mut all = Vec::new();
+    for _ in 1..16 {
+        let device = device();
+        all.push((log_in(&server, &device).await, device));
+    }
+    assert_eq!(sessions(&server, &first.token).await.len(), 16);
+    // The earliest but one is used again: it is not the one.
+    let used = &all[0].0;
+    let body = json!({"refreshToken": used["refreshToken"]});
+    let (status, fresh) = call(&server, "POST", "/v1/sessions/refresh", "", body).await;
+    assert_eq!(status, 200);
+    let listed = sessions(&server, &first.token).await;
+    let of = |session: &Value| listed.iter().find(|each| each["session"] == *session).unwrap().clone();
+    let time = |value: &Value| value.as_str().unwrap().parse::<i64>().unwrap();
+    let it = of(&fresh["session"]);
+    assert!(time(&it["usedAt"]) > time(&it["createdAt"]), "{it}");
+    assert_eq!(listed[0]["session"], fresh["session"], "the latest used comes first");
+
+    let (mut socket, _) = Socket::connect(&server, &first, "").await;
+    log_in(&server, &device()).await;
+    assert_eq!(closed(&mut socket).await, json!(4503), "the one unused longest has ended");
+    assert_eq!(call(&server, "GET", "/v1/me", &first.token, Value::Null).await.0, 401);
+    let mut late = Socket::raw(&server).await;
+    let hello = json!({"token": first.token, "device": {"id": first.device, "kind": "DEVICE_KIND_WEB"}});
+    late.send(json!({"id": 1, "hello": hello})).await;
+    assert_eq!(closed(&mut late).await, json!(4503));
+    let there = sessions(&server, fresh["accessToken"].as_str().unwrap()).await;
+    assert_eq!(there.len(), 16);
+    assert!(all.iter().all(|(tokens, _)| there.iter().any(|each| each["session"] == tokens["session"])));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_log_ins_at_once_leave_sixteen_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    sign_up(&server, "ann").await;
+    let devices: Vec<_> = (0..24).map(|_| device()).collect();
+    let all = join_all(devices.iter().map(|device| log_in(&server, device))).await;
+    let mut there = Vec::new();
+    for tokens in &all {
+        let token = tokens["accessToken"].as_str().unwrap();
+        let (status, answer) = call(&server, "GET", "/v1/sessions", token, Value::Null).await;
+        if status == 200 {
+            there = answer["sessions"].as_array().unwrap().clone();
+        }
+    }
+    assert_eq!(there.len(), 16);
+    // And those of one device at once leave one.
+    let same = device();
+    let again = join_all((0..8).map(|_| log_in(&server, &same))).await;
+    for tokens in again {
+        let token = tokens["accessToken"].as_str().unwrap();
+        let (status, answer) = call(&server, "GET", "/v1/sessions", token, Value::Null).await;
+        if status == 200 {
+            let sessions = answer["sessions"].as_array().unwrap();
+            assert_eq!(sessions.iter().filter(|each| each["device"]["id"] == same.as_str()).count(), 1);
+            assert_eq!(sessions.len(), 16);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_has_one_session_and_nobody_ends_anothers() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let (mut socket, _) = Socket::connect(&server, &ann, "").await;
+    let again = log_in(&server, &ann.device).await;
+    assert_eq!(closed(&mut socket).await, json!(4503));
+    let path = format!("/v1/sessions/{}", again["session"].as_str().unwrap());
+    assert_eq!(call(&server, "DELETE", &path, &bob.token, Value::Null).await.0, 204, "as if it were not there");
+    let token = again["accessToken"].as_str().unwrap();
+    assert_eq!(call(&server, "GET", "/v1/me", token, Value::Null).await.0, 200);
+    assert_eq!(call(&server, "DELETE", &path, token, Value::Null).await.0, 204);
+    assert_eq!(call(&server, "GET", "/v1/me", token, Value::Null).await.0, 401, "at once where it was ended");
+    let body = json!({"refreshToken": again["refreshToken"]});
+    assert_eq!(call(&server, "POST", "/v1/sessions/refresh", "", body).await.0, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seventeenth_socket_is_closed_and_the_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let tokens = log_in(&server, &device()).await;
+    let mut sockets = Vec::new();
+    for _ in 0..16 {
+        let (socket, ready) = Socket::connect(&server, &person(&tokens, &device()), "").await;
+        assert_eq!(ready["user"], ann.id.as_str());
+        sockets.push(socket);
+    }
+    let mut one_more = Socket::raw(&server).await;
+    let hello = json!({"token": tokens["accessToken"], "device": {"id": device(), "kind": "DEVICE_KIND_WEB"}});
+    one_more.send(json!({"id": 1, "hello": hello})).await;
+    assert_eq!(closed(&mut one_more).await, json!(4504));
+    for (id, socket) in (10..).zip(&mut sockets) {
+        socket.send(json!({"id": id, "ping": {}})).await;
+        assert!(socket.answer(id).await["pong"].is_object());
+    }
+    // One that goes makes room.
+    drop(sockets.pop());
+    loop {
+        let mut another = Socket::raw(&server).await;
+        let hello = json!({"token": tokens["accessToken"], "device": {"id": device(), "kind": "DEVICE_KIND_WEB"}});
+        another.send(json!({"id": 1, "hello": hello})).await;
+        let frame = another.next().await;
+        if frame["ready"].is_object() {
+            break;
+        }
+        assert!(frame["error"].is_object() || frame["close"] == 4504, "{frame}");
+    }
+    server.stop().await;
+}
