@@ -28,6 +28,10 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// How long reaching NATS may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a NATS server still answers; one that does not for three times as long is left for
+/// another. By default that takes minutes, in which a process has no leases and reads nothing.
+const PING: Duration = Duration::from_secs(2);
+
 /// What every service is told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -183,7 +187,8 @@ where
     let (grpc, admin) = (serve::bind(args.grpc)?, serve::bind(args.admin)?);
     let http = http.map(serve::bind).transpose()?;
     let unreachable = |why: String| Error::Nats(why);
-    let connect = async_nats::ConnectOptions::new().name(name).connect(args.nats.reveal());
+    let servers: Vec<&str> = args.nats.reveal().split(',').map(str::trim).collect();
+    let connect = async_nats::ConnectOptions::new().name(name).ping_interval(PING).connect(servers);
     let client = tokio::time::timeout(CONNECT, connect).await;
     let client =
         client.map_err(|_| unreachable("no answer".into()))?.map_err(|error| unreachable(error.to_string()))?;

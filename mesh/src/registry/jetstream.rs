@@ -25,6 +25,12 @@ fn unavailable(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())
 }
 
+/// Whether another's write to the same key is on its way: what a cluster answers instead of "wrong last sequence" while
+/// it can't say yet which that is. The client library does not know the code.
+fn overtaken(error: &impl std::fmt::Display) -> bool {
+    error.to_string().contains("error code 10164")
+}
+
 impl JetStreamRegistry {
     /// On a connection; the bucket is made if it is not there, with so many replicas.
     pub async fn open(client: async_nats::Client, replicas: usize) -> Result<Self, Unavailable> {
@@ -98,13 +104,13 @@ impl Registry for JetStreamRegistry {
         if expected == 0 {
             return match self.store.create(key, value).await {
                 Ok(revision) => Ok(Some(revision)),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists || overtaken(&error) => Ok(None),
                 Err(error) => Err(unavailable(error)),
             };
         }
         match self.store.update(key, value, expected).await {
             Ok(revision) => Ok(Some(revision)),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision || overtaken(&error) => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
     }
