@@ -2,12 +2,18 @@
 """Installs and starts the real backends for a command, and stops them after it.
 
     tests/backends/run.py [--folder FOLDER] COMMAND [ARGUMENT ...]
+    tests/backends/run.py --plan FOLDER
 
 nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports; their data is in
 a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA,
 with Postgres's own log as MADANG_TEST_POSTGRES_LOG. What is missing and can't be installed is a failure. Downloads are kept in .tools/.
+
+--plan starts nothing: it prepares FOLDER and says, as JSON, how each server is started, for who wants to start, stop
+and kill them by itself. There are three nats-servers then, a cluster; each dials the others through a port of its own
+("links"), where whoever starts them has to listen and forward.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -94,21 +100,44 @@ def install_cassandra():
     return jars
 
 
-def start_nats(bin_folder, folder, _):
+def nats_server(bin_folder, folder, name="test", cluster=""):
+    """How a nats-server is started; `cluster` goes into its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port, monitor = free_port(), free_port()
     config = folder / "nats.conf"
     config.write_text(
-        f'listen: "127.0.0.1:{port}"\nserver_name: test\nmax_payload: 2MB\n'
+        f'listen: "127.0.0.1:{port}"\nhttp: "127.0.0.1:{monitor}"\nserver_name: {name}\nmax_payload: 2MB\n'
         f'jetstream {{ store_dir: "{folder}/js", max_file_store: 64GB, max_memory_store: 4GB, sync_interval: always }}\n'
+        f"{cluster}"
     )
-    log = folder / "log"
-    process = subprocess.Popen([str(bin_folder / "nats-server"), "-c", str(config), "-l", str(log)], start_new_session=True)
-    wait("nats-server", lambda: answers(port), process, log)
-    return process, f"nats://127.0.0.1:{port}"
+    command = [str(bin_folder / "nats-server"), "-c", str(config)]
+    return {"name": name, "command": command, "log": str(folder / "log"), "port": port, "monitor": monitor}
 
 
-def start_postgres(bin_folder, folder, _):
+def nats_cluster(bin_folder, folder):
+    """How three nats-servers that make a cluster are started, and the links between them."""
+    numbers = (1, 2, 3)
+    ports = {number: free_port() for number in numbers}
+    links = [
+        {"from": f"nats-{one}", "to": f"nats-{other}", "port": free_port(), "target": ports[other]}
+        for one in numbers for other in numbers if one != other
+    ]
+    servers = []
+    for number in numbers:
+        name = f"nats-{number}"
+        routes = ", ".join(f'"nats-route://127.0.0.1:{link["port"]}"' for link in links if link["from"] == name)
+        # Nobody is told of an address that goes around the links; what is told to servers leads to a link as well.
+        told = next(link["port"] for link in links if link["to"] == name)
+        cluster = (
+            f'cluster {{ name: madang, listen: "127.0.0.1:{ports[number]}", advertise: "127.0.0.1:{told}", '
+            f"no_advertise: true, routes: [{routes}] }}\n"
+        )
+        servers.append(nats_server(bin_folder, folder / name, name, cluster))
+    return servers, links
+
+
+def postgres_server(bin_folder, folder):
+    """How Postgres is started; its data folder is made."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     prefix = []
@@ -125,18 +154,12 @@ def start_postgres(bin_folder, folder, _):
         "shared_buffers": os.environ.get("MADANG_TEST_SHARED_BUFFERS", "64MB"), "fsync": "on",
     }
     flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-    log = folder / "log"
-    with open(log, "wb") as out:
-        process = subprocess.Popen([*prefix, str(bin_folder / "postgres"), "-D", str(data), *flags],
-                                   stdout=out, stderr=out, start_new_session=True)
-    psql = shutil.which("psql") or str(bin_folder / "psql")
-    url = f"postgres://app@127.0.0.1:{port}/postgres"
-    ask = [psql, "-qAt", url, "-c", "select 1"]
-    wait("Postgres", lambda: subprocess.run(ask, capture_output=True).returncode == 0, process, log)
-    return process, url
+    command = [*prefix, str(bin_folder / "postgres"), "-D", str(data), *flags]
+    return {"name": "postgres", "command": command, "log": str(folder / "log"), "port": port}
 
 
-def start_cassandra(jars, folder, stays):
+def cassandra_server(jars, folder, stays):
+    """How Cassandra is started."""
     # Tests want it up soon; what stays is worth the better compiler, which halves what a row costs.
     heap, compiler = ("1g", "") if stays else ("512m", "-XX:TieredStopAtLevel=1")
     for name in ("data", "logs", "tmp", "conf"):
@@ -180,17 +203,43 @@ concurrent_writes: 128
 -Dcassandra.superuser_setup_delay_ms=0 -Dcassandra.shutdown_announce_in_ms=0
 """
     (conf / "jvm.args").write_text(jvm)
-    log = folder / "logs/out.log"
     command = ["java", f"@{HERE}/modules.args", f"@{conf}/jvm.args", "-cp", f"{jars}/*",
                "org.apache.cassandra.service.CassandraDaemon"]
+    return {"name": "cassandra", "command": command, "log": str(folder / "logs/out.log"), "port": cql}
+
+
+def accepts_queries(port):
+    """Whether Postgres, which listens before it is ready, is."""
+    psql = shutil.which("psql") or str(install_postgres() / "psql")
+    ask = [psql, "-qAt", f"postgres://app@127.0.0.1:{port}/postgres", "-c", "select 1"]
+    return subprocess.run(ask, capture_output=True).returncode == 0
+
+
+def start(server):
+    """Starts a server and waits until it answers."""
+    log, port = pathlib.Path(server["log"]), server["port"]
     with open(log, "wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-    wait("Cassandra", lambda: answers(cql), process, log)
-    return process, f"127.0.0.1:{cql}"
+        process = subprocess.Popen(server["command"], stdout=out, stderr=out, start_new_session=True)
+    ready = accepts_queries if server["name"] == "postgres" else answers
+    wait(server["name"], lambda: ready(port), process, log)
+    return process
+
+
+def plan(folder):
+    """Prepares a folder for servers that others start, and says how."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    nats, links = nats_cluster(install_wheels(), folder)
+    postgres = postgres_server(install_postgres(), folder / "postgres")
+    cassandra = cassandra_server(install_cassandra(), folder / "cassandra", False)
+    json.dump({"servers": [*nats, postgres, cassandra], "links": links}, sys.stdout)
 
 
 def main():
     command = sys.argv[1:]
+    if len(command) == 2 and command[0] == "--plan":
+        plan(pathlib.Path(command[1]).resolve())
+        return 0
     stays = len(command) > 1 and command[0] == "--folder"
     if stays:
         folder, command = pathlib.Path(command[1]).resolve(), command[2:]
@@ -205,12 +254,13 @@ def main():
         wheels, postgres, cassandra = install_wheels(), install_postgres(), install_cassandra()
         environment = dict(os.environ)
         environment["PATH"] = f"{wheels}{os.pathsep}{environment['PATH']}"
-        for name, start, tools in (
-            ("CASSANDRA", start_cassandra, cassandra), ("POSTGRES", start_postgres, postgres), ("NATS", start_nats, wheels),
+        for name, server, address in (
+            ("CASSANDRA", cassandra_server(cassandra, folder / "cassandra", stays), "127.0.0.1:{}"),
+            ("POSTGRES", postgres_server(postgres, folder / "postgres"), "postgres://app@127.0.0.1:{}/postgres"),
+            ("NATS", nats_server(wheels, folder / "nats"), "nats://127.0.0.1:{}"),
         ):
-            process, address = start(tools, folder / name.lower(), stays)
-            started.append(process)
-            environment[f"MADANG_TEST_{name}"] = address
+            started.append(start(server))
+            environment[f"MADANG_TEST_{name}"] = address.format(server["port"])
         environment["MADANG_TEST_POSTGRES_LOG"] = str(folder / "postgres" / "log")
         return subprocess.run(command, env=environment, check=False).returncode
     finally:
