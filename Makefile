@@ -1,7 +1,7 @@
 .PHONY: test lint fuzz
 # All tests, on the embedded and on the real backends, which this installs and starts.
 test:
-	tests/backends/run.py sh -c 'buf lint proto && cargo-deny check licenses bans sources && cargo test --workspace'
+	tests/backends/run.py sh -c 'buf lint proto && cargo-deny check licenses bans sources && cargo build --workspace --bins && cargo test --workspace'
 	fuzz/run 5
 
 # Fuzzes each target for a minute.

@@ -1,11 +1,13 @@
-//! Programs that use a server as its clients do: a replay of real conversations that checks every delivery, and a load
-//! generator. They know the public contract and nothing else.
+//! Programs that use a server as its clients do: a replay of real conversations that checks every delivery, a load
+//! generator, and a torture of a whole cluster. They know the public contract and nothing else; the torture also knows
+//! processes and connections, to break them.
 
 pub mod archive;
 pub mod bench;
 pub mod history;
 pub mod people;
 pub mod replay;
+pub mod torture;
 
 use madang_client::{http, socket};
 use madang_proto::reason::Refusal;

@@ -8,6 +8,7 @@ pub mod reads;
 mod services;
 mod state;
 
+use crate::service;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use state::State;
@@ -21,7 +22,7 @@ use std::{
 };
 
 /// What starts the backends, in the project's folder.
-const BACKENDS: &str = "tests/backends/run.py";
+pub(crate) const BACKENDS: &str = "tests/backends/run.py";
 /// How long everything may take to be up; the first start also downloads the backends.
 const UP: Duration = Duration::from_secs(600);
 /// How long everything may take to be down.
@@ -76,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
 fn up(folder: &Path, args: &services::Args) -> anyhow::Result<()> {
     let missing = "run this in Madang's source folder: it starts the backends as the tests do";
     ensure!(Path::new(BACKENDS).exists(), "{BACKENDS} is not here; {missing}");
-    services::binaries()?;
+    service::binaries()?;
     std::fs::create_dir_all(folder).with_context(|| format!("can't write to {}", folder.display()))?;
     if state::locked(folder)? {
         bail!("it is up already (madang dev status), or still coming up or going down");

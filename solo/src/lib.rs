@@ -4,4 +4,6 @@
 pub mod chat;
 pub mod dev;
 pub mod serve;
+pub mod service;
 pub mod token;
+pub mod torture;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::{process, settings, telemetry};
-use madang_solo::{chat, dev, serve, token::Tokens};
+use madang_solo::{chat, dev, serve, token::Tokens, torture};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -33,6 +33,8 @@ enum Command {
     Replay(replay::Args),
     /// Load a server, and measure it.
     Bench(bench::Args),
+    /// Break a cluster in every way while people talk on it, and judge what they were told.
+    Torture(torture::Args),
     /// Tokens of internal services, for the gRPC port.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -98,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             writeln!(out, "{}", Tokens::open(&data)?.make(&service))?;
         }
         Command::Dev(args) => return dev::run(args).await,
+        Command::Torture(args) => return torture::run(args).await,
         Command::Chat(args) => chat::run(args).await?,
         Command::Replay(args) => return Ok(replay::run(args).await?),
         Command::Bench(args) => return Ok(bench::run(args).await?),

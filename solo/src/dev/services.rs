@@ -1,17 +1,11 @@
 //! The services' processes: started in any order (they wait for each other), stopped from the doors inwards.
 
 use super::state::{self, Process, State};
+use crate::service;
 use anyhow::{Context as _, bail};
 use madang_mesh::{serve::free, telemetry};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -46,22 +40,6 @@ struct Started {
     process: Process,
     child: Child,
     order: usize,
-}
-
-fn binary(service: &str) -> anyhow::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name(format!("madang-{service}")))
-}
-
-/// Says which binaries of services are missing beside this one.
-pub fn binaries() -> anyhow::Result<()> {
-    for service in ["account", "store", "group", "chat", "gateway", "api"] {
-        let path = binary(service)?;
-        if !path.exists() {
-            let release = if cfg!(debug_assertions) { "" } else { " --release" };
-            bail!("{} is missing: cargo build{release} --workspace --bins", path.display());
-        }
-    }
-    Ok(())
 }
 
 fn variable(name: &str) -> anyhow::Result<String> {
@@ -113,17 +91,11 @@ async fn begin(
         let all = services.iter().filter(|(_, name, ..)| *name == service);
         all.map(|(.., address)| format!("http://{address}")).collect::<Vec<_>>().join(",")
     };
-    let mut settings: BTreeMap<String, String> = ["account", "store", "group", "chat"]
-        .map(|service| (format!("MADANG_{}_URL", service.to_uppercase()), url(service)))
-        .into();
-    for (setting, backend) in
-        [("NATS", "nats"), ("CASSANDRA", "cassandra"), ("GROUP_POSTGRES", "postgres"), ("ACCOUNT_POSTGRES", "postgres")]
-    {
-        settings.insert(format!("MADANG_{setting}"), backends[backend].clone());
-    }
+    let at = |name: &str| backends[name].as_str();
+    let settings = service::variables(at("nats"), at("cassandra"), at("postgres"), url);
     for (name, service, order, grpc) in services.clone() {
         let log = folder.join("log").join(format!("{name}.log"));
-        let mut child = Command::new(binary(service)?)
+        let mut child = Command::new(service::binary(service)?)
             .envs(&settings)
             .env("MADANG_GRPC", grpc.to_string())
             .env("MADANG_ADMIN", "127.0.0.1:0")

@@ -1,0 +1,254 @@
+//! The cluster that is tortured: its processes, the links between them, and what is done to both. Whatever is done is
+//! mended again, and counts as over when everything says that it is ready.
+
+use super::{
+    crowd::Crowd,
+    link::{Link, Mode},
+    schedule::{Action, Fault},
+    server::{Kind, Server},
+};
+use crate::Error;
+use serde::Serialize;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+/// How long everything may take to be ready when it is started, and after a fault.
+const WELL: Duration = Duration::from_secs(120);
+/// How long a message may wait for its ack when all is well.
+const SERVED: Duration = Duration::from_secs(1);
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Who calls by a link that leads to one process alone, by the address that it tells others.
+pub const ANYBODY: &str = "anybody";
+
+/// A cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its processes, in the order in which they are started.
+    pub servers: Vec<Arc<Server>>,
+    /// What is between them.
+    pub links: Vec<Link>,
+    /// Where clients reach an api.
+    pub api: String,
+    /// Where clients reach a gateway.
+    pub gateway: String,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Done {
+    /// To what kind.
+    pub kind: Kind,
+    /// What.
+    pub action: Action,
+    /// To what.
+    pub victim: String,
+    /// When it began, in seconds since the load did.
+    pub from: f64,
+    /// When it was mended.
+    pub mended: f64,
+    /// When everything was ready and everybody served again.
+    pub well: f64,
+    /// What went wrong with doing it, such as a process that did not end when it was asked to.
+    pub note: String,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, victim, from, mended, well, note, .. } = self;
+        let (lasted, after) = (mended - from, well - mended);
+        write!(f, "{from:>7.1} s  {:<8} {victim:<20} {lasted:>5.1} s, well {after:.1} s after  {note}", action.word())
+    }
+}
+
+impl Cluster {
+    /// Starts everything, the backends first, and looks after it from then on.
+    pub async fn start(&self, tending: &mut JoinSet<()>) -> Result<(), Error> {
+        for server in &self.servers {
+            let server = server.clone();
+            tending.spawn(async move { server.tend().await });
+        }
+        let backend =
+            |server: &&Arc<Server>| matches!(server.program.kind, Kind::Nats | Kind::Postgres | Kind::Cassandra);
+        for server in self.servers.iter().filter(backend) {
+            server.start().await?;
+        }
+        self.well(|server| backend(&server)).await?;
+        for server in &self.servers {
+            server.start().await?;
+        }
+        self.well(|_| true).await?;
+        for server in &self.servers {
+            server.exits.store(0, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Waits until these are ready.
+    async fn well(&self, which: impl Fn(&Arc<Server>) -> bool) -> Result<(), Error> {
+        let end = Instant::now() + WELL;
+        loop {
+            let not = self.servers.iter().find(|server| which(server) && !server.ready.load(Relaxed));
+            let Some(not) = not else { return Ok(()) };
+            if Instant::now() > end {
+                let (name, log) = (&not.program.name, not.program.log.display());
+                return Err(Error::Format(format!("{name} did not become ready in {WELL:?}; log: {log}")));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Stops everything: the doors first, the backends last.
+    pub async fn stop(&self) {
+        for link in &self.links {
+            link.set(Mode::Pass);
+        }
+        for server in self.servers.iter().rev() {
+            server.resume().await;
+        }
+        for kinds in [
+            &[Kind::Gateway, Kind::Api][..],
+            &[Kind::Chat],
+            &[Kind::Store, Kind::Group, Kind::Account],
+            &[Kind::Cassandra, Kind::Postgres, Kind::Nats],
+        ] {
+            let mut stopping = JoinSet::new();
+            for server in self.servers.iter().filter(|server| kinds.contains(&server.program.kind)) {
+                let server = server.clone();
+                stopping.spawn(async move { server.stop().await });
+            }
+            stopping.join_all().await;
+        }
+    }
+
+    fn of_kind(&self, kind: Kind) -> Vec<&Arc<Server>> {
+        self.servers.iter().filter(|server| server.program.kind == kind).collect()
+    }
+
+    /// Does it, mends it, and waits until all is well: every process is ready, and no message waits long for its ack.
+    pub async fn inflict(&self, fault: Fault, crowd: &Crowd) -> Done {
+        let begun = crowd.began();
+        let from = begun.elapsed().as_secs_f64();
+        let mut notes = Vec::new();
+        let victim = if fault.kind == Kind::Link {
+            self.inflict_on_links(fault).await
+        } else {
+            self.inflict_on_server(fault, &mut notes).await
+        };
+        let mended = begun.elapsed().as_secs_f64();
+        if let Err(error) = self.well(|_| true).await {
+            notes.push(error.to_string());
+        }
+        let end = Instant::now() + WELL;
+        while crowd.longest_waiting() > SERVED {
+            if Instant::now() > end {
+                notes.push(format!("messages wait for their acks for {:?}", crowd.longest_waiting()));
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        let (well, note) = (begun.elapsed().as_secs_f64(), notes.join("; "));
+        Done { kind: fault.kind, action: fault.action, victim, from, mended, well, note }
+    }
+
+    async fn inflict_on_server(&self, fault: Fault, notes: &mut Vec<String>) -> String {
+        let all = self.of_kind(fault.kind);
+        let Some(server) = all.get(fault.victim % all.len().max(1)) else { return String::from("none") };
+        match fault.action {
+            Action::Kill => {
+                server.kill().await;
+                sleep(fault.lasts).await;
+                start(server, notes).await;
+            }
+            Action::Pause => {
+                server.pause().await;
+                sleep(fault.lasts).await;
+                server.resume().await;
+            }
+            Action::Rolling => {
+                for server in all {
+                    restart(server, notes).await;
+                    // The next one only when this one serves: the log needs two of three.
+                    if let Err(error) = self.well(|other| Arc::ptr_eq(other, server)).await {
+                        notes.push(error.to_string());
+                    }
+                }
+                return format!("every {}", fault.kind.word());
+            }
+            Action::Restart | Action::Cut | Action::Delay | Action::Stall => restart(server, notes).await,
+        }
+        server.program.name.clone()
+    }
+
+    async fn inflict_on_links(&self, fault: Fault) -> String {
+        let groups = self.link_groups();
+        let Some((name, links)) = groups.get(fault.victim % groups.len().max(1)) else { return String::from("none") };
+        let mode = match fault.action {
+            Action::Delay => Mode::Delay(fault.delay),
+            Action::Stall => Mode::Stall,
+            _ => Mode::Cut,
+        };
+        for link in links {
+            link.set(mode);
+        }
+        sleep(fault.lasts).await;
+        for link in links {
+            link.set(Mode::Pass);
+        }
+        name.clone()
+    }
+
+    /// What of the network can break: one process from all others, and each process from each kind that it calls.
+    fn link_groups(&self) -> Vec<(String, Vec<&Link>)> {
+        let mut groups = Vec::new();
+        for server in &self.servers {
+            let name = &server.program.name;
+            let links: Vec<_> = self.links.iter().filter(|link| link.from == *name || link.to == *name).collect();
+            if !links.is_empty() {
+                groups.push((format!("{name} alone"), links));
+            }
+        }
+        let several = self.links.iter().filter(|link| link.from != ANYBODY);
+        let pairs: BTreeSet<_> = several.map(|link| (&link.from, kind_of(&link.to))).collect();
+        for (from, to) in pairs {
+            let links = self.links.iter().filter(|link| link.from == *from && kind_of(&link.to) == to);
+            groups.push((format!("{from} to {to}"), links.collect()));
+        }
+        groups
+    }
+
+    /// How often processes have ended by themselves, by their names.
+    pub fn exits(&self) -> Vec<(String, u64)> {
+        let all = self.servers.iter().map(|server| (server.program.name.clone(), server.exits.load(Relaxed)));
+        all.filter(|(_, exits)| *exits > 0).collect()
+    }
+}
+
+/// `chat-2` is a `chat`.
+fn kind_of(name: &str) -> &str {
+    name.split_once('-').map_or(name, |(kind, _)| kind)
+}
+
+async fn start(server: &Server, notes: &mut Vec<String>) {
+    if let Err(error) = server.start().await {
+        notes.push(error.to_string());
+    }
+}
+
+async fn restart(server: &Server, notes: &mut Vec<String>) {
+    let began = Instant::now();
+    if !server.stop().await {
+        notes.push(format!("{} did not end and was killed after {:?}", server.program.name, began.elapsed()));
+    }
+    start(server, notes).await;
+}

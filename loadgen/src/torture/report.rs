@@ -1,0 +1,170 @@
+//! What came of a torture, for people and for programs.
+
+use super::{
+    cluster::Done,
+    crowd::{Crowd, Wait},
+    scene::Unsettled,
+};
+use crate::history::{Counts, Faults, Verdict};
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering::Relaxed};
+
+/// What came of a torture.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Whether every promise was kept, and everything came to rest.
+    pub kept: bool,
+    /// What the faults followed from.
+    pub seed: u64,
+    /// How long things were broken, in seconds.
+    pub seconds: f64,
+    /// How many clients.
+    pub clients: usize,
+    /// Messages that were acknowledged.
+    pub acked: u64,
+    /// How often they were sent, first or again.
+    pub attempts: u64,
+    /// What went wrong, counted.
+    pub faults: Faults,
+    /// The first of it in words.
+    pub examples: Vec<String>,
+    /// What did not come to rest in time.
+    pub unsettled: Unsettled,
+    /// What was judged.
+    pub counts: Counts,
+    /// What was done, by what it was done to.
+    pub inflicted: BTreeMap<String, Kinds>,
+    /// The longest that a message waited for its ack while nothing was broken, in ms.
+    pub longest_wait_without_ms: u64,
+    /// How often clients lost a connection, went away by themselves, were told to start over when they came back, and
+    /// while they were connected.
+    pub lost_connections: u64,
+    /// See there.
+    pub went_away: u64,
+    /// See there.
+    pub snapshots: u64,
+    /// See there.
+    pub resyncs: u64,
+    /// What was refused for good; what is not theirs is refused to strangers.
+    pub refusals: BTreeMap<String, u64>,
+    /// How often processes ended by themselves.
+    pub exits: BTreeMap<String, u64>,
+    /// All that was done, in order.
+    pub done: Vec<Done>,
+}
+
+/// Faults of one kind.
+#[derive(Debug, Default, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kinds {
+    /// How many.
+    pub times: u64,
+    /// The longest that any message waited for its ack that was waiting while one of them lasted, in ms; other faults
+    /// may have lasted as well.
+    pub longest_wait_ms: u64,
+    /// The longest from the mending of one of them until every process was ready and everybody served, in ms.
+    pub longest_until_well_ms: u64,
+}
+
+fn ms(seconds: f64) -> u64 {
+    // Never negative, and far from the bounds.
+    (seconds.max(0.0) * 1000.0) as u64
+}
+
+/// The longest of the waits that overlap a time.
+fn longest(waits: &[Wait], from: f64, to: f64) -> u64 {
+    let overlapping = waits.iter().filter(|wait| wait.from <= to && wait.to >= from);
+    overlapping.map(|wait| ms(wait.to - wait.from)).max().unwrap_or(0)
+}
+
+impl Report {
+    /// Of a run that has been judged.
+    #[must_use]
+    pub fn new(
+        (seed, seconds, clients): (u64, f64, usize),
+        crowd: &Crowd,
+        done: Vec<Done>,
+        (verdict, unsettled): (Verdict, Unsettled),
+        exits: Vec<(String, u64)>,
+    ) -> Self {
+        let waits = crowd.waits();
+        let mut inflicted: BTreeMap<String, Kinds> = BTreeMap::new();
+        for one in &done {
+            let kinds = inflicted.entry(format!("{} {}", one.action.word(), one.kind.word())).or_default();
+            kinds.times += 1;
+            kinds.longest_wait_ms = kinds.longest_wait_ms.max(longest(&waits, one.from, one.well));
+            kinds.longest_until_well_ms = kinds.longest_until_well_ms.max(ms(one.well - one.mended));
+        }
+        let broken = |wait: &&Wait| done.iter().any(|one| wait.from <= one.well && wait.to >= one.from);
+        let without = waits.iter().filter(|wait| !broken(wait)).map(|wait| ms(wait.to - wait.from)).max();
+        Self {
+            kept: verdict.good() && unsettled.none(),
+            seed,
+            seconds,
+            clients,
+            acked: crowd.acked.load(Relaxed),
+            attempts: crowd.attempts.load(Relaxed),
+            faults: verdict.faults,
+            examples: verdict.examples,
+            unsettled,
+            counts: verdict.counts,
+            inflicted,
+            longest_wait_without_ms: without.unwrap_or(0),
+            lost_connections: crowd.lost.load(Relaxed),
+            went_away: crowd.away.load(Relaxed),
+            snapshots: crowd.snapshots.load(Relaxed),
+            resyncs: crowd.resyncs.load(Relaxed),
+            refusals: crowd.refusals(),
+            exits: exits.into_iter().collect(),
+            done,
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let kept = if self.kept { "every promise was kept" } else { "NOT every promise was kept" };
+        let _ = writeln!(text, "seed {}: {kept}", self.seed);
+        let _ = writeln!(
+            text,
+            "{} messages acked ({} attempts) of {} clients in {:.0} s; {} deliveries; {} connections lost",
+            self.acked, self.attempts, self.clients, self.seconds, self.counts.delivered, self.lost_connections
+        );
+        let _ = writeln!(text, "{}", self.faults);
+        for example in &self.examples {
+            let _ = writeln!(text, "  {example}");
+        }
+        if !self.unsettled.none() {
+            let _ = writeln!(text, "not come to rest: {:?}", self.unsettled);
+        }
+        for (name, kinds) in &self.inflicted {
+            let Kinds { times, longest_wait_ms, longest_until_well_ms } = kinds;
+            let _ = writeln!(
+                text,
+                "{name:<18} {times:>3} times; longest wait for an ack {longest_wait_ms} ms; well {longest_until_well_ms} ms after it was mended"
+            );
+        }
+        let _ = writeln!(text, "longest wait for an ack while nothing was broken: {} ms", self.longest_wait_without_ms);
+        let _ = writeln!(
+            text,
+            "clients: {} times away, {} snapshots, {} resyncs; refused: {:?}; processes that ended by themselves: {:?}",
+            self.went_away, self.snapshots, self.resyncs, self.refusals, self.exits
+        );
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_counts_for_what_it_overlaps() {
+        let waits = [Wait { from: 1.0, to: 3.0 }, Wait { from: 4.0, to: 9.0 }, Wait { from: 20.0, to: 20.5 }];
+        assert_eq!(longest(&waits, 2.0, 3.5), 2000);
+        assert_eq!(longest(&waits, 3.0, 4.0), 5000);
+        assert_eq!(longest(&waits, 10.0, 19.0), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! What clients do while things break: they write to people and groups, over the socket and by HTTP, until it is
+//! acknowledged; they read, go away and come back; some try to get at what is not theirs.
+
+use super::{
+    client::{Client, To},
+    crowd::Crowd,
+};
+use madang_proto::{
+    client::v1::{Ack, Read, Send, client_frame::Body},
+    id::ClientId,
+};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// How long a message that was refused for now waits at least before it is sent again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// For how long a client goes away at most, in seconds.
+const AWAY: f64 = 20.0;
+/// How long a text is mostly, and how long one in twenty is, in bytes.
+const LENGTHS: (usize, usize) = (120, 6000);
+
+/// What came of a try.
+enum Tried {
+    Acked(Ack),
+    /// To be tried again, after so many ms.
+    Again(u64),
+    Refused(String),
+}
+
+/// Someone who talks.
+pub struct Talker {
+    client: Arc<Client>,
+    random: StdRng,
+    /// A group in which they are not.
+    foreign: String,
+    said: u64,
+}
+
+impl Talker {
+    /// One whose doings follow from a seed.
+    #[must_use]
+    pub fn new(client: Arc<Client>, seed: u64, foreign: String) -> Self {
+        Self { client, random: StdRng::seed_from_u64(seed), foreign, said: 0 }
+    }
+
+    /// Does something every `gap`, on average, until it is over. What was begun then is finished; whoever is away comes
+    /// back.
+    pub async fn run(mut self, gap: Duration) {
+        let crowd = self.client.crowd.clone();
+        loop {
+            let rest = gap.mul_f64(self.random.random_range(0.0..2.0));
+            crowd.rest(rest).await;
+            if crowd.over() {
+                return;
+            }
+            self.act(&crowd).await;
+        }
+    }
+
+    async fn act(&mut self, crowd: &Crowd) {
+        let rooms = self.client.rooms();
+        let Some(to) = rooms.get(self.random.random_range(0..rooms.len().max(1))).cloned() else { return };
+        match self.random.random_range(0..1000) {
+            0..30 => {
+                crowd.away.fetch_add(1, Relaxed);
+                self.client.disconnect().await;
+                crowd.rest(Duration::from_secs_f64(self.random.random_range(0.0..AWAY))).await;
+                self.client.connect();
+            }
+            30..80 => {
+                let seq = self.client.seq(&to.conversation);
+                let after = self.random.random_bool(0.5).then(|| self.random.random_range(0..=seq));
+                // It may have left meanwhile, and what is down is read another time.
+                let _ = self.client.peek(&to.conversation, after).await;
+            }
+            80..110 => {
+                let (conversation, seq) = (to.conversation.clone(), self.client.seq(&to.conversation));
+                if seq > 0 {
+                    // A mark is sent again by nobody.
+                    let _ = self.client.ask(Body::Read(Read { conversation, seq })).await;
+                }
+            }
+            110..115 => {
+                let _ = self.client.peek(&self.foreign.clone(), None).await;
+            }
+            115..120 => {
+                let to = To { conversation: self.foreign.clone(), user: String::new() };
+                self.say(crowd, &to, true).await;
+            }
+            120..200 => self.say(crowd, &to, true).await,
+            _ => self.say(crowd, &to, false).await,
+        }
+    }
+
+    fn message(&mut self, to: &To) -> Send {
+        self.said += 1;
+        let length = if self.random.random_bool(0.05) { LENGTHS.1 } else { LENGTHS.0 };
+        let mut text = format!("{} of {}: ", self.said, self.client.person.handle);
+        let least = text.len();
+        text.extend(std::iter::repeat_n("마당 ", self.random.random_range(0..=length) / "마당 ".len()));
+        text.truncate(text.trim_end().len().max(least));
+        let client_id = ClientId::now().to_string();
+        match to.user.is_empty() {
+            true => Send { conversation: to.conversation.clone(), client_id, text, ..Send::default() },
+            false => Send { user: to.user.clone(), client_id, text, ..Send::default() },
+        }
+    }
+
+    /// Sends a message until it is acknowledged, or refused for good.
+    async fn say(&mut self, crowd: &Crowd, to: &To, by_http: bool) {
+        let (send, sending) = (self.message(to), crowd.sends());
+        loop {
+            crowd.attempts.fetch_add(1, Relaxed);
+            crowd.journal().invoked(crowd.now(), &to.conversation, self.client.user(), &send);
+            match self.try_once(&send, by_http).await {
+                Tried::Acked(ack) => {
+                    crowd.journal().acked(crowd.now(), self.client.user(), &send.client_id, &ack);
+                    return crowd.acked(sending, &ack);
+                }
+                Tried::Again(after) => sleep(Duration::from_millis(after).max(AGAIN)).await,
+                Tried::Refused(why) => {
+                    crowd.given_up(sending);
+                    return crowd.refused("a message", &why);
+                }
+            }
+        }
+    }
+
+    async fn try_once(&self, send: &Send, by_http: bool) -> Tried {
+        if by_http {
+            return match self.client.post(send).await {
+                Ok(ack) => Tried::Acked(ack),
+                Err(error) if error.retryable() => Tried::Again(0),
+                Err(error) => Tried::Refused(error.to_string()),
+            };
+        }
+        match self.client.ask(Body::Send(send.clone())).await {
+            Ok(ack) => Tried::Acked(ack),
+            Err(refusal) if refusal.reason.retryable() => Tried::Again(refusal.retry_after_ms),
+            Err(refusal) => Tried::Refused(refusal.reason.word().to_owned()),
+        }
+    }
+}

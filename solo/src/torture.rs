@@ -1,0 +1,245 @@
+//! `madang torture`: a cluster on this machine, every process and every link of which is this program's to break: three
+//! nats-servers, Cassandra, Postgres, three chat-svc and two of each other service. Wiring; what is done to it, and who
+//! judges, is in `loadgen`.
+
+use crate::{dev, service};
+use anyhow::{Context as _, bail, ensure};
+use madang_loadgen::torture::{
+    self,
+    cluster::{ANYBODY, Cluster},
+    link::{Link, Target},
+    server::{Kind, Program, Ready, Server},
+};
+use madang_mesh::{serve::free, telemetry};
+use rustix::process::Signal;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+use tokio::process::Command;
+
+/// How many of which service, and whom each calls.
+const SERVICES: [(&str, Kind, u8, &[&str]); 6] = [
+    ("account", Kind::Account, 2, &[]),
+    ("store", Kind::Store, 2, &["group"]),
+    ("group", Kind::Group, 2, &["account", "chat"]),
+    ("chat", Kind::Chat, 3, &["store", "group", "account"]),
+    ("gateway", Kind::Gateway, 2, &["account", "chat"]),
+    ("api", Kind::Api, 2, &["account", "group", "store", "chat"]),
+];
+
+/// What `madang torture` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where data and logs are; what an earlier run left there is removed.
+    #[arg(long, default_value = ".torture")]
+    folder: PathBuf,
+    /// What prepares nats-server, Cassandra and Postgres, and says how they are started: in Madang's source folder, and run
+    /// there.
+    #[arg(long, env = "MADANG_BACKENDS", default_value = dev::BACKENDS)]
+    backends: PathBuf,
+    #[command(flatten)]
+    torture: torture::Args,
+}
+
+/// What `run.py --plan` says.
+#[derive(Deserialize)]
+struct Backends {
+    servers: Vec<Backend>,
+    links: Vec<Route>,
+}
+
+#[derive(Deserialize)]
+struct Backend {
+    name: String,
+    command: Vec<String>,
+    log: PathBuf,
+    port: u16,
+    monitor: Option<u16>,
+}
+
+/// How one nats-server reaches another.
+#[derive(Deserialize)]
+struct Route {
+    from: String,
+    to: String,
+    port: u16,
+    target: u16,
+}
+
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+/// Runs it; false: a promise was broken, which has been said.
+pub async fn run(args: Args) -> anyhow::Result<bool> {
+    let missing =
+        "run this in Madang's source folder, or name it with --backends: it prepares the backends as the tests do";
+    ensure!(args.backends.exists(), "{} is not here; {missing}", args.backends.display());
+    service::binaries()?;
+    let cluster = lay_out(&args.folder, &args.backends).await?;
+    tokio::select! {
+        kept = torture::run(args.torture, cluster) => Ok(kept?),
+        // What was started ends with the cluster.
+        () = telemetry::shutdown_signal() => bail!("told to stop"),
+    }
+}
+
+/// Prepares the folder, and describes all that will run.
+async fn lay_out(folder: &Path, backends: &Path) -> anyhow::Result<Cluster> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => std::fs::create_dir_all(folder)?,
+    }
+    let folder = folder.canonicalize()?;
+    let mut command = Command::new("python3");
+    let planned = command.arg(backends).arg("--plan").arg(&folder).output().await.context("can't start python3")?;
+    let said = String::from_utf8_lossy(&planned.stderr);
+    ensure!(planned.status.success(), "the backends could not be prepared:\n{said}");
+    let backends: Backends = serde_json::from_slice(&planned.stdout)?;
+    let mut plan = Plan { folder, backends: Vec::new(), servers: Vec::new(), links: Vec::new() };
+    for route in &backends.links {
+        plan.link(&route.from, &route.to, local(route.port), vec![always(local(route.target))]).await?;
+    }
+    for backend in backends.servers {
+        plan.backend(backend);
+    }
+    plan.services().await
+}
+
+/// A target that is called whether or not it is ready.
+fn always(address: SocketAddr) -> Target {
+    Target { address, ready: Arc::new(true.into()) }
+}
+
+/// A service's process, before it is started: where it will listen.
+#[derive(Clone)]
+struct Place {
+    name: String,
+    service: &'static str,
+    kind: Kind,
+    calls: &'static [&'static str],
+    grpc: Target,
+    admin: SocketAddr,
+    http: Target,
+}
+
+fn places() -> anyhow::Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for (service, kind, count, calls) in SERVICES {
+        for n in 1..=count {
+            let ready = Arc::<AtomicBool>::default();
+            let (grpc, http) = (Target { address: free()?, ready: ready.clone() }, Target { address: free()?, ready });
+            places.push(Place { name: format!("{service}-{n}"), service, kind, calls, grpc, admin: free()?, http });
+        }
+    }
+    Ok(places)
+}
+
+struct Plan {
+    folder: PathBuf,
+    backends: Vec<(Kind, String, SocketAddr)>,
+    servers: Vec<Arc<Server>>,
+    links: Vec<Link>,
+}
+
+impl Plan {
+    /// A link from a process to another, or to those of a kind; gives where it is called.
+    async fn link(&mut self, from: &str, to: &str, at: SocketAddr, targets: Vec<Target>) -> anyhow::Result<SocketAddr> {
+        let link = Link::open(from, to, at, targets).await?;
+        let address = link.address;
+        self.links.push(link);
+        Ok(address)
+    }
+
+    fn backend(&mut self, backend: Backend) {
+        let kind = match backend.name.as_str() {
+            "postgres" => Kind::Postgres,
+            "cassandra" => Kind::Cassandra,
+            _ => Kind::Nats,
+        };
+        let ready = match backend.monitor {
+            Some(port) => Ready::Says(local(port), "/healthz"),
+            None => Ready::Listens(local(backend.port)),
+        };
+        // Postgres waits for its clients to go when it is asked politely.
+        let end = if kind == Kind::Postgres { Signal::INT } else { Signal::TERM };
+        let Backend { name, command, log, port, .. } = backend;
+        self.backends.push((kind, name.clone(), local(port)));
+        let program = Program { name, kind, command, variables: BTreeMap::new(), log, ready, end };
+        self.servers.push(Server::new(program, Arc::default()));
+    }
+
+    /// Links from a process to each backend of a kind; gives where they are called, separated by commas.
+    async fn backend_links(&mut self, from: &str, kind: Kind) -> anyhow::Result<String> {
+        let mut addresses = Vec::new();
+        for (_, name, address) in self.backends.clone().into_iter().filter(|(of, ..)| *of == kind) {
+            addresses.push(self.link(from, &name, local(0), vec![always(address)]).await?.to_string());
+        }
+        Ok(addresses.join(","))
+    }
+
+    async fn service(&mut self, place: &Place, all: &[Place]) -> anyhow::Result<()> {
+        let name = place.name.as_str();
+        let nats = self.backend_links(name, Kind::Nats).await?;
+        let (mut cassandra, mut postgres) = (String::new(), String::new());
+        if place.kind == Kind::Store {
+            cassandra = self.backend_links(name, Kind::Cassandra).await?;
+        }
+        if matches!(place.kind, Kind::Group | Kind::Account) {
+            postgres = format!("postgres://app@{}/postgres", self.backend_links(name, Kind::Postgres).await?);
+        }
+        let mut urls = BTreeMap::new();
+        for called in service::CALLED {
+            let targets: Vec<_> = all.iter().filter(|of| of.service == called).map(|of| of.grpc.clone()).collect();
+            let address = match targets.first() {
+                Some(first) if !place.calls.contains(&called) => first.address,
+                _ => self.link(name, called, local(0), targets).await?,
+            };
+            urls.insert(called, format!("http://{address}"));
+        }
+        let mut variables =
+            service::variables(&nats, &cassandra, &postgres, |called| urls.get(called).cloned().unwrap_or_default());
+        // By this address it is called as this very process.
+        let told = self.link(ANYBODY, name, local(0), vec![place.grpc.clone()]).await?;
+        for (name, value) in [
+            ("GRPC", place.grpc.address.to_string()),
+            ("ADMIN", place.admin.to_string()),
+            ("HTTP", place.http.address.to_string()),
+            ("ADVERTISE", format!("http://{told}")),
+            ("NATS_REPLICAS", "3".into()),
+            ("DRAIN_WINDOW", "0".into()),
+            // Hundreds sign up at once.
+            ("ARGON2_KIB", "8".into()),
+        ] {
+            variables.insert(format!("MADANG_{name}"), value);
+        }
+        let program = Program {
+            name: place.name.clone(),
+            kind: place.kind,
+            command: vec![service::binary(place.service)?.to_string_lossy().into_owned()],
+            variables,
+            log: self.folder.join(format!("{name}.log")),
+            ready: Ready::Says(place.admin, "/readyz"),
+            end: Signal::TERM,
+        };
+        self.servers.push(Server::new(program, place.grpc.ready.clone()));
+        Ok(())
+    }
+
+    async fn services(mut self) -> anyhow::Result<Cluster> {
+        let places = places()?;
+        for place in &places {
+            self.service(place, &places).await?;
+        }
+        let doors = |kind| places.iter().filter(move |place| place.kind == kind).map(|place| place.http.clone());
+        let (gateways, apis) = (doors(Kind::Gateway).collect(), doors(Kind::Api).collect());
+        let gateway = self.link("client", "gateway", local(0), gateways).await?;
+        let api = self.link("client", "api", local(0), apis).await?;
+        let (api, gateway) = (format!("http://{api}"), format!("http://{gateway}"));
+        Ok(Cluster { servers: self.servers, links: self.links, api, gateway })
+    }
+}
