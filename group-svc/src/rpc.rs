@@ -13,6 +13,7 @@ use madang_mesh::{
     clock,
     operations::Operations,
     rate::Rate,
+    shard::shard_of,
     status::{from_status, to_status},
     subscription::Lag,
 };
@@ -62,6 +63,11 @@ fn late() -> Status {
     to_status(
         &reason::Refusal::new(Reason::Lagging, "this revision is not here yet: ask again a little later").after(500),
     )
+}
+
+fn stale() -> Status {
+    let message = "the list is being caught up with, and would be old: ask again a little later";
+    to_status(&reason::Refusal::new(Reason::Lagging, message).after(1000))
 }
 
 fn user(text: &str) -> Result<UserId, Status> {
@@ -246,8 +252,7 @@ impl GroupService for Groups {
         let refused = |refusal| to_status(&refusal);
         let asked = Asked::read(&page_token, &since, shards).map_err(refused)?;
         if !self.lag.all_fresh(PATIENCE).await {
-            let message = "the list is being caught up with, and would be old: ask again a little later";
-            return Err(to_status(&reason::Refusal::new(Reason::Lagging, message).after(1000)));
+            return Err(stale());
         }
         let size = self.settings.page(page_size);
         // What has moved since the first page is all that has changed since then.
@@ -399,8 +404,12 @@ impl GroupService for Groups {
 
     async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {
         let GetAccessRequest { user: whose, conversation: id, at_least } = request.into_inner();
-        let Access { first_seq, first_revision, revision, last_seq, .. } =
-            self.access(user(&whose)?, conversation(&id)?, at_least).await?;
+        let (whose, id) = (user(&whose)?, conversation(&id)?);
+        // History is shown as of this.
+        if !self.lag.fresh(shard_of(id.bytes(), self.settings.shards), PATIENCE).await {
+            return Err(stale());
+        }
+        let Access { first_seq, first_revision, revision, last_seq, .. } = self.access(whose, id, at_least).await?;
         Ok(Response::new(GetAccessResponse { first_seq, first_revision, revision, last_seq }))
     }
 
@@ -410,6 +419,9 @@ impl GroupService for Groups {
             return Err(refuse(Reason::TooLarge, "at most 1000 conversations are asked about at once"));
         }
         let ids: Vec<_> = conversations.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
+        if !self.lag.all_fresh(PATIENCE).await {
+            return Err(stale());
+        }
         let found = self.store.access(user(&whose)?, ids.clone()).await.map_err(|error| failed(&error))?;
         let found: HashMap<ConversationId, Access> =
             found.into_iter().filter(|each| each.present).map(|each| (each.conversation, each)).collect();

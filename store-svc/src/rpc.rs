@@ -16,7 +16,10 @@ use madang_mesh::{
 };
 use madang_proto::{
     client::v1::Message,
-    group::v1::{ConversationAccess, GetAccessRequest, ListAccessRequest, group_service_client::GroupServiceClient},
+    group::v1::{
+        ConversationAccess, GetAccessRequest, GetAccessResponse, ListAccessRequest,
+        group_service_client::GroupServiceClient,
+    },
     id::ConversationId,
     reason::{Reason, Refusal},
     store::v1::{store_service_server::StoreService, *},
@@ -107,7 +110,8 @@ impl History {
         Ok(answer.map_err(|status| to_status(&from_status(&status)))?.into_inner().access)
     }
 
-    /// What the user may see, waited for in this store as well; for no user: all.
+    /// What the user may see and as of which event, waited for in this store as well. They are shown nothing newer: by
+    /// then they may have been put out. For no user: all.
     async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
         if user.is_empty() {
             let revision = self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
@@ -121,11 +125,9 @@ impl History {
             .await
             .map_err(|status| to_status(&from_status(&status)))?
             .into_inner();
-        let revision =
-            self.projection.wait_for(id, access.revision.max(at_least), PATIENCE).await.ok_or_else(behind)?;
-        let access =
-            Access { first_seq: access.first_seq, first_revision: access.first_revision, last_seq: access.last_seq };
-        Ok((access, revision))
+        let GetAccessResponse { first_seq, first_revision, revision, last_seq } = access;
+        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        Ok((Access { first_seq, first_revision, last_seq }, revision))
     }
 }
 
@@ -148,13 +150,16 @@ impl StoreService for History {
             self.fresh(id).await?;
         }
         let (access, revision) = self.access(id, &user, at_least).await?;
-        let (first, limit, end) = (access.first_seq, self.settings.page(asked), i64::MAX.unsigned_abs());
-        let page =
-            |low: u64, high: u64, limit: usize, newest: bool| self.store.page(id, low.max(first), high, limit, newest);
+        // What is newer was sent after it was known that they are a member, or is still being written.
+        let (first, limit, end) = (access.first_seq, self.settings.page(asked), access.last_seq);
+        let page = async |low: u64, high: u64, limit: usize, newest: bool| {
+            let (low, high) = (low.max(first), high.min(end));
+            if low > high { Ok(Vec::new()) } else { self.store.page(id, low, high, limit, newest).await }
+        };
         let mut messages;
         let keep_newest = after.is_none() && around == 0;
         if let Some(after) = after {
-            messages = page(after.saturating_add(1).min(end), end, limit, false).await.map_err(failed)?;
+            messages = page(after.min(end) + 1, end, limit, false).await.map_err(failed)?;
         } else if around > 0 {
             messages = page(0, around - 1, limit / 2, true).await.map_err(failed)?;
             let rest = limit - messages.len();
@@ -171,7 +176,7 @@ impl StoreService for History {
             _ => (after.unwrap_or(around).max(first.saturating_sub(1)) + 1, after.unwrap_or(around)),
         };
         let has_before = low > first && !page(0, low - 1, 1, true).await.map_err(failed)?.is_empty();
-        let has_after = !page(high.saturating_add(1).min(end), end, 1, false).await.map_err(failed)?.is_empty();
+        let has_after = high < end && !page(high + 1, end, 1, false).await.map_err(failed)?.is_empty();
         // Before the first message that one sees stands one's own joining.
         let seqs = (
             if has_before { low } else { first.saturating_sub(1) },
@@ -197,7 +202,11 @@ impl StoreService for History {
         let (access, _) = self.access(id, &user, 0).await?;
         seqs.sort_unstable();
         seqs.dedup();
-        let wanted = seqs.into_iter().filter(|seq| *seq >= access.first_seq).map(|seq| (id, seq)).collect();
+        let wanted = seqs
+            .into_iter()
+            .filter(|seq| (access.first_seq..=access.last_seq).contains(seq))
+            .map(|seq| (id, seq))
+            .collect();
         let found = self.store.messages(wanted).await.map_err(failed)?;
         Ok(Response::new(GetMessagesResponse { messages: found.into_iter().map(|(_, message)| message).collect() }))
     }

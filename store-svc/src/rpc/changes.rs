@@ -145,7 +145,7 @@ impl History {
             // As new as the list is: nothing is read.
             return Ok(ConversationChanges { conversation, revision, ..Default::default() });
         }
-        let revision = self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
         let access = Access { first_seq, first_revision, last_seq };
         let Some(found) = self.since(id, access, revision, since, MESSAGES).await? else {
             return Ok(ConversationChanges { conversation, revision: since, too_old: true, ..Default::default() });
