@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use madang_loadgen::torture::{
     self,
     cluster::{ANYBODY, Cluster},
-    link::{Link, Target},
+    link::{self, Link, Target},
     server::{Kind, Program, Ready, Server},
 };
 use madang_mesh::{serve::free, telemetry};
@@ -112,7 +112,7 @@ async fn lay_out(folder: &Path, backends: &Path) -> anyhow::Result<Cluster> {
 
 /// A target that is called whether or not it is ready.
 fn always(address: SocketAddr) -> Target {
-    Target { address, ready: Arc::new(true.into()) }
+    Target { address, ready: Arc::new(true.into()), way: link::way() }
 }
 
 /// A service's process, before it is started: where it will listen.
@@ -131,8 +131,9 @@ fn places() -> anyhow::Result<Vec<Place>> {
     let mut places = Vec::new();
     for (service, kind, count, calls) in SERVICES {
         for n in 1..=count {
-            let ready = Arc::<AtomicBool>::default();
-            let (grpc, http) = (Target { address: free()?, ready: ready.clone() }, Target { address: free()?, ready });
+            let (ready, way) = (Arc::<AtomicBool>::default(), link::way());
+            let grpc = Target { address: free()?, ready, way };
+            let http = Target { address: free()?, ..grpc.clone() };
             places.push(Place { name: format!("{service}-{n}"), service, kind, calls, grpc, admin: free()?, http });
         }
     }
@@ -240,6 +241,7 @@ impl Plan {
         let gateway = self.link("client", "gateway", local(0), gateways).await?;
         let api = self.link("client", "api", local(0), apis).await?;
         let (api, gateway) = (format!("http://{api}"), format!("http://{gateway}"));
-        Ok(Cluster { servers: self.servers, links: self.links, api, gateway })
+        let ways = places.into_iter().map(|place| (place.name, place.grpc.way)).collect();
+        Ok(Cluster { servers: self.servers, links: self.links, ways, api, gateway })
     }
 }

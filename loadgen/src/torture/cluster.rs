@@ -3,14 +3,14 @@
 
 use super::{
     crowd::Crowd,
-    link::{Link, Mode},
+    link::{Link, Mode, Way},
     schedule::{Action, Fault},
     server::{Kind, Server},
 };
 use crate::Error;
 use serde::Serialize;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -37,6 +37,8 @@ pub struct Cluster {
     pub servers: Vec<Arc<Server>>,
     /// What is between them.
     pub links: Vec<Link>,
+    /// What all links to a process do, by its name, where several lead to it and to others.
+    pub ways: BTreeMap<String, Way>,
     /// Where clients reach an api.
     pub api: String,
     /// Where clients reach a gateway.
@@ -110,8 +112,8 @@ impl Cluster {
 
     /// Stops everything: the doors first, the backends last.
     pub async fn stop(&self) {
-        for link in &self.links {
-            link.set(Mode::Pass);
+        for part in self.parts() {
+            part.set(Mode::Pass);
         }
         for server in self.servers.iter().rev() {
             server.resume().await;
@@ -149,15 +151,8 @@ impl Cluster {
         if let Err(error) = self.well(|_| true).await {
             notes.push(error.to_string());
         }
-        let end = Instant::now() + WELL;
-        while crowd.longest_waiting() > SERVED {
-            if Instant::now() > end {
-                notes.push(format!("messages wait for their acks for {:?}", crowd.longest_waiting()));
-                break;
-            }
-            sleep(LOOK).await;
-        }
-        let (well, note) = (begun.elapsed().as_secs_f64(), notes.join("; "));
+        let well = served(crowd, &mut notes).await.saturating_duration_since(begun).as_secs_f64();
+        let note = notes.join("; ");
         Done { kind: fault.kind, action: fault.action, victim, from, mended, well, note }
     }
 
@@ -191,40 +186,33 @@ impl Cluster {
     }
 
     async fn inflict_on_links(&self, fault: Fault) -> String {
-        let groups = self.link_groups();
-        let Some((name, links)) = groups.get(fault.victim % groups.len().max(1)) else { return String::from("none") };
-        let mode = match fault.action {
+        let parts = self.parts();
+        let Some(part) = parts.get(fault.victim % parts.len().max(1)) else { return String::from("none") };
+        part.set(match fault.action {
             Action::Delay => Mode::Delay(fault.delay),
             Action::Stall => Mode::Stall,
             _ => Mode::Cut,
-        };
-        for link in links {
-            link.set(mode);
-        }
+        });
         sleep(fault.lasts).await;
-        for link in links {
-            link.set(Mode::Pass);
-        }
-        name.clone()
+        part.set(Mode::Pass);
+        part.name.clone()
     }
 
     /// What of the network can break: one process from all others, and each process from each kind that it calls.
-    fn link_groups(&self) -> Vec<(String, Vec<&Link>)> {
-        let mut groups = Vec::new();
+    fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::new();
         for server in &self.servers {
             let name = &server.program.name;
-            let links: Vec<_> = self.links.iter().filter(|link| link.from == *name || link.to == *name).collect();
-            if !links.is_empty() {
-                groups.push((format!("{name} alone"), links));
-            }
+            let links = self.links.iter().filter(|link| link.from == *name || link.to == *name).collect();
+            parts.push(Part { name: format!("{name} alone"), links, way: self.ways.get(name) });
         }
         let several = self.links.iter().filter(|link| link.from != ANYBODY);
         let pairs: BTreeSet<_> = several.map(|link| (&link.from, kind_of(&link.to))).collect();
         for (from, to) in pairs {
-            let links = self.links.iter().filter(|link| link.from == *from && kind_of(&link.to) == to);
-            groups.push((format!("{from} to {to}"), links.collect()));
+            let links = self.links.iter().filter(|link| link.from == *from && kind_of(&link.to) == to).collect();
+            parts.push(Part { name: format!("{from} to {to}"), links, way: None });
         }
-        groups
+        parts
     }
 
     /// How often processes have ended by themselves, by their names.
@@ -232,6 +220,40 @@ impl Cluster {
         let all = self.servers.iter().map(|server| (server.program.name.clone(), server.exits.load(Relaxed)));
         all.filter(|(_, exits)| *exits > 0).collect()
     }
+}
+
+/// A part of the network.
+struct Part<'a> {
+    name: String,
+    links: Vec<&'a Link>,
+    way: Option<&'a Way>,
+}
+
+impl Part<'_> {
+    fn set(&self, mode: Mode) {
+        for link in &self.links {
+            link.set(mode);
+        }
+        if let Some(way) = self.way {
+            way.send_replace(mode);
+        }
+    }
+}
+
+/// Waits until no message waits long for its ack; gives since when that is so.
+async fn served(crowd: &Crowd, notes: &mut Vec<String>) -> Instant {
+    let (began, mut since) = (Instant::now(), Instant::now());
+    // What was just sent would show only then.
+    sleep(SERVED + SERVED / 2).await;
+    while crowd.longest_waiting() > SERVED {
+        if began.elapsed() > WELL {
+            notes.push(format!("messages wait for their acks for {:?}", crowd.longest_waiting()));
+            break;
+        }
+        sleep(LOOK).await;
+        since = Instant::now();
+    }
+    since
 }
 
 /// `chat-2` is a `chat`.

@@ -40,6 +40,21 @@ pub enum Mode {
     Stall,
 }
 
+impl Mode {
+    fn rank(self) -> u8 {
+        match self {
+            Mode::Pass => 0,
+            Mode::Delay(_) => 1,
+            Mode::Stall => 2,
+            Mode::Cut => 3,
+        }
+    }
+
+    fn passes(self) -> bool {
+        matches!(self, Mode::Pass | Mode::Delay(_))
+    }
+}
+
 /// Where a link leads.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -47,6 +62,45 @@ pub struct Target {
     pub address: SocketAddr,
     /// Whether it wants connections.
     pub ready: Arc<AtomicBool>,
+    /// What all links to it do with what they carry to it and from it.
+    pub way: Way,
+}
+
+/// What several links do.
+pub type Way = Arc<watch::Sender<Mode>>;
+
+/// A way on which everything passes.
+#[must_use]
+pub fn way() -> Way {
+    Arc::new(watch::Sender::new(Mode::Pass))
+}
+
+/// What a connection goes by: the worse of its link and of its target's way.
+#[derive(Debug, Clone)]
+struct Course {
+    link: watch::Receiver<Mode>,
+    way: watch::Receiver<Mode>,
+}
+
+impl Course {
+    fn now(&mut self) -> Mode {
+        let (link, way) = (*self.link.borrow_and_update(), *self.way.borrow_and_update());
+        if link.rank() >= way.rank() { link } else { way }
+    }
+
+    /// Waits until something like this is so; false: it never will be.
+    async fn until(&mut self, what: impl Fn(Mode) -> bool) -> bool {
+        while !what(self.now()) {
+            let changed = tokio::select! {
+                changed = self.link.changed() => changed,
+                changed = self.way.changed() => changed,
+            };
+            if changed.is_err() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// A link; it carries until it is dropped.
@@ -93,56 +147,53 @@ async fn accept(listener: TcpListener, targets: Vec<Target>, mode: watch::Receiv
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (targets, next, mut cut) = (targets.clone(), next.clone(), mode.clone());
-        let mode = mode.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
-                () = carry(near, &targets, &next, mode) => {}
-            }
-        });
+        tokio::spawn(carry(near, targets.clone(), next.clone(), mode.clone()));
     }
 }
 
-/// The next target that is ready and can be reached.
-async fn reach(targets: &[Target], next: &AtomicUsize) -> Option<TcpStream> {
+/// The next target that is ready and can be reached, and its way.
+async fn reach(targets: &[Target], next: &AtomicUsize) -> Option<(TcpStream, watch::Receiver<Mode>)> {
     let first = next.fetch_add(1, Relaxed);
     let in_turn = || (0..targets.len()).filter_map(|n| targets.get((first + n) % targets.len()));
     let ready = in_turn().filter(|target| target.ready.load(Relaxed));
     for target in ready.chain(in_turn().filter(|target| !target.ready.load(Relaxed))) {
+        if *target.way.borrow() == Mode::Cut {
+            continue;
+        }
         if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(target.address)).await {
-            return Some(stream);
+            return Some((stream, target.way.subscribe()));
         }
     }
     None
 }
 
-async fn carry(near: TcpStream, targets: &[Target], next: &AtomicUsize, mut mode: watch::Receiver<Mode>) {
-    if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
+async fn carry(near: TcpStream, targets: Arc<Vec<Target>>, next: Arc<AtomicUsize>, mut link: watch::Receiver<Mode>) {
+    let Ok(mode) = link.wait_for(|mode| *mode != Mode::Stall).await.map(|mode| *mode) else { return };
+    if mode == Mode::Cut {
         return;
     }
-    let Some(far) = reach(targets, next).await else { return };
+    let Some((far, way)) = reach(&targets, &next).await else { return };
     // Without it a link would be slow by itself.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    tokio::join!(pump(near_in, far_out, mode.clone()), pump(far_in, near_out, mode));
+    let (course, (near_in, near_out), (far_in, far_out)) = (Course { link, way }, near.into_split(), far.into_split());
+    let mut cut = course.clone();
+    tokio::select! {
+        _ = cut.until(|mode| mode == Mode::Cut) => {}
+        _ = async { tokio::join!(pump(near_in, far_out, course.clone()), pump(far_in, near_out, course.clone())) } => {}
+    }
 }
 
 /// Carries one direction until its end.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut course: Course) {
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = from.read(&mut buffer).await;
         let Ok(count @ 1..) = read else { break };
-        let now = *mode.borrow_and_update();
-        match now {
-            Mode::Pass => {}
-            Mode::Delay(time) => tokio::time::sleep(time).await,
-            Mode::Cut | Mode::Stall => {
-                if mode.wait_for(|mode| !matches!(mode, Mode::Cut | Mode::Stall)).await.is_err() {
-                    break;
-                }
-            }
+        if let Mode::Delay(time) = course.now() {
+            tokio::time::sleep(time).await;
+        }
+        if !course.until(Mode::passes).await {
+            break;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             break;
@@ -172,7 +223,7 @@ mod tests {
     }
 
     fn target(address: SocketAddr, ready: bool) -> Target {
-        Target { address, ready: Arc::new(AtomicBool::new(ready)) }
+        Target { address, ready: Arc::new(AtomicBool::new(ready)), way: way() }
     }
 
     async fn link(targets: Vec<Target>) -> Link {
@@ -201,6 +252,20 @@ mod tests {
         link.set(Mode::Delay(Duration::from_millis(1)));
         let mut stream = TcpStream::connect(link.address).await.unwrap();
         assert_eq!(says(&mut stream, 4).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_cut_off_is_so_on_every_link_and_the_others_take_over() {
+        let (one, other) = (target(echo().await, true), target(echo().await, false));
+        let link = link(vec![one.clone(), other.clone()]).await;
+        let mut stream = TcpStream::connect(link.address).await.unwrap();
+        assert_eq!(says(&mut stream, 1).await.unwrap(), 1);
+        one.way.send_replace(Mode::Cut);
+        assert!(stream.read_u8().await.is_err());
+        let mut stream = TcpStream::connect(link.address).await.unwrap();
+        assert_eq!(says(&mut stream, 2).await.unwrap(), 2, "by the other one");
+        other.way.send_replace(Mode::Cut);
+        assert!(stream.read_u8().await.is_err());
     }
 
     #[tokio::test]
