@@ -14,7 +14,7 @@ use madang_mesh::{serve::free, telemetry};
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
@@ -100,7 +100,9 @@ async fn lay_out(folder: &Path, backends: &Path) -> anyhow::Result<Cluster> {
     let said = String::from_utf8_lossy(&planned.stderr);
     ensure!(planned.status.success(), "the backends could not be prepared:\n{said}");
     let backends: Backends = serde_json::from_slice(&planned.stdout)?;
-    let mut plan = Plan { folder, backends: Vec::new(), servers: Vec::new(), links: Vec::new() };
+    let own = backends.servers.iter().flat_map(|server| [Some(server.port), server.monitor]).flatten();
+    let taken = own.chain(backends.links.iter().flat_map(|route| [route.port, route.target])).collect();
+    let mut plan = Plan { folder, backends: Vec::new(), servers: Vec::new(), links: Vec::new(), taken };
     for route in &backends.links {
         plan.link(&route.from, &route.to, local(route.port), vec![always(local(route.target))]).await?;
     }
@@ -127,14 +129,32 @@ struct Place {
     http: Target,
 }
 
-fn places() -> anyhow::Result<Vec<Place>> {
+/// An address that is free and that nobody else of the cluster has.
+fn unused(taken: &mut BTreeSet<u16>) -> anyhow::Result<SocketAddr> {
+    loop {
+        let address = free()?;
+        if taken.insert(address.port()) {
+            return Ok(address);
+        }
+    }
+}
+
+fn places(mut taken: BTreeSet<u16>) -> anyhow::Result<Vec<Place>> {
     let mut places = Vec::new();
     for (service, kind, count, calls) in SERVICES {
         for n in 1..=count {
             let (ready, way) = (Arc::<AtomicBool>::default(), link::way());
-            let grpc = Target { address: free()?, ready, way };
-            let http = Target { address: free()?, ..grpc.clone() };
-            places.push(Place { name: format!("{service}-{n}"), service, kind, calls, grpc, admin: free()?, http });
+            let grpc = Target { address: unused(&mut taken)?, ready, way };
+            let http = Target { address: unused(&mut taken)?, ..grpc.clone() };
+            places.push(Place {
+                name: format!("{service}-{n}"),
+                service,
+                kind,
+                calls,
+                grpc,
+                admin: unused(&mut taken)?,
+                http,
+            });
         }
     }
     Ok(places)
@@ -145,6 +165,8 @@ struct Plan {
     backends: Vec<(Kind, String, SocketAddr)>,
     servers: Vec<Arc<Server>>,
     links: Vec<Link>,
+    /// Ports that backends have, or will have.
+    taken: BTreeSet<u16>,
 }
 
 impl Plan {
@@ -232,7 +254,7 @@ impl Plan {
     }
 
     async fn services(mut self) -> anyhow::Result<Cluster> {
-        let places = places()?;
+        let places = places(self.taken.clone())?;
         for place in &places {
             self.service(place, &places).await?;
         }

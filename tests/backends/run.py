@@ -33,13 +33,19 @@ def run(*command, **options):
     subprocess.run(command, check=True, **options)
 
 
+TAKEN = set()
+
+
 def free_port():
-    """None that the system hands out to connections by itself: one of those could take it meanwhile."""
+    """None that the system hands out to connections by itself: one of those could take it meanwhile. Never one twice."""
     while True:
         port = random.randrange(10_000, 30_000)
+        if port in TAKEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
+                TAKEN.add(port)
                 return port
             except OSError:
                 pass

@@ -24,6 +24,8 @@ use tokio::{
 const WELL: Duration = Duration::from_secs(120);
 /// How long a message may wait for its ack when all is well.
 const SERVED: Duration = Duration::from_secs(1);
+/// How much of a log is shown of a process that does not become ready.
+const TAIL: usize = 1000;
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -103,8 +105,11 @@ impl Cluster {
             let not = self.servers.iter().find(|server| which(server) && !server.ready.load(Relaxed));
             let Some(not) = not else { return Ok(()) };
             if Instant::now() > end {
-                let (name, log) = (&not.program.name, not.program.log.display());
-                return Err(Error::Format(format!("{name} did not become ready in {WELL:?}; log: {log}")));
+                let (name, log) = (&not.program.name, &not.program.log);
+                let text = std::fs::read(log).unwrap_or_default();
+                let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(TAIL)..]).into_owned();
+                let log = log.display();
+                return Err(Error::Format(format!("{name} did not become ready in {WELL:?}; log {log}: {tail}")));
             }
             sleep(LOOK).await;
         }
