@@ -12,6 +12,7 @@ pub mod limit;
 pub mod openapi;
 pub mod pictures;
 pub mod problem;
+pub mod push;
 pub mod settings;
 
 use axum::{
@@ -34,6 +35,7 @@ use madang_proto::{
     chat::v1::chat_service_client::ChatServiceClient,
     group::v1::group_service_client::GroupServiceClient,
     id::UserId,
+    notify::v1::notify_service_client::NotifyServiceClient,
     reason::{Reason, Refusal},
     store::v1::store_service_client::StoreServiceClient,
 };
@@ -48,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) group: GroupServiceClient<Channel>,
     pub(crate) store: StoreServiceClient<Channel>,
+    pub(crate) notify: NotifyServiceClient<Channel>,
     pub(crate) channels: Channels,
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
@@ -83,6 +86,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         account: AccountServiceClient::new(channel(&context.peers.account)?),
         group: GroupServiceClient::new(channel(&context.peers.group)?),
         store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(16 << 20),
+        notify: NotifyServiceClient::new(channel(&context.peers.notify)?),
         homes: Homes::follow(context.channels.clone(), &context.peers.chat),
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
@@ -90,13 +94,6 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         exports: Arc::new(Semaphore::new(export::AT_ONCE)),
     };
     Ok(Service { shared })
-}
-
-/// Endpoints of the contract that are not there yet.
-const LATER: &[&str] = &["/v1/push/key", "/v1/devices/{device}/push"];
-
-async fn later(method: Method, uri: Uri) -> Problem {
-    Refusal::new(Reason::Unimplemented, format!("{method} {} is not there yet", uri.path())).into()
 }
 
 impl process::Service for Service {
@@ -138,15 +135,14 @@ impl process::Service for Service {
             .route("/v1/groups/{c}/members/{user}/role", put(groups::set_role))
             .route("/v1/groups/{c}/members", post(groups::add_members))
             .route("/v1/groups/{c}/members/{user}", axum::routing::delete(groups::remove_member))
+            .route("/v1/push/key", get(push::key))
+            .route("/v1/devices/{device}/push", put(push::put).delete(push::delete))
             .route("/.well-known/jwks.json", get(accounts::keys))
             .route(
                 "/v1/openapi.json",
                 get(|| async { ([("content-type", "application/json")], openapi::DOCUMENT.as_str()) }),
             )
             .route("/v1/client.proto", get(|| async { madang_proto::CLIENT_PROTO }));
-        for path in LATER {
-            router = router.route(path, any(later));
-        }
         let nothing = || async { Problem::from(Refusal::new(Reason::NotFound, "there is nothing at this path")) };
         let method = || async { Problem::method_not_allowed() };
         let foreign = middleware::from_fn_with_state(self.shared.limits.clone(), limit::origin);

@@ -68,6 +68,9 @@ pub struct Args {
     /// Where account-svc is reached.
     #[arg(long, env = "MADANG_ACCOUNT_URL", default_value = "http://127.0.0.1:7004")]
     pub account_url: String,
+    /// Where notify-svc is reached.
+    #[arg(long, env = "MADANG_NOTIFY_URL", default_value = "http://127.0.0.1:7005")]
+    pub notify_url: String,
     /// What all services are told alike.
     #[command(flatten)]
     pub settings: Settings,
@@ -202,7 +205,13 @@ where
         log: Arc::new(JetStreamLog::new(client.clone(), args.nats_replicas, args.log_bytes)),
         registry: Arc::new(registry),
         channels: Channels::new(),
-        peers: Peers { chat: args.chat_url, store: args.store_url, group: args.group_url, account: args.account_url },
+        peers: Peers {
+            chat: args.chat_url,
+            store: args.store_url,
+            group: args.group_url,
+            account: args.account_url,
+            notify: args.notify_url,
+        },
     };
     let service = build(context, client).await.map_err(|error| Error::Build(error.into()))?;
 

@@ -51,6 +51,8 @@ pub struct Peers {
     pub group: String,
     /// account-svc.
     pub account: String,
+    /// notify-svc.
+    pub notify: String,
 }
 
 /// Binds with a backlog of 4,096: tokio's 128 loses connection attempts in a storm of log-ins.

@@ -59,6 +59,9 @@ pub struct Args {
     /// Settings of the accounts.
     #[command(flatten)]
     pub account: madang_account::Config,
+    /// Settings of the notifications.
+    #[command(flatten)]
+    pub notify: madang_notify::Config,
 }
 
 /// How long the homes may take to replay the log.
@@ -97,7 +100,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     folder(&args.data)?;
     let log = SqliteLog::open(&args.data)?;
     let tokens = Tokens::open(&args.data)?;
-    for data in [&mut args.store.data, &mut args.group.data, &mut args.account.data] {
+    for data in [&mut args.store.data, &mut args.group.data, &mut args.account.data, &mut args.notify.data] {
         data.get_or_insert(args.data.clone());
     }
     let shards = args.settings.shards as usize;
@@ -116,6 +119,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
             store: inside("store"),
             group: inside("group"),
             account: inside("account"),
+            notify: inside("notify"),
         },
     };
     let of = |name: &str| Context { address: inside(name), ..context.clone() };
@@ -124,13 +128,19 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let store = madang_store::build(args.store, of("store")).await?;
     let group = madang_group::build(args.group, of("group")).await?;
     let chat = madang_chat::build(of("chat"), inbox).await?;
+    let notify = madang_notify::build(args.notify, of("notify")).await?;
     let gateway = madang_gateway::build(of("gateway")).await?;
     let api = madang_api::build(of("api")).await?;
 
     let [leaving, doors, services, transports] = [(); 4].map(|()| CancellationToken::new());
     let [mut departing, mut at_door, mut serving, mut carrying] = [(); 4].map(|()| JoinSet::new());
-    let all =
-        [("account", account.routes()), ("store", store.routes()), ("group", group.routes()), ("chat", chat.routes())];
+    let all = [
+        ("account", account.routes()),
+        ("store", store.routes()),
+        ("group", group.routes()),
+        ("chat", chat.routes()),
+        ("notify", notify.routes()),
+    ];
     let mut public = axum::Router::new();
     for (name, routes) in all {
         public = public.merge(routes.clone().into_axum_router().reset_fallback());
@@ -143,6 +153,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     serving.spawn(account.run(services.clone()));
     serving.spawn(store.run(services.clone()));
     serving.spawn(group.run(services.clone()));
+    serving.spawn(notify.run(services.clone()));
     let homes = chat.homes();
     serving.spawn(chat.run(services.clone()));
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());

@@ -5,9 +5,9 @@ use anyhow::bail;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// All services.
-pub const ALL: [&str; 6] = ["account", "store", "group", "chat", "gateway", "api"];
+pub const ALL: [&str; 7] = ["account", "store", "group", "chat", "notify", "gateway", "api"];
 /// Those that others are told of.
-pub const CALLED: [&str; 4] = ["account", "store", "group", "chat"];
+pub const CALLED: [&str; 5] = ["account", "store", "group", "chat", "notify"];
 
 /// Where a service's binary is: beside this program.
 pub fn binary(service: &str) -> anyhow::Result<PathBuf> {
@@ -35,9 +35,13 @@ pub fn variables(
 ) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> =
         CALLED.map(|service| (format!("MADANG_{}_URL", service.to_uppercase()), url(service))).into();
-    for (setting, backend) in
-        [("NATS", nats), ("CASSANDRA", cassandra), ("GROUP_POSTGRES", postgres), ("ACCOUNT_POSTGRES", postgres)]
-    {
+    for (setting, backend) in [
+        ("NATS", nats),
+        ("CASSANDRA", cassandra),
+        ("GROUP_POSTGRES", postgres),
+        ("ACCOUNT_POSTGRES", postgres),
+        ("NOTIFY_POSTGRES", postgres),
+    ] {
         all.insert(format!("MADANG_{setting}"), backend.to_owned());
     }
     all

@@ -22,13 +22,14 @@ use std::{
 use tokio::process::Command;
 
 /// How many of which service, and whom each calls.
-const SERVICES: [(&str, Kind, u8, &[&str]); 6] = [
+const SERVICES: [(&str, Kind, u8, &[&str]); 7] = [
     ("account", Kind::Account, 2, &[]),
     ("store", Kind::Store, 2, &["group"]),
     ("group", Kind::Group, 2, &["account", "chat"]),
     ("chat", Kind::Chat, 3, &["store", "group", "account"]),
+    ("notify", Kind::Notify, 2, &["account", "group", "chat"]),
     ("gateway", Kind::Gateway, 2, &["account", "chat"]),
-    ("api", Kind::Api, 2, &["account", "group", "store", "chat"]),
+    ("api", Kind::Api, 2, &["account", "group", "store", "chat", "notify"]),
 ];
 
 /// What `madang torture` is told.
@@ -212,7 +213,7 @@ impl Plan {
         if place.kind == Kind::Store {
             cassandra = self.backend_links(name, Kind::Cassandra).await?;
         }
-        if matches!(place.kind, Kind::Group | Kind::Account) {
+        if matches!(place.kind, Kind::Group | Kind::Account | Kind::Notify) {
             postgres = format!("postgres://app@{}/postgres", self.backend_links(name, Kind::Postgres).await?);
         }
         let mut urls = BTreeMap::new();

@@ -73,6 +73,16 @@ impl Part {
         .await
     }
 
+    async fn notify(flags: Vec<String>) -> Self {
+        let told = flags.clone();
+        let part = Self::start(async move {
+            let cli = parse::<madang_notify::Config>(&told);
+            let build = async |context, _| madang_notify::build(cli.config, context).await;
+            process::start("notify", cli.process, None, build).await.unwrap()
+        });
+        Self { flags, ..part.await }
+    }
+
     /// Stops it as a roll-out does: its shards go to others first.
     pub async fn stop(self) {
         self.running.stop().await;
@@ -119,6 +129,8 @@ pub struct Cluster {
     pub stores: Vec<Part>,
     /// Replicas of group-svc; the doors and store-svc ask the first.
     pub groups: Vec<Part>,
+    /// notify-svc; api asks the first.
+    pub notifies: Vec<Part>,
     /// Its database in Postgres.
     pub postgres: String,
     /// A node of Cassandra, and the keyspace there.
@@ -192,14 +204,14 @@ impl Cluster {
             format!("{user}@{way}/postgres")
         });
         let postgres = format!("{}/{name}", way.rsplit_once('/').unwrap().0);
-        let [store_at, group_at, account_at] = [free().unwrap(), free().unwrap(), free().unwrap()];
+        let [store_at, group_at, account_at, notify_at] = [(); 4].map(|()| free().unwrap());
         let chat_at: Vec<_> = (0..chats).map(|_| free().unwrap()).collect();
         let chat_urls = chat_at.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
         let nats = variable("MADANG_TEST_NATS");
         forget(&nats).await;
         let common = |grpc: Option<SocketAddr>, more: &[&str]| {
             let mut flags = vec!["--nats".to_owned(), nats.clone(), "--chat-url".to_owned(), chat_urls.clone()];
-            let urls = [("store", store_at), ("group", group_at), ("account", account_at)];
+            let urls = [("store", store_at), ("group", group_at), ("account", account_at), ("notify", notify_at)];
             for (service, address) in urls {
                 flags.extend([format!("--{service}-url"), format!("http://{address}")]);
             }
@@ -233,6 +245,8 @@ impl Cluster {
         for address in &chat_at {
             homes.push(Part::chat(common(Some(*address), &[])).await);
         }
+        let more = ["--notify-postgres", &postgres, "--push-loopback"];
+        let notifies = vec![Part::notify(common(Some(notify_at), &more)).await];
         let any = Some("127.0.0.1:0".parse().unwrap());
         let gateway_flags = common(None, &["--send-rate", "0", "--drain-window", "0"]);
         let mut doors = Vec::new();
@@ -255,6 +269,7 @@ impl Cluster {
             chats: homes,
             stores,
             groups,
+            notifies,
             postgres,
             cassandra,
             gateway_flags,
@@ -294,7 +309,7 @@ impl Cluster {
         for running in self.others.into_iter().rev() {
             running.stop().await;
         }
-        for part in self.chats.into_iter().chain(self.stores).chain(self.groups) {
+        for part in self.chats.into_iter().chain(self.stores).chain(self.groups).chain(self.notifies) {
             part.stop().await;
         }
     }

@@ -16,8 +16,9 @@ async fn every_documented_operation_is_there() {
     let id = uuid::Uuid::new_v4().to_string();
     let mut seen = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
-        let path =
-            ["{c}", "{user}", "{session}", "{picture}"].iter().fold(path.clone(), |path, name| path.replace(name, &id));
+        let path = ["{c}", "{user}", "{session}", "{picture}", "{device}"]
+            .iter()
+            .fold(path.clone(), |path, name| path.replace(name, &id));
         for (method, operation) in operations.as_object().unwrap() {
             let (status, answer) = call(&server, &method.to_uppercase(), &path, "", json!({})).await;
             let open = operation.get("security").is_some();

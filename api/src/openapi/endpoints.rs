@@ -294,6 +294,28 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         ..DELETE
     },
     Endpoint {
+        path: "/v1/push/key",
+        id: "getPushKey",
+        summary: "The key that browsers subscribe with (`applicationServerKey`).",
+        answer: ("200", "PushKey", "It; the same for good."),
+        ..GET
+    },
+    Endpoint {
+        path: "/v1/devices/{device}/push",
+        id: "setPush",
+        summary: "Notify a device that one is logged in on: by exactly one of webPush, fcm, apns and webhook.",
+        body: "PushSubscription",
+        answer: ("204", "", "It is notified from now on, and nobody else at the same place."),
+        ..PUT
+    },
+    Endpoint {
+        path: "/v1/devices/{device}/push",
+        id: "removePush",
+        summary: "Notify a device no more.",
+        answer: ("204", "", "It is not notified."),
+        ..DELETE
+    },
+    Endpoint {
         path: "/.well-known/jwks.json",
         id: "getKeys",
         summary: "The keys of access tokens (RFC 7517).",
@@ -417,5 +439,22 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("NewMembers", object(&[("users", "[uuid]", true)])),
         ("Refused", object(&[("user", "string", true), ("reason", "string", true)])),
         ("Changed", object(&[("revision", "uint64", true), ("refused", "[Refused]", true)])),
+        ("PushKey", object(&[("key", "string", true)])),
+        (
+            "PushSubscription",
+            object(&[
+                ("webPush", "BrowserSubscription", false),
+                ("fcm", "FcmRegistration", false),
+                ("apns", "ApnsRegistration", false),
+                ("webhook", "Webhook", false),
+                ("locale", "string", false),
+                ("preview", "bool", false),
+            ]),
+        ),
+        ("BrowserSubscription", object(&[("endpoint", "string", true), ("keys", "BrowserKeys", true)])),
+        ("BrowserKeys", object(&[("p256dh", "string", true), ("auth", "string", true)])),
+        ("FcmRegistration", object(&[("token", "string", true)])),
+        ("ApnsRegistration", object(&[("token", "string", true), ("sandbox", "bool", false)])),
+        ("Webhook", object(&[("url", "string", true), ("secret", "string", true)])),
     ]
 }

@@ -126,6 +126,7 @@ impl Cluster {
         for kinds in [
             &[Kind::Gateway, Kind::Api][..],
             &[Kind::Chat],
+            &[Kind::Notify],
             &[Kind::Store, Kind::Group, Kind::Account],
             &[Kind::Cassandra, Kind::Postgres, Kind::Nats],
         ] {

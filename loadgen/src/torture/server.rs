@@ -47,6 +47,8 @@ pub enum Kind {
     Group,
     /// People and sessions.
     Account,
+    /// Notifications.
+    Notify,
     /// The door for HTTP.
     Api,
     /// The servers of the log.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Store => "store",
             Kind::Group => "group",
             Kind::Account => "account",
+            Kind::Notify => "notify",
             Kind::Api => "api",
             Kind::Nats => "nats",
             Kind::Cassandra => "cassandra",

@@ -821,6 +821,32 @@ pub struct GoAway {
 /// Yes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {}
+/// A push notification, as a device gets it: encrypted (Web Push), as `data` (FCM), beside `aps` (APNs), as the body
+/// (webhook).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Push {
+    /// A message, or that it was read elsewhere.
+    #[prost(enumeration = "PushType", tag = "1")]
+    pub r#type: i32,
+    /// Where.
+    #[prost(string, tag = "2")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Which message; of READ: up to which one.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// Who wrote it; of READ: empty.
+    #[prost(string, tag = "4")]
+    pub sender: ::prost::alloc::string::String,
+    /// The sum of what the user has not read, over unmuted conversations.
+    #[prost(uint64, tag = "5")]
+    pub badge: u64,
+    /// Who wrote it, or in which group; empty without `preview`.
+    #[prost(string, tag = "6")]
+    pub title: ::prost::alloc::string::String,
+    /// What was written, cut; empty without `preview`.
+    #[prost(string, tag = "7")]
+    pub body: ::prost::alloc::string::String,
+}
 /// What a device is; web devices are always notified by push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -4731,6 +4731,213 @@ impl<'de> serde::Deserialize<'de> for Presence {
         deserializer.deserialize_struct("madang.client.v1.Presence", FIELDS, GeneratedVisitor)
     }
 }
+impl serde::Serialize for Push {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        if true {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("madang.client.v1.Push", len)?;
+        if true {
+            let v = PushType::try_from(self.r#type)
+                .map_err(|_| serde::ser::Error::custom(format!("Invalid variant {}", self.r#type)))?;
+            struct_ser.serialize_field("type", &v)?;
+        }
+        if true {
+            struct_ser.serialize_field("conversation", &self.conversation)?;
+        }
+        if true {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("seq", ToString::to_string(&self.seq).as_str())?;
+        }
+        if true {
+            struct_ser.serialize_field("sender", &self.sender)?;
+        }
+        if true {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("badge", ToString::to_string(&self.badge).as_str())?;
+        }
+        if true {
+            struct_ser.serialize_field("title", &self.title)?;
+        }
+        if true {
+            struct_ser.serialize_field("body", &self.body)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for Push {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "type",
+            "conversation",
+            "seq",
+            "sender",
+            "badge",
+            "title",
+            "body",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Type,
+            Conversation,
+            Seq,
+            Sender,
+            Badge,
+            Title,
+            Body,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "type" => Ok(GeneratedField::Type),
+                            "conversation" => Ok(GeneratedField::Conversation),
+                            "seq" => Ok(GeneratedField::Seq),
+                            "sender" => Ok(GeneratedField::Sender),
+                            "badge" => Ok(GeneratedField::Badge),
+                            "title" => Ok(GeneratedField::Title),
+                            "body" => Ok(GeneratedField::Body),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = Push;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct madang.client.v1.Push")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<Push, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut r#type__ = None;
+                let mut conversation__ = None;
+                let mut seq__ = None;
+                let mut sender__ = None;
+                let mut badge__ = None;
+                let mut title__ = None;
+                let mut body__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Type => {
+                            if r#type__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("type"));
+                            }
+                            r#type__ = Some(map_.next_value::<PushType>()? as i32);
+                        }
+                        GeneratedField::Conversation => {
+                            if conversation__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("conversation"));
+                            }
+                            conversation__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Seq => {
+                            if seq__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("seq"));
+                            }
+                            seq__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::Sender => {
+                            if sender__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("sender"));
+                            }
+                            sender__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Badge => {
+                            if badge__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("badge"));
+                            }
+                            badge__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::Title => {
+                            if title__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("title"));
+                            }
+                            title__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Body => {
+                            if body__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("body"));
+                            }
+                            body__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(Push {
+                    r#type: r#type__.unwrap_or_default(),
+                    conversation: conversation__.unwrap_or_default(),
+                    seq: seq__.unwrap_or_default(),
+                    sender: sender__.unwrap_or_default(),
+                    badge: badge__.unwrap_or_default(),
+                    title: title__.unwrap_or_default(),
+                    body: body__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("madang.client.v1.Push", FIELDS, GeneratedVisitor)
+    }
+}
 impl serde::Serialize for PushType {
     #[allow(deprecated)]
     fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>

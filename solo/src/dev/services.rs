@@ -78,6 +78,7 @@ async fn begin(
         (2, "account", 1),
         (2, "store", 1),
         (2, "group", 1),
+        (2, "notify", 1),
         (1, "chat", args.chats),
         (0, "gateway", args.gateways),
         (0, "api", 1),

@@ -1,0 +1,157 @@
+//! The port to what notify-svc keeps: where devices are notified, what is still to be sent, and how far it has come.
+//! What was answered is there; keys and addresses are in no error.
+
+pub mod conformance;
+pub mod postgres;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use madang_mesh::{log::Position, shard::Shard};
+use madang_proto::{
+    client::v1::DeviceKind,
+    id::{ConversationId, DeviceId, SessionId, UserId},
+    notify::v1::Provider,
+};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use uuid::Uuid;
+
+/// How long it is remembered what a device was notified of, in ms: 30 days.
+pub const SHOWN_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// The store failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the database failed: {0}")]
+pub struct Error(pub String);
+
+/// Where a device is notified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    /// By whom.
+    pub provider: Provider,
+    /// An endpoint, a token or a URL: a secret all of it.
+    pub address: String,
+    /// What is encrypted or signed with: of Web Push the browser's key (65 bytes) and then what it shares (16); of APNs
+    /// one byte, 1: a build for development; of a webhook its secret.
+    pub secret: Vec<u8>,
+}
+
+impl Target {
+    /// What tells one place from another.
+    #[must_use]
+    pub fn place(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(i32::from(self.provider).to_be_bytes());
+        hash.update(self.address.as_bytes());
+        hash.finalize().into()
+    }
+
+    /// The host that is called, for people to see; empty where the provider alone knows.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let uri = self.address.parse::<http::Uri>().ok().filter(|uri| uri.scheme().is_some());
+        uri.and_then(|uri| Some(uri.host()?.to_owned())).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.provider)
+    }
+}
+
+/// A device that is notified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Of this registration; the next one of the same device has another.
+    pub id: Uuid,
+    /// Whose.
+    pub user: UserId,
+    /// Which device.
+    pub device: DeviceId,
+    /// The session that it ends with.
+    pub session: SessionId,
+    /// What the device is.
+    pub kind: DeviceKind,
+    /// Where.
+    pub target: Target,
+    /// The language of texts.
+    pub locale: String,
+    /// Whether a push shows who wrote what.
+    pub preview: bool,
+    /// Since when, ms since 1970.
+    pub created_at: i64,
+}
+
+/// A device's place among conversations.
+pub type Where = (UserId, DeviceId, ConversationId);
+
+/// A push that a provider did not take at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// To which device, of which conversation: the newest alone is kept.
+    pub whom: Where,
+    /// Whose reader sends it.
+    pub shard: Shard,
+    /// When, ms since 1970.
+    pub due_at: i64,
+    /// What it is, encoded.
+    pub push: Vec<u8>,
+}
+
+/// What notify-svc keeps.
+#[async_trait]
+pub trait Subscriptions: Send + Sync + 'static {
+    /// The key that all processes sign with: `new`, where there is none yet. PKCS #8.
+    async fn key(&self, new: Vec<u8>) -> Result<Vec<u8>, Error>;
+
+    /// Notifies a device here, nobody else at this place, and the device nowhere else.
+    async fn put(&self, subscription: Subscription) -> Result<(), Error>;
+
+    /// Notifies a device no more.
+    async fn remove(&self, user: UserId, device: DeviceId) -> Result<(), Error>;
+
+    /// A registration is good no more; one that was made anew stays.
+    async fn drop_one(&self, id: Uuid) -> Result<(), Error>;
+
+    /// Sessions have ended.
+    async fn end(&self, sessions: Vec<SessionId>) -> Result<(), Error>;
+
+    /// The devices of some users that are notified.
+    async fn of_users(&self, users: Vec<UserId>) -> Result<Vec<Subscription>, Error>;
+
+    /// All sessions that devices are notified for, in the order of user and device, after one of these.
+    async fn sessions(&self, after: (Uuid, Uuid), limit: usize) -> Result<Vec<(UserId, DeviceId, SessionId)>, Error>;
+
+    /// Up to when it is known which sessions have ended, ms since 1970; 0: never asked.
+    async fn ended_until(&self) -> Result<i64, Error>;
+
+    /// It is known up to then.
+    async fn set_ended_until(&self, until: i64) -> Result<(), Error>;
+
+    /// Up to where a shard of the log is done with.
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
+
+    /// It is done with up to there; never goes back.
+    async fn save_cursor(&self, shard: Shard, position: Position) -> Result<(), Error>;
+
+    /// Keeps pushes for later, each in the place of what its device had for the conversation.
+    async fn keep(&self, late: Vec<Late>) -> Result<(), Error>;
+
+    /// What a shard's reader is to send until then, the earliest first.
+    async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error>;
+
+    /// Something of it is done with, unless it was replaced meanwhile.
+    async fn done(&self, late: Vec<Late>) -> Result<(), Error>;
+
+    /// Devices were notified of messages; ms since 1970. What is older than [`SHOWN_MS`] is forgotten.
+    async fn shown(&self, shown: Vec<(Where, u64)>, now: i64) -> Result<(), Error>;
+
+    /// Takes out which devices show what a user has read: each with a message up to that number.
+    async fn clear(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<Vec<DeviceId>, Error>;
+}
+
+/// A number as databases keep it.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,352 @@
+//! What notify-svc keeps, in Postgres, by diesel. Several processes share it.
+
+mod schema;
+
+use super::{Error, Late, SHOWN_MS, Subscription, Subscriptions, Target, Where, number};
+use async_trait::async_trait;
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable,
+    SelectableHelper, query_dsl::methods::FilterDsl, result::Error as DieselError, sql_query, sql_types::BigInt,
+    upsert::excluded,
+};
+use diesel_async::{
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use madang_mesh::{log::Position, secret::Secret, shard::Shard};
+use madang_proto::{
+    client::v1::DeviceKind,
+    id::{ConversationId, DeviceId, SessionId, UserId},
+    notify::v1::Provider,
+};
+use schema::{push_cursor, push_ended, push_key, push_late, push_shown, push_subscription};
+use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Only one process migrates at a time: the number is any, the same for all.
+const MIGRATION_LOCK: i64 = 0x6d61_6461_6e68;
+/// Connections of a process.
+const CONNECTIONS: usize = 16;
+/// How long one is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How many rows one statement writes at most: its parameters are limited.
+const ROWS: usize = 5_000;
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = push_subscription)]
+struct SubscriptionRow {
+    user: Uuid,
+    device: Uuid,
+    id: Uuid,
+    session: Uuid,
+    kind: i32,
+    provider: i32,
+    address: String,
+    place: Vec<u8>,
+    secret: Vec<u8>,
+    locale: String,
+    preview: bool,
+    created_at: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = push_late)]
+struct LateRow {
+    user: Uuid,
+    device: Uuid,
+    conversation: Uuid,
+    shard: i32,
+    due_at: i64,
+    push: Vec<u8>,
+}
+
+impl From<SubscriptionRow> for Subscription {
+    fn from(row: SubscriptionRow) -> Self {
+        let provider = Provider::try_from(row.provider).unwrap_or_default();
+        Self {
+            id: row.id,
+            user: row.user.into(),
+            device: row.device.into(),
+            session: row.session.into(),
+            kind: DeviceKind::try_from(row.kind).unwrap_or_default(),
+            target: Target { provider, address: row.address, secret: row.secret },
+            locale: row.locale,
+            preview: row.preview,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl From<Late> for LateRow {
+    fn from(late: Late) -> Self {
+        let (user, device, conversation) = late.whom;
+        Self {
+            user: user.uuid(),
+            device: device.uuid(),
+            conversation: conversation.uuid(),
+            shard: place(late.shard),
+            due_at: late.due_at,
+            push: late.push,
+        }
+    }
+}
+
+impl From<LateRow> for Late {
+    fn from(row: LateRow) -> Self {
+        let whom = (row.user.into(), row.device.into(), row.conversation.into());
+        Self { whom, shard: row.shard.unsigned_abs(), due_at: row.due_at, push: row.push }
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Error {
+    Error(error.to_string())
+}
+
+fn place(shard: Shard) -> i32 {
+    i32::try_from(shard).unwrap_or(i32::MAX)
+}
+
+/// What stands for a place or a device among the database's locks.
+fn lock(bytes: &[u8]) -> i64 {
+    bytes.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
+
+/// Subscriptions and the rest, in Postgres.
+pub struct PostgresSubscriptions {
+    pool: Pool<AsyncPgConnection>,
+}
+
+impl PostgresSubscriptions {
+    /// Connects, and brings the tables up to date.
+    pub async fn open(url: &Secret) -> Result<Self, Error> {
+        // In a task of its own: migrating blocks the one that it runs in.
+        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
+        let mut config = ManagerConfig::default();
+        // Without a query for each use; a connection with an open transaction is still rejected.
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
+        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
+        Ok(Self { pool })
+    }
+
+    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
+        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    }
+}
+
+async fn migrate(url: Secret) -> Result<(), Error> {
+    // Errors of the driver do not repeat the URL.
+    let connect = AsyncPgConnection::establish(url.reveal());
+    let mut connection =
+        tokio::time::timeout(2 * PATIENCE, connect).await.map_err(unavailable)?.map_err(unavailable)?;
+    sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK).execute(&mut connection).await?;
+    // The lock ends with the connection.
+    AsyncMigrationHarness::new(connection).run_pending_migrations(MIGRATIONS).map_err(unavailable)?;
+    Ok(())
+}
+
+#[async_trait]
+impl Subscriptions for PostgresSubscriptions {
+    async fn key(&self, new: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let mut connection = self.connection().await?;
+        let row = (push_key::one.eq(true), push_key::key.eq(new));
+        let insert = diesel::insert_into(push_key::table).values(row).on_conflict_do_nothing();
+        insert.execute(&mut connection).await?;
+        Ok(push_key::table.select(push_key::key).first(&mut connection).await?)
+    }
+
+    async fn put(&self, new: Subscription) -> Result<(), Error> {
+        let row = SubscriptionRow {
+            user: new.user.uuid(),
+            device: new.device.uuid(),
+            id: new.id,
+            session: new.session.uuid(),
+            kind: new.kind.into(),
+            provider: new.target.provider.into(),
+            place: new.target.place().to_vec(),
+            address: new.target.address,
+            secret: new.target.secret,
+            locale: new.locale,
+            preview: new.preview,
+            created_at: new.created_at,
+        };
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            // Two who register at once, at one place or one device, come one after the other: the last one stays.
+            for lock in [lock(&row.place), lock(row.device.as_bytes())] {
+                sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(lock).execute(connection).await?;
+            }
+            let (user, device) = (push_subscription::user.eq(row.user), push_subscription::device.eq(row.device));
+            let before = push_subscription::place.eq(&row.place).or(user.and(device));
+            diesel::delete(FilterDsl::filter(push_subscription::table, before)).execute(connection).await?;
+            diesel::insert_into(push_subscription::table).values(&row).execute(connection).await?;
+            Ok::<_, DieselError>(())
+        };
+        Ok(self.connection().await?.transaction(transaction).await?)
+    }
+
+    async fn remove(&self, user: UserId, device: DeviceId) -> Result<(), Error> {
+        let delete = diesel::delete(push_subscription::table.find((user.uuid(), device.uuid())));
+        delete.execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn drop_one(&self, id: Uuid) -> Result<(), Error> {
+        let delete = diesel::delete(FilterDsl::filter(push_subscription::table, push_subscription::id.eq(id)));
+        delete.execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn end(&self, sessions: Vec<SessionId>) -> Result<(), Error> {
+        let ids: Vec<Uuid> = sessions.iter().map(SessionId::uuid).collect();
+        let of = push_subscription::session.eq_any(ids);
+        diesel::delete(FilterDsl::filter(push_subscription::table, of)).execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn of_users(&self, users: Vec<UserId>) -> Result<Vec<Subscription>, Error> {
+        let ids: Vec<Uuid> = users.iter().map(UserId::uuid).collect();
+        let select = FilterDsl::filter(push_subscription::table, push_subscription::user.eq_any(ids));
+        let rows: Vec<SubscriptionRow> =
+            select.select(SubscriptionRow::as_select()).load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(Subscription::from).collect())
+    }
+
+    async fn sessions(&self, after: (Uuid, Uuid), limit: usize) -> Result<Vec<(UserId, DeviceId, SessionId)>, Error> {
+        use push_subscription::{self as of, table};
+        let after = of::user.gt(after.0).or(of::user.eq(after.0).and(of::device.gt(after.1)));
+        let select = FilterDsl::filter(table, after).order((of::user, of::device));
+        let select = select.select((of::user, of::device, of::session));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(Uuid, Uuid, Uuid)> = select.limit(limit).load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(|(user, device, session)| (user.into(), device.into(), session.into())).collect())
+    }
+
+    async fn ended_until(&self) -> Result<i64, Error> {
+        let select = push_ended::table.select(push_ended::until);
+        Ok(select.first(&mut self.connection().await?).await.optional()?.unwrap_or(0))
+    }
+
+    async fn set_ended_until(&self, until: i64) -> Result<(), Error> {
+        let insert = diesel::insert_into(push_ended::table);
+        let set = insert
+            .values((push_ended::one.eq(true), push_ended::until.eq(until)))
+            .on_conflict(push_ended::one)
+            .do_update()
+            .set(push_ended::until.eq(excluded(push_ended::until)));
+        FilterDsl::filter(set, push_ended::until.lt(until)).execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn cursor(&self, shard: Shard) -> Result<Position, Error> {
+        let select = push_cursor::table.find(place(shard)).select(push_cursor::position);
+        let position: Option<i64> = select.first(&mut self.connection().await?).await.optional()?;
+        Ok(position.unwrap_or(0).unsigned_abs())
+    }
+
+    async fn save_cursor(&self, shard: Shard, position: Position) -> Result<(), Error> {
+        let insert = diesel::insert_into(push_cursor::table);
+        let set = insert
+            .values((push_cursor::shard.eq(place(shard)), push_cursor::position.eq(number(position))))
+            .on_conflict(push_cursor::shard)
+            .do_update()
+            .set(push_cursor::position.eq(excluded(push_cursor::position)));
+        let grows = push_cursor::position.lt(number(position));
+        FilterDsl::filter(set, grows).execute(&mut self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn keep(&self, late: Vec<Late>) -> Result<(), Error> {
+        // Of a place the last: one statement can't write a row twice. In one order, so that two writers don't wait for
+        // each other in a circle.
+        let rows: BTreeMap<Where, LateRow> = late.into_iter().map(|late| (late.whom, late.into())).collect();
+        let rows: Vec<LateRow> = rows.into_values().collect();
+        let mut connection = self.connection().await?;
+        for rows in rows.chunks(ROWS) {
+            diesel::insert_into(push_late::table)
+                .values(rows)
+                .on_conflict((push_late::user, push_late::device, push_late::conversation))
+                .do_update()
+                .set((
+                    push_late::shard.eq(excluded(push_late::shard)),
+                    push_late::due_at.eq(excluded(push_late::due_at)),
+                    push_late::push.eq(excluded(push_late::push)),
+                ))
+                .execute(&mut connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error> {
+        let which = push_late::shard.eq(place(shard)).and(push_late::due_at.le(until));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let select = FilterDsl::filter(push_late::table, which).order(push_late::due_at).limit(limit);
+        let rows: Vec<LateRow> = select.select(LateRow::as_select()).load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(Late::from).collect())
+    }
+
+    async fn done(&self, late: Vec<Late>) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        for late in late {
+            let LateRow { user, device, conversation, due_at, push, .. } = late.into();
+            let same = push_late::due_at.eq(due_at).and(push_late::push.eq(push));
+            let one = FilterDsl::filter(push_late::table.find((user, device, conversation)), same);
+            diesel::delete(one).execute(&mut connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn shown(&self, shown: Vec<(Where, u64)>, now: i64) -> Result<(), Error> {
+        let mut newest: BTreeMap<Where, u64> = BTreeMap::new();
+        for (whom, seq) in shown {
+            let known = newest.entry(whom).or_default();
+            *known = seq.max(*known);
+        }
+        let rows: Vec<_> = newest
+            .into_iter()
+            .map(|((user, device, conversation), seq)| {
+                (
+                    push_shown::user.eq(user.uuid()),
+                    push_shown::device.eq(device.uuid()),
+                    push_shown::conversation.eq(conversation.uuid()),
+                    push_shown::seq.eq(number(seq)),
+                    push_shown::at.eq(now),
+                )
+            })
+            .collect();
+        let mut connection = self.connection().await?;
+        for rows in rows.chunks(ROWS) {
+            // Rooms are numbered upwards, and one process has a room: what comes later is newer, or a repetition.
+            diesel::insert_into(push_shown::table)
+                .values(rows)
+                .on_conflict((push_shown::user, push_shown::device, push_shown::conversation))
+                .do_update()
+                .set((push_shown::seq.eq(excluded(push_shown::seq)), push_shown::at.eq(now)))
+                .execute(&mut connection)
+                .await?;
+        }
+        let old = push_shown::at.lt(now - SHOWN_MS);
+        diesel::delete(FilterDsl::filter(push_shown::table, old)).execute(&mut connection).await?;
+        Ok(())
+    }
+
+    async fn clear(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<Vec<DeviceId>, Error> {
+        let of = push_shown::user.eq(user.uuid()).and(push_shown::conversation.eq(conversation.uuid()));
+        let read = FilterDsl::filter(push_shown::table, of.and(push_shown::seq.le(number(seq))));
+        let delete = diesel::delete(read).returning(push_shown::device);
+        let devices: Vec<Uuid> = delete.get_results(&mut self.connection().await?).await?;
+        Ok(devices.into_iter().map(DeviceId::from).collect())
+    }
+}
