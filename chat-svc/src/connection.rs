@@ -1,6 +1,7 @@
 //! The connections of users whose home this process is: one task for each shard reads its inbox, keeps the same tail in
 //! memory, and pushes each event once to every trunk that has a connection of a recipient.
 
+mod delivered;
 mod origins;
 mod reach;
 mod shard;
@@ -8,6 +9,7 @@ mod state;
 mod tail;
 mod trunk;
 
+pub use delivered::Question;
 pub use origins::{Origins, Peers};
 pub use state::frame;
 pub use trunk::TrunkHandle;
@@ -29,7 +31,7 @@ use std::{
 };
 use tail::Budget;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -45,6 +47,8 @@ enum Command {
     Open { user: UserId, trunk: Arc<Trunk>, connection: u64, open: Box<Open> },
     Close { user: UserId, trunk: u64, connection: u64 },
     Notify { users: Vec<UserId>, frame: Bytes },
+    Delivered { user: UserId, trunk: u64, connection: u64, cursor: String },
+    AskDelivered { questions: Vec<Question>, answer: oneshot::Sender<Vec<(usize, UserId, String)>> },
 }
 
 /// How long what is known of a shard's users is kept after the shard went elsewhere: it often comes back at once, as

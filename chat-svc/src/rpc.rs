@@ -1,6 +1,13 @@
 //! gRPC in and out: translates, and leaves the deciding to homes and connections.
 
-use crate::{ask::Answer, connection::Connections, fan_out::FanOut, homes::Homes, inbox::Inbox, router::Router};
+use crate::{
+    ask::Answer,
+    connection::{Connections, Question},
+    fan_out::FanOut,
+    homes::Homes,
+    inbox::Inbox,
+    router::Router,
+};
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
@@ -26,6 +33,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// The metadata that names the user for whom an internal service acts.
 const USER: &str = "madang-user";
+/// How many questions after what was delivered are asked at once.
+const QUESTIONS: usize = 1000;
 
 /// Both services of a chat-svc process.
 #[derive(Clone)]
@@ -110,6 +119,7 @@ impl Rpc {
                             self.frame(connection, user, bytes, &trunk);
                         }
                     }
+                    Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
                     Some(upstream::Item::Close(_)) => {
                         users.remove(&connection);
                         trunk.close(connection).await;
@@ -304,5 +314,27 @@ impl HomeService for Rpc {
         };
         let rewound = self.fan_out.rewind(source, destination, after).ok_or_else(elsewhere)?;
         Ok(Response::new(RewindResponse { sent: rewound.sent, again: rewound.again }))
+    }
+
+    async fn list_delivered(
+        &self,
+        request: Request<ListDeliveredRequest>,
+    ) -> Result<Response<ListDeliveredResponse>, Status> {
+        let asked = request.into_inner().questions;
+        if asked.len() > QUESTIONS {
+            let message = format!("at most {QUESTIONS} questions are asked at once");
+            return Err(to_status(&Refusal::new(Reason::TooLarge, message)));
+        }
+        let mut answers = vec![DeliveredAnswer::default(); asked.len()];
+        let questions = (0..).zip(asked).map(|(number, DeliveredQuestion { shard, position, users })| {
+            let users = users.chunks_exact(16).filter_map(|user| UserId::from_slice(user).ok()).collect();
+            Question { number, shard, position, users }
+        });
+        for (number, user, device) in self.connections.who_has(questions.collect()).await {
+            if let Some(answer) = answers.get_mut(number) {
+                answer.devices.push(DeliveredDevice { user: user.bytes().to_vec().into(), device });
+            }
+        }
+        Ok(Response::new(ListDeliveredResponse { answers }))
     }
 }

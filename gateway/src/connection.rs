@@ -1,6 +1,7 @@
 //! One client's socket, from its hello to its close, in one task: read, heed what waits, drain it, flush once. The
 //! socket is read whatever becomes of the home behind it: what can't go on is held, and then refused.
 
+mod delivered;
 mod departure;
 mod hello;
 mod incoming;
@@ -16,6 +17,7 @@ use crate::{
 };
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
+use delivered::Delivered;
 use departure::{Departure, Due};
 use futures_util::SinkExt;
 use hello::first;
@@ -99,6 +101,7 @@ struct Connection {
     requests: Requests,
     frames: Bucket,
     cursor: String,
+    delivered: Delivered,
     /// `ready` has been sent.
     ready: bool,
     /// Asked for with this frame.
@@ -199,15 +202,6 @@ async fn close(mut socket: WebSocket, end: End) {
     }
 }
 
-/// Counts one more in this minute.
-fn in_this_minute((since, count): &mut (Instant, u32)) -> u32 {
-    if since.elapsed() > Duration::from_secs(60) {
-        (*since, *count) = (Instant::now(), 0);
-    }
-    *count += 1;
-    *count
-}
-
 /// What has happened to a connection.
 enum Happened {
     OnTheWay(Step),
@@ -242,6 +236,7 @@ impl Connection {
             requests,
             frames,
             cursor,
+            delivered: Delivered::default(),
             ready: false,
             hello_id,
             began: now,
@@ -300,7 +295,7 @@ impl Connection {
             _ => None,
         };
         let departs = self.departure.as_ref().map(|departure| departure.next(self.requests.unanswered() > 0));
-        settled.into_iter().chain(departs).min()
+        settled.into_iter().chain(departs).chain(self.delivered.due()).min()
     }
 
     async fn do_what_is_due(&mut self) -> Result<(), End> {
@@ -308,6 +303,7 @@ impl Connection {
         if matches!(&self.way, Way::Leaving(_, until) if now >= *until) {
             self.link_anew().await?;
         }
+        self.ask_whether_delivered(now).await?;
         let in_flight = self.requests.unanswered() > 0;
         match self.departure.as_mut().map(|departure| departure.due(now, in_flight)) {
             Some(Due::Tell(reconnect_in_ms)) if self.ready => {
@@ -345,6 +341,7 @@ impl Connection {
 
     async fn receive(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.heard = Instant::now();
+        self.heed_pong(&received);
         for each in cut(received, self.encoding)?.into_iter().flatten() {
             self.take(each).await?;
         }
@@ -380,6 +377,7 @@ impl Connection {
         }
         if !taken.cursor.is_empty() {
             self.cursor = taken.cursor;
+            self.delivered.sent(self.device.kind());
         }
         FRAMES.inc_by(frames.len() as u64);
         BEHIND.inc_by(u64::from(taken.lagging));
@@ -398,6 +396,7 @@ impl Connection {
             return self.link_anew().await;
         }
         self.send(&frames).await?;
+        self.ask_whether_delivered(Instant::now()).await?;
         self.leave_if(behind).await
     }
 

@@ -442,6 +442,20 @@ impl GroupService for Groups {
         Ok(Response::new(LoadRoomsResponse { rooms }))
     }
 
+    async fn list_badges(&self, request: Request<ListBadgesRequest>) -> Answer<ListBadgesResponse> {
+        let users = request.into_inner().users;
+        if users.len() > 1000 {
+            return Err(refuse(Reason::TooLarge, "at most 1000 users are asked for at once"));
+        }
+        let now = clock::now_ms();
+        let mut badges = Vec::with_capacity(users.len());
+        for each in users {
+            let (badge, _) = self.store.badge(user(&each)?, now).await.map_err(|error| failed(&error))?;
+            badges.push(badge);
+        }
+        Ok(Response::new(ListBadgesResponse { badges }))
+    }
+
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answer<GetCursorResponse> {
         let position = self.store.cursor(request.into_inner().shard).await.map_err(|error| failed(&error))?;
         Ok(Response::new(GetCursorResponse { position }))

@@ -101,6 +101,7 @@ impl HomeService for Chat {
         operate_once(OperateOnceRequest) -> OperateOnceResponse;
         notify(NotifyRequest) -> NotifyResponse;
         rewind(RewindRequest) -> RewindResponse;
+        list_delivered(ListDeliveredRequest) -> ListDeliveredResponse;
     }
 }
 
@@ -113,11 +114,16 @@ struct Trunk {
 
 impl Trunk {
     async fn next(&mut self) -> (u64, upstream::Item) {
-        while self.waiting.is_empty() {
-            self.waiting = self.requests.next().await.unwrap().unwrap().items;
+        loop {
+            while self.waiting.is_empty() {
+                self.waiting = self.requests.next().await.unwrap().unwrap().items;
+            }
+            let Upstream { connection, item } = self.waiting.remove(0);
+            match item.unwrap() {
+                upstream::Item::Delivered(_) => {}
+                item => return (connection, item),
+            }
         }
-        let Upstream { connection, item } = self.waiting.remove(0);
-        (connection, item.unwrap())
     }
 
     /// The connection that is opened, and from which cursor.
@@ -125,7 +131,7 @@ impl Trunk {
         loop {
             match self.next().await {
                 (connection, upstream::Item::Open(open)) => return (connection, open.resume),
-                (_, upstream::Item::Close(_)) => {}
+                (_, upstream::Item::Close(_) | upstream::Item::Delivered(_)) => {}
                 (_, upstream::Item::Frame(_)) => panic!("a frame before its connection is open"),
             }
         }

@@ -3,6 +3,7 @@
 
 use super::{
     Command,
+    delivered::Arrivals,
     reach::{Ask, LISTED, Reach},
     tail::{Budget, Place, Tail, TailEntry, TailEvent},
     trunk::Trunk,
@@ -38,17 +39,19 @@ const REPLAY_BYTES: usize = 4 << 20;
 /// What is no shard: the source of events that are of no conversation.
 const OWN: Shard = Shard::MAX;
 
-struct Connection {
-    trunk: Arc<Trunk>,
-    connection: u64,
-    device: String,
+pub(super) struct Connection {
+    pub trunk: Arc<Trunk>,
+    pub connection: u64,
+    pub device: String,
+    /// What it has shown to have is before this.
+    pub confirmed: Option<Place>,
 }
 
 #[derive(Default)]
-struct User {
-    connections: Vec<Connection>,
+pub(super) struct User {
+    pub connections: Vec<Connection>,
     /// Where in the tail their events are.
-    recent: VecDeque<Place>,
+    pub recent: VecDeque<Place>,
 }
 
 /// What it knows.
@@ -56,8 +59,9 @@ pub(super) struct State {
     shard: Shard,
     /// How many sockets a user has at most.
     devices: usize,
-    users: HashMap<UserId, User>,
-    tail: Tail,
+    pub(super) users: HashMap<UserId, User>,
+    pub(super) tail: Tail,
+    pub(super) arrivals: Arrivals,
     reach: Reach,
     /// Since when it looks for what it needs to serve new connections.
     since: Instant,
@@ -111,6 +115,7 @@ impl State {
             devices,
             users: HashMap::new(),
             tail: Tail::new(now_micros(), budget),
+            arrivals: Arrivals::default(),
             reach: Reach::new(shards),
             since: Instant::now(),
             read: None,
@@ -143,6 +148,9 @@ impl State {
                     each.trunk.offer(Downstream { connections: vec![each.connection], item, cursor: String::new() });
                 }
             }
+            Command::Delivered { user, trunk, connection, cursor } => self.delivered(user, trunk, connection, &cursor),
+            // Who asked may have gone.
+            Command::AskDelivered { questions, answer } => drop(answer.send(self.who_has(questions))),
         }
     }
 
@@ -334,7 +342,7 @@ impl State {
         let cursor = self.frozen.unwrap_or(self.tail.end()).to_string();
         let live = server_frame::Body::Live(Live { cursor: cursor.clone() });
         send(Item::Frame(ServerFrame { id: 0, body: Some(live) }.encode_to_vec().into()), cursor);
-        state.connections.push(Connection { trunk, connection, device });
+        state.connections.push(Connection { trunk, connection, device, confirmed: None });
     }
 
     fn deliver(&mut self, entry: &InboxEntry) {
@@ -357,6 +365,7 @@ impl State {
             let new = self.reach.take(source, number, now);
             if new && source.deliveries > 0 {
                 sources.push((source.shard, source.position));
+                self.arrivals.note(source.shard, source.position, number);
             }
             for delivery in deliveries.by_ref().take(source.deliveries as usize) {
                 index += 1;

@@ -136,6 +136,14 @@ impl TrunkHandle {
         }
     }
 
+    /// The client of a connection has what is before a cursor.
+    pub fn delivered(&self, connection: u64, cursor: String) {
+        let user = self.lock().get(&connection).copied();
+        if let Some(user) = user {
+            self.connections.note_delivered(user, self.trunk.id, connection, cursor);
+        }
+    }
+
     /// Sends the answer to a request.
     pub fn reply(&self, connection: u64, frame: Bytes) {
         self.trunk.send(Downstream {

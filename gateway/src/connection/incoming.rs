@@ -1,6 +1,6 @@
 //! What a client sends after its hello: answered here, passed on to the home, held until there is one, or refused.
 
-use super::{Connection, EAGER, End, INVALID, code, encoded, error, in_this_minute, no_home, too_fast};
+use super::{Connection, EAGER, End, INVALID, code, encoded, error, no_home, too_fast};
 use crate::{frame::Cut, refusals};
 use bytes::Bytes;
 use madang_mesh::token::{Claims, bad_token};
@@ -10,7 +10,16 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Counts one more in this minute.
+fn in_this_minute((since, count): &mut (Instant, u32)) -> u32 {
+    if since.elapsed() > Duration::from_secs(60) {
+        (*since, *count) = (Instant::now(), 0);
+    }
+    *count += 1;
+    *count
+}
 
 impl Connection {
     pub(super) async fn take(&mut self, cut: Cut) -> Result<(), End> {

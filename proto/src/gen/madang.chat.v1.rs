@@ -14,7 +14,7 @@ pub struct Upstream {
     #[prost(uint64, tag = "1")]
     pub connection: u64,
     /// What.
-    #[prost(oneof = "upstream::Item", tags = "2, 3, 4")]
+    #[prost(oneof = "upstream::Item", tags = "2, 3, 4, 5")]
     pub item: ::core::option::Option<upstream::Item>,
 }
 /// Nested message and enum types in `Upstream`.
@@ -31,6 +31,9 @@ pub mod upstream {
         /// The connection ended.
         #[prost(message, tag = "4")]
         Close(super::CloseConnection),
+        /// The client has what was sent to it.
+        #[prost(message, tag = "5")]
+        Delivered(super::Delivered),
     }
 }
 /// A connection begins. The gateway has checked the token.
@@ -52,6 +55,13 @@ pub struct Open {
 /// The connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseConnection {}
+/// The client has answered a ping that was sent after events.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delivered {
+    /// The cursor of the last of them.
+    #[prost(string, tag = "1")]
+    pub cursor: ::prost::alloc::string::String,
+}
 /// To a gateway.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectResponse {
@@ -642,6 +652,50 @@ pub struct RewindResponse {
     /// It is being sent again. False where it was not asked for, or is not kept any more.
     #[prost(bool, tag = "2")]
     pub again: bool,
+}
+/// Which devices have what?
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeliveredRequest {
+    /// At most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub questions: ::prost::alloc::vec::Vec<DeliveredQuestion>,
+}
+/// Who has an event?
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveredQuestion {
+    /// The shard of its log.
+    #[prost(uint32, tag = "1")]
+    pub shard: u32,
+    /// Its position there.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    /// Of these users, 16 bytes each, one after another.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub users: ::prost::bytes::Bytes,
+}
+/// Those that are known to have it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeliveredResponse {
+    /// One for each question, in order.
+    #[prost(message, repeated, tag = "1")]
+    pub answers: ::prost::alloc::vec::Vec<DeliveredAnswer>,
+}
+/// Those that are known to have an event.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveredAnswer {
+    /// In no order.
+    #[prost(message, repeated, tag = "1")]
+    pub devices: ::prost::alloc::vec::Vec<DeliveredDevice>,
+}
+/// A device that has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveredDevice {
+    /// Whose, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// Its id.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
 }
 /// Why a connection is not served (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1718,6 +1772,32 @@ pub mod home_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.HomeService", "Rewind"));
             self.inner.unary(req, path, codec).await
         }
+        /// Which devices of users whose home this is have shown that events reached them: what nobody needs to be notified of.
+        /// Who is not named may have them all the same.
+        pub async fn list_delivered(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeliveredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveredResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.chat.v1.HomeService/ListDelivered",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.chat.v1.HomeService", "ListDelivered"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1790,6 +1870,15 @@ pub mod home_service_server {
             &self,
             request: tonic::Request<super::RewindRequest>,
         ) -> std::result::Result<tonic::Response<super::RewindResponse>, tonic::Status>;
+        /// Which devices of users whose home this is have shown that events reached them: what nobody needs to be notified of.
+        /// Who is not named may have them all the same.
+        async fn list_delivered(
+            &self,
+            request: tonic::Request<super::ListDeliveredRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeliveredResponse>,
+            tonic::Status,
+        >;
     }
     /// What chat-svc processes and group-svc ask of a room's home. Internal: no user is named but in the request.
     #[derive(Debug)]
@@ -2128,6 +2217,51 @@ pub mod home_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RewindSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.chat.v1.HomeService/ListDelivered" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeliveredSvc<T: HomeService>(pub Arc<T>);
+                    impl<
+                        T: HomeService,
+                    > tonic::server::UnaryService<super::ListDeliveredRequest>
+                    for ListDeliveredSvc<T> {
+                        type Response = super::ListDeliveredResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeliveredRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HomeService>::list_delivered(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeliveredSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
