@@ -1,64 +1,56 @@
-//! notify-svc: notifications of those who were not reached. So far it keeps where devices are notified; sending follows.
+//! notify-svc: notifications of those who were not reached. It reads the log like any other service, unknown to who
+//! writes it: waits a moment, asks what nobody's device has shown to have, and has push services tell the rest.
 
 pub mod address;
+pub mod audience;
+pub mod config;
+pub mod encryption;
 pub mod ends;
 pub mod form;
+pub mod http;
+pub mod notice;
+pub mod provider;
+pub mod reader;
+pub mod reports;
 pub mod rpc;
+pub mod sender;
 pub mod store;
+pub mod ticket;
 pub mod vapid;
+pub mod words;
 
+pub use config::{Config, Error};
+
+use audience::Audience;
 use ends::Ends;
-use madang_mesh::{process, secret::Secret, serve::Context};
-use madang_proto::{
-    account::v1::account_service_client::AccountServiceClient, notify::v1::notify_service_server::NotifyServiceServer,
+use madang_mesh::{
+    homes::Homes,
+    lease, process,
+    serve::Context,
+    subscription::{self, Lag},
 };
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient, group::v1::group_service_client::GroupServiceClient,
+    notify::v1::notify_service_server::NotifyServiceServer,
+};
+use reader::Reader;
+use reports::Reports;
 use rpc::Rpc;
-use std::{path::PathBuf, sync::Arc};
+use sender::Sender;
+use std::{sync::Arc, time::Duration};
 use store::{Subscriptions, postgres::PostgresSubscriptions, sqlite::SqliteSubscriptions};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use vapid::Vapid;
 
-/// The settings of a notify-svc.
-#[derive(Debug, Clone, clap::Args)]
-#[group(skip)]
-pub struct Config {
-    /// The folder of the embedded store.
-    #[arg(skip)]
-    pub data: Option<PathBuf>,
-    /// The Postgres database that keeps push subscriptions, postgres://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite
-    /// keeps them.
-    #[arg(long, env = "MADANG_NOTIFY_POSTGRES", hide_env_values = true)]
-    pub notify_postgres: Option<Secret>,
-    /// Where push services may complain about this deployment (VAPID's `sub`): mailto:… or https://…; some take nothing
-    /// without it.
-    #[arg(long, env = "MADANG_PUSH_CONTACT")]
-    pub push_contact: Option<String>,
-    /// Lets push endpoints be on this machine: for tests.
-    #[arg(long, env = "MADANG_PUSH_LOOPBACK", hide = true)]
-    pub push_loopback: bool,
-}
-
-/// A notify-svc could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing says where subscriptions are kept.
-    #[error("notify-svc needs a database: --notify-postgres")]
-    NoStore,
-    /// The store can't be opened.
-    #[error("can't open the push subscriptions: {0}")]
-    Store(#[from] store::Error),
-    /// The key can't be made or used.
-    #[error("the key that pushes are signed with: {0}")]
-    Key(#[from] vapid::BadKey),
-    /// An address of another service is none.
-    #[error(transparent)]
-    Address(#[from] madang_mesh::channel::InvalidAddress),
-}
+/// The largest gRPC message that is taken: rooms with their members.
+const MAX_GRPC: usize = 64 << 20;
 
 /// A notify-svc that is ready to run.
 pub struct Service {
+    context: Context,
     rpc: Arc<Rpc>,
+    reader: Arc<Reader>,
     ends: Ends,
 }
 
@@ -70,11 +62,22 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         (None, None) => return Err(Error::NoStore),
     };
     let key = store.key(vapid::generate()?).await?;
-    let vapid = Arc::new(Vapid::new(&key, config.push_contact)?);
+    let vapid = Arc::new(Vapid::new(&key, config.push_contact.clone())?);
+    let providers = config.providers(&vapid)?;
     let account = AccountServiceClient::new(context.channels.get(&context.peers.account)?);
+    let group =
+        GroupServiceClient::new(context.channels.get(&context.peers.group)?).max_decoding_message_size(MAX_GRPC);
+    let homes = Homes::follow(context.channels.clone(), &context.peers.chat);
+    let reports = Arc::<Reports>::default();
+    let audience = Audience::new(store.clone(), group, account.clone(), homes, context.channels.clone());
+    let audience = Arc::new(audience);
+    let sender = Sender::spawn(store.clone(), providers.clone(), audience.clone(), reports.clone());
+    let wait = Duration::from_millis(config.push_wait_ms);
+    let log = context.log.clone();
+    let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), wait);
     let ends = Ends { store: store.clone(), account: account.clone() };
-    let rpc = Arc::new(Rpc { store, account, vapid, loopback: config.push_loopback });
-    Ok(Service { rpc, ends })
+    let rpc = Rpc { store, account, vapid, providers, sender, reports, loopback: config.push_loopback };
+    Ok(Service { context, rpc: Arc::new(rpc), reader: Arc::new(reader), ends })
 }
 
 impl process::Service for Service {
@@ -83,6 +86,20 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        self.ends.run(drain).await;
+        let Context { process, address, settings, log, registry, .. } = self.context;
+        let leave = CancellationToken::new();
+        let wanted = lease::Config { group: "notify".into(), process, address, shards: settings.shards };
+        let leases = lease::join(wanted, registry.clone(), leave.clone()).await;
+        let config = subscription::Config {
+            group: "notify".into(),
+            max_batch: 256,
+            linger: Duration::ZERO,
+            lag: Lag::new(settings.shards),
+        };
+        tokio::spawn(self.ends.run(drain.clone()));
+        let left = leases.clone();
+        subscription::run(config, leases, log, registry, self.reader, drain).await;
+        leave.cancel();
+        left.left().await;
     }
 }

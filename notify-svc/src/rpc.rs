@@ -2,6 +2,9 @@
 
 use crate::{
     form,
+    provider::Providers,
+    reports::Reports,
+    sender::Sender,
     store::{self, Subscription, Subscriptions},
     vapid::Vapid,
 };
@@ -24,6 +27,9 @@ pub struct Rpc {
     pub(crate) store: Arc<dyn Subscriptions>,
     pub(crate) account: AccountServiceClient<Channel>,
     pub(crate) vapid: Arc<Vapid>,
+    pub(crate) providers: Providers,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) reports: Arc<Reports>,
     /// Whether this machine may be called, for tests.
     pub(crate) loopback: bool,
 }
@@ -71,6 +77,10 @@ impl NotifyService for Rpc {
         let SetSubscriptionRequest { user: whose, device: on, target, locale, preview } = request.into_inner();
         let (user, device) = (user(&whose)?, device(&on)?);
         let target = form::target(target, self.loopback).map_err(|refusal| to_status(&refusal))?;
+        if self.providers.get(target.provider).is_none() {
+            let message = "this deployment has no account with this provider: the operator sets one";
+            return Err(refuse(Reason::Unimplemented, message));
+        }
         let locale = form::locale(locale).map_err(|refusal| to_status(&refusal))?;
         let session = self.session(user, device).await?;
         let subscription = Subscription {
@@ -116,11 +126,17 @@ impl NotifyService for Rpc {
         Ok(Response::new(ListSubscriptionsResponse { subscriptions: subscriptions.collect() }))
     }
 
-    async fn list_deliveries(&self, _: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
-        Err(refuse(Reason::Unimplemented, "ListDeliveries is not there yet"))
+    async fn list_deliveries(&self, request: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
+        let ListDeliveriesRequest { user, conversation, limit } = request.into_inner();
+        let limit = if limit == 0 { 100 } else { limit.min(1000) } as usize;
+        let wanted = |each: &Delivery| {
+            (user.is_empty() || each.user == user) && (conversation.is_empty() || each.conversation == conversation)
+        };
+        Ok(Response::new(ListDeliveriesResponse { deliveries: self.reports.latest(limit, wanted) }))
     }
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Answer<GetStatusResponse> {
-        Err(refuse(Reason::Unimplemented, "GetStatus is not there yet"))
+        let (messages_seen, sent) = self.reports.counts();
+        Ok(Response::new(GetStatusResponse { messages_seen, sent, sending: self.sender.sending() }))
     }
 }

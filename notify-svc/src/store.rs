@@ -13,7 +13,7 @@ use madang_proto::{
     notify::v1::Provider,
 };
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 use uuid::Uuid;
 
 /// How long it is remembered what a device was notified of, in ms: 30 days.
@@ -99,6 +99,17 @@ pub struct Late {
     pub push: Vec<u8>,
 }
 
+/// What has become of pushes.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    /// Devices were told of these messages: they show them.
+    pub shown: BTreeMap<Where, u64>,
+    /// Devices were told that up to these it was read: they show them no more.
+    pub cleared: BTreeMap<Where, u64>,
+    /// What is to be sent later; none: nothing (any more).
+    pub late: BTreeMap<Where, Option<Late>>,
+}
+
 /// What notify-svc keeps.
 #[async_trait]
 pub trait Subscriptions: Send + Sync + 'static {
@@ -135,20 +146,15 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// It is done with up to there; never goes back.
     async fn save_cursor(&self, shard: Shard, position: Position) -> Result<(), Error>;
 
-    /// Keeps pushes for later, each in the place of what its device had for the conversation.
-    async fn keep(&self, late: Vec<Late>) -> Result<(), Error>;
-
     /// What a shard's reader is to send until then, the earliest first.
     async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error>;
 
-    /// Something of it is done with, unless it was replaced meanwhile.
-    async fn done(&self, late: Vec<Late>) -> Result<(), Error>;
+    /// Writes what has become of pushes, all of it or nothing; now: ms since 1970. What was shown longer than
+    /// [`SHOWN_MS`] ago is forgotten.
+    async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error>;
 
-    /// Devices were notified of messages; ms since 1970. What is older than [`SHOWN_MS`] is forgotten.
-    async fn shown(&self, shown: Vec<(Where, u64)>, now: i64) -> Result<(), Error>;
-
-    /// Takes out which devices show what a user has read: each with a message up to that number.
-    async fn clear(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<Vec<DeviceId>, Error>;
+    /// Which devices show what users have read: each with a message up to that number.
+    async fn showing(&self, read: Vec<(UserId, ConversationId, u64)>) -> Result<Vec<(Where, u64)>, Error>;
 }
 
 /// A number as databases keep it.

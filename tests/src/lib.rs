@@ -5,6 +5,7 @@
 pub mod client;
 pub mod cluster;
 pub mod proxy;
+pub mod push;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};

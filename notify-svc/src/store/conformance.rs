@@ -1,7 +1,7 @@
 //! What every store of subscriptions must do; each adapter passes it.
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{Late, SHOWN_MS, Subscription, Subscriptions, Target};
+use super::{Late, SHOWN_MS, Settled, Subscription, Subscriptions, Target, Where};
 use madang_proto::{
     client::v1::DeviceKind,
     id::{ConversationId, DeviceId, SessionId, UserId},
@@ -89,32 +89,52 @@ async fn late(store: &dyn Subscriptions) {
     let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
     let of = |n: u8| Late { whom, shard: 3, due_at: 100 + i64::from(n), push: vec![n] };
     let other = Late { whom: (UserId::new(), whom.1, whom.2), ..of(9) };
-    store.keep(vec![of(1), other.clone(), of(2)]).await.expect(FAILED);
+    let settle = async |late: Vec<(Where, Option<Late>)>| {
+        store.settle(Settled { late: late.into_iter().collect(), ..Settled::default() }, 1).await.expect(FAILED);
+    };
+    settle(vec![(whom, Some(of(1))), (other.whom, Some(other.clone()))]).await;
+    settle(vec![(whom, Some(of(2)))]).await;
     let due = async |until, limit| store.due(3, until, limit).await.expect(FAILED);
     assert_eq!(due(101, 10).await, [], "the newest of a conversation alone is kept");
     assert_eq!(due(102, 10).await, [of(2)]);
     assert_eq!(due(1000, 10).await, [of(2), other.clone()]);
     assert_eq!(due(1000, 1).await, [of(2)]);
     assert_eq!(store.due(4, 1000, 10).await.expect(FAILED), [], "of another shard");
-    store.done(vec![of(1), other]).await.expect(FAILED);
-    assert_eq!(due(1000, 10).await, [of(2)], "what has replaced another stays");
-    store.done(vec![of(2)]).await.expect(FAILED);
+    settle(vec![(other.whom, None), ((whom.0, whom.1, ConversationId::new()), None)]).await;
+    assert_eq!(due(1000, 10).await, [of(2)]);
+    settle(vec![(whom, None)]).await;
     assert_eq!(due(1000, 10).await, []);
 }
 
 async fn shown(store: &dyn Subscriptions) {
     let (user, phone, laptop) = (UserId::new(), DeviceId::new(), DeviceId::new());
     let (here, there) = (ConversationId::new(), ConversationId::new());
-    let show = vec![((user, phone, here), 4), ((user, laptop, here), 6), ((user, phone, there), 1)];
-    store.shown(show, 1000).await.expect(FAILED);
-    let clear = async |conversation, seq| store.clear(user, conversation, seq).await.expect(FAILED);
-    assert_eq!(clear(here, 3).await, []);
-    assert_eq!(clear(here, 5).await, [phone]);
-    assert_eq!(clear(here, 5).await, [], "once");
-    assert_eq!(clear(here, 6).await, [laptop]);
-    store.shown(vec![((user, laptop, here), 7)], 1001 + SHOWN_MS).await.expect(FAILED);
-    assert_eq!(clear(there, 9).await, [], "what is long past is forgotten");
-    assert_eq!(clear(here, 9).await, [laptop]);
+    let show = async |shown: Vec<(Where, u64)>, now| {
+        store.settle(Settled { shown: shown.into_iter().collect(), ..Settled::default() }, now).await.expect(FAILED);
+    };
+    let clear = async |device, conversation, seq| {
+        let cleared = [((user, device, conversation), seq)].into();
+        store.settle(Settled { cleared, ..Settled::default() }, 1000).await.expect(FAILED);
+    };
+    show(vec![((user, phone, here), 4), ((user, laptop, here), 5), ((user, phone, there), 1)], 1000).await;
+    show(vec![((user, laptop, here), 6)], 1000).await;
+    let showing = async |conversation, seq| {
+        let mut found = store.showing(vec![(user, conversation, seq), (UserId::new(), here, 9)]).await.expect(FAILED);
+        found.sort();
+        assert!(found.iter().all(|(whom, up_to)| (whom.0, whom.2, *up_to) == (user, conversation, seq)));
+        found.into_iter().map(|((_, device, _), _)| device).collect::<Vec<_>>()
+    };
+    assert_eq!(showing(here, 3).await, []);
+    assert_eq!(showing(here, 5).await, [phone]);
+    assert_eq!(showing(here, 6).await, [phone.min(laptop), phone.max(laptop)]);
+    clear(laptop, here, 5).await;
+    assert_eq!(showing(here, 6).await.len(), 2, "it shows a newer one");
+    clear(laptop, here, 6).await;
+    assert_eq!((showing(here, 6).await, showing(there, 1).await), (vec![phone], vec![phone]));
+    show(vec![((user, laptop, here), 7)], 1001 + SHOWN_MS).await;
+    assert_eq!(showing(there, 9).await, [], "what is long past is forgotten");
+    assert_eq!(showing(here, 9).await, [laptop]);
+    assert!(store.showing(Vec::new()).await.expect(FAILED).is_empty());
 }
 
 async fn places(store: &dyn Subscriptions) {

@@ -2,11 +2,15 @@
 
 mod schema;
 
-use super::{Error, Late, SHOWN_MS, Subscription, Subscriptions, Target, Where, number};
+use super::{Error, Late, SHOWN_MS, Settled, Subscription, Subscriptions, Target, Where, number};
 use async_trait::async_trait;
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable,
-    SelectableHelper, query_dsl::methods::FilterDsl, result::Error as DieselError, sql_query, sql_types::BigInt,
+    BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, QueryableByName,
+    Selectable, SelectableHelper,
+    query_dsl::methods::FilterDsl,
+    result::Error as DieselError,
+    sql_query,
+    sql_types::{Array, BigInt, Uuid as SqlUuid},
     upsert::excluded,
 };
 use diesel_async::{
@@ -24,7 +28,7 @@ use madang_proto::{
     notify::v1::Provider,
 };
 use schema::{push_cursor, push_ended, push_key, push_late, push_shown, push_subscription};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -120,6 +124,41 @@ fn place(shard: Shard) -> i32 {
 /// What stands for a place or a device among the database's locks.
 fn lock(bytes: &[u8]) -> i64 {
     bytes.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
+
+const CLEAR: &str = r#"DELETE FROM push_shown s USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
+    WHERE s."user" = d."user" AND s.device = d.device AND s.conversation = d.conversation AND s.seq <= d.seq"#;
+const FORGET: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
+    WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation"#;
+const SHOWING: &str = r#"SELECT s."user", s.device, s.conversation, d.seq FROM push_shown s
+    JOIN unnest($1, $2, $3) AS d("user", conversation, seq)
+    ON s."user" = d."user" AND s.conversation = d.conversation AND s.seq <= d.seq"#;
+
+#[derive(Insertable)]
+#[diesel(table_name = push_shown)]
+struct NewShown {
+    user: Uuid,
+    device: Uuid,
+    conversation: Uuid,
+    seq: i64,
+    at: i64,
+}
+
+fn shown_row((user, device, conversation): Where, seq: u64, at: i64) -> NewShown {
+    let (user, device, conversation) = (user.uuid(), device.uuid(), conversation.uuid());
+    NewShown { user, device, conversation, seq: number(seq), at }
+}
+
+#[derive(QueryableByName)]
+struct ShownRow {
+    #[diesel(sql_type = SqlUuid)]
+    user: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    device: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    conversation: Uuid,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
 }
 
 /// Subscriptions and the rest, in Postgres.
@@ -267,28 +306,6 @@ impl Subscriptions for PostgresSubscriptions {
         Ok(())
     }
 
-    async fn keep(&self, late: Vec<Late>) -> Result<(), Error> {
-        // Of a place the last: one statement can't write a row twice. In one order, so that two writers don't wait for
-        // each other in a circle.
-        let rows: BTreeMap<Where, LateRow> = late.into_iter().map(|late| (late.whom, late.into())).collect();
-        let rows: Vec<LateRow> = rows.into_values().collect();
-        let mut connection = self.connection().await?;
-        for rows in rows.chunks(ROWS) {
-            diesel::insert_into(push_late::table)
-                .values(rows)
-                .on_conflict((push_late::user, push_late::device, push_late::conversation))
-                .do_update()
-                .set((
-                    push_late::shard.eq(excluded(push_late::shard)),
-                    push_late::due_at.eq(excluded(push_late::due_at)),
-                    push_late::push.eq(excluded(push_late::push)),
-                ))
-                .execute(&mut connection)
-                .await?;
-        }
-        Ok(())
-    }
-
     async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error> {
         let which = push_late::shard.eq(place(shard)).and(push_late::due_at.le(until));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -297,56 +314,73 @@ impl Subscriptions for PostgresSubscriptions {
         Ok(rows.into_iter().map(Late::from).collect())
     }
 
-    async fn done(&self, late: Vec<Late>) -> Result<(), Error> {
-        let mut connection = self.connection().await?;
-        for late in late {
-            let LateRow { user, device, conversation, due_at, push, .. } = late.into();
-            let same = push_late::due_at.eq(due_at).and(push_late::push.eq(push));
-            let one = FilterDsl::filter(push_late::table.find((user, device, conversation)), same);
-            diesel::delete(one).execute(&mut connection).await?;
-        }
+    async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error> {
+        let Settled { shown, cleared, late } = settled;
+        let shown: Vec<_> = shown.into_iter().map(|(whom, seq)| shown_row(whom, seq, now)).collect();
+        let forget: Vec<_> = late.iter().filter(|(_, late)| late.is_none()).map(|(whom, _)| (*whom, 0)).collect();
+        let keep: Vec<LateRow> = late.into_values().flatten().map(LateRow::from).collect();
+        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+            for rows in shown.chunks(ROWS) {
+                // One process has a room, whose messages come upwards: what is later is newer, or a repetition.
+                diesel::insert_into(push_shown::table)
+                    .values(rows)
+                    .on_conflict((push_shown::user, push_shown::device, push_shown::conversation))
+                    .do_update()
+                    .set((push_shown::seq.eq(excluded(push_shown::seq)), push_shown::at.eq(now)))
+                    .execute(connection)
+                    .await?;
+            }
+            delete(connection, CLEAR, cleared.into_iter().collect()).await?;
+            delete(connection, FORGET, forget).await?;
+            for rows in keep.chunks(ROWS) {
+                diesel::insert_into(push_late::table)
+                    .values(rows)
+                    .on_conflict((push_late::user, push_late::device, push_late::conversation))
+                    .do_update()
+                    .set((
+                        push_late::shard.eq(excluded(push_late::shard)),
+                        push_late::due_at.eq(excluded(push_late::due_at)),
+                        push_late::push.eq(excluded(push_late::push)),
+                    ))
+                    .execute(connection)
+                    .await?;
+            }
+            let old = push_shown::at.lt(now - SHOWN_MS);
+            diesel::delete(FilterDsl::filter(push_shown::table, old)).execute(connection).await
+        };
+        self.connection().await?.transaction(transaction).await?;
         Ok(())
     }
 
-    async fn shown(&self, shown: Vec<(Where, u64)>, now: i64) -> Result<(), Error> {
-        let mut newest: BTreeMap<Where, u64> = BTreeMap::new();
-        for (whom, seq) in shown {
-            let known = newest.entry(whom).or_default();
-            *known = seq.max(*known);
+    async fn showing(&self, read: Vec<(UserId, ConversationId, u64)>) -> Result<Vec<(Where, u64)>, Error> {
+        if read.is_empty() {
+            return Ok(Vec::new());
         }
-        let rows: Vec<_> = newest
-            .into_iter()
-            .map(|((user, device, conversation), seq)| {
-                (
-                    push_shown::user.eq(user.uuid()),
-                    push_shown::device.eq(device.uuid()),
-                    push_shown::conversation.eq(conversation.uuid()),
-                    push_shown::seq.eq(number(seq)),
-                    push_shown::at.eq(now),
-                )
-            })
-            .collect();
-        let mut connection = self.connection().await?;
-        for rows in rows.chunks(ROWS) {
-            // Rooms are numbered upwards, and one process has a room: what comes later is newer, or a repetition.
-            diesel::insert_into(push_shown::table)
-                .values(rows)
-                .on_conflict((push_shown::user, push_shown::device, push_shown::conversation))
-                .do_update()
-                .set((push_shown::seq.eq(excluded(push_shown::seq)), push_shown::at.eq(now)))
-                .execute(&mut connection)
-                .await?;
-        }
-        let old = push_shown::at.lt(now - SHOWN_MS);
-        diesel::delete(FilterDsl::filter(push_shown::table, old)).execute(&mut connection).await?;
-        Ok(())
+        let column = |of: fn(&(UserId, ConversationId, u64)) -> Uuid| read.iter().map(of).collect::<Vec<_>>();
+        let rows: Vec<ShownRow> = sql_query(SHOWING)
+            .bind::<Array<SqlUuid>, _>(column(|(user, ..)| user.uuid()))
+            .bind::<Array<SqlUuid>, _>(column(|(_, conversation, _)| conversation.uuid()))
+            .bind::<Array<BigInt>, _>(read.iter().map(|(.., seq)| number(*seq)).collect::<Vec<_>>())
+            .load(&mut self.connection().await?)
+            .await?;
+        let of =
+            |row: ShownRow| ((row.user.into(), row.device.into(), row.conversation.into()), row.seq.unsigned_abs());
+        Ok(rows.into_iter().map(of).collect())
     }
+}
 
-    async fn clear(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<Vec<DeviceId>, Error> {
-        let of = push_shown::user.eq(user.uuid()).and(push_shown::conversation.eq(conversation.uuid()));
-        let read = FilterDsl::filter(push_shown::table, of.and(push_shown::seq.le(number(seq))));
-        let delete = diesel::delete(read).returning(push_shown::device);
-        let devices: Vec<Uuid> = delete.get_results(&mut self.connection().await?).await?;
-        Ok(devices.into_iter().map(DeviceId::from).collect())
+/// Deletes rows of places, in one statement.
+async fn delete(connection: &mut AsyncPgConnection, statement: &str, of: Vec<(Where, u64)>) -> Result<(), DieselError> {
+    if of.is_empty() {
+        return Ok(());
     }
+    let column = |part: fn(&Where) -> Uuid| of.iter().map(|(whom, _)| part(whom)).collect::<Vec<_>>();
+    sql_query(statement)
+        .bind::<Array<SqlUuid>, _>(column(|whom| whom.0.uuid()))
+        .bind::<Array<SqlUuid>, _>(column(|whom| whom.1.uuid()))
+        .bind::<Array<SqlUuid>, _>(column(|whom| whom.2.uuid()))
+        .bind::<Array<BigInt>, _>(of.iter().map(|(_, seq)| number(*seq)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What notify-svc keeps, in one SQLite file. Every commit is fsynced.
 
-use super::{Error, Late, SHOWN_MS, Subscription, Subscriptions, Target, Where, number};
+use super::{Error, Late, SHOWN_MS, Settled, Subscription, Subscriptions, Target, Where, number};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -207,20 +207,6 @@ impl Subscriptions for SqliteSubscriptions {
         self.run(move |connection| connection.execute(set, params![shard, number(position)]).map(drop)).await
     }
 
-    async fn keep(&self, late: Vec<Late>) -> Result<(), Error> {
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            let mut insert =
-                transaction.prepare_cached("INSERT OR REPLACE INTO late VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-            for Late { whom: (user, device, conversation), shard, due_at, push } in late {
-                insert.execute(params![user.bytes(), device.bytes(), conversation.bytes(), shard, due_at, push])?;
-            }
-            drop(insert);
-            transaction.commit()
-        })
-        .await
-    }
-
     async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error> {
         self.run(move |connection| {
             let select = "SELECT * FROM late WHERE shard = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
@@ -230,43 +216,51 @@ impl Subscriptions for SqliteSubscriptions {
         .await
     }
 
-    async fn done(&self, late: Vec<Late>) -> Result<(), Error> {
+    async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error> {
+        let Settled { shown, cleared, late } = settled;
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let which = "user = ?1 AND device = ?2 AND conversation = ?3 AND due_at = ?4 AND push = ?5";
-            let mut delete = transaction.prepare_cached(&format!("DELETE FROM late WHERE {which}"))?;
-            for Late { whom: (user, device, conversation), due_at, push, .. } in late {
-                delete.execute(params![user.bytes(), device.bytes(), conversation.bytes(), due_at, push])?;
-            }
-            drop(delete);
-            transaction.commit()
-        })
-        .await
-    }
-
-    async fn shown(&self, shown: Vec<(Where, u64)>, now: i64) -> Result<(), Error> {
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            let mut set = transaction.prepare_cached(
-                "INSERT INTO shown VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), at = excluded.at",
-            )?;
+            let show = "INSERT INTO shown VALUES (?1, ?2, ?3, ?4, ?5)
+                        ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), at = excluded.at";
             for ((user, device, conversation), seq) in shown {
-                set.execute(params![user.bytes(), device.bytes(), conversation.bytes(), number(seq), now])?;
+                let values = params![user.bytes(), device.bytes(), conversation.bytes(), number(seq), now];
+                transaction.prepare_cached(show)?.execute(values)?;
             }
-            drop(set);
+            let clear = "DELETE FROM shown WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND seq <= ?4";
+            for ((user, device, conversation), seq) in cleared {
+                let values = params![user.bytes(), device.bytes(), conversation.bytes(), number(seq)];
+                transaction.prepare_cached(clear)?.execute(values)?;
+            }
+            let forget = "DELETE FROM late WHERE user = ?1 AND device = ?2 AND conversation = ?3";
+            let keep = "INSERT OR REPLACE INTO late VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            for ((user, device, conversation), late) in late {
+                let (user, device, conversation) = (user.bytes(), device.bytes(), conversation.bytes());
+                match late {
+                    Some(Late { shard, due_at, push, .. }) => {
+                        let values = params![user, device, conversation, shard, due_at, push];
+                        transaction.prepare_cached(keep)?.execute(values)?;
+                    }
+                    None => drop(transaction.prepare_cached(forget)?.execute(params![user, device, conversation])?),
+                }
+            }
             transaction.execute("DELETE FROM shown WHERE at < ?1", [now - SHOWN_MS])?;
             transaction.commit()
         })
         .await
     }
 
-    async fn clear(&self, user: UserId, conversation: ConversationId, seq: u64) -> Result<Vec<DeviceId>, Error> {
+    async fn showing(&self, read: Vec<(UserId, ConversationId, u64)>) -> Result<Vec<(Where, u64)>, Error> {
         self.run(move |connection| {
-            let delete = "DELETE FROM shown WHERE user = ?1 AND conversation = ?2 AND seq <= ?3 RETURNING device";
-            let mut delete = connection.prepare_cached(delete)?;
-            let values = params![user.bytes(), conversation.bytes(), number(seq)];
-            delete.query_map(values, |row| id(row, "device"))?.collect()
+            let select = "SELECT device FROM shown WHERE user = ?1 AND conversation = ?2 AND seq <= ?3";
+            let mut select = connection.prepare_cached(select)?;
+            let mut found = Vec::new();
+            for (user, conversation, seq) in read {
+                let values = params![user.bytes(), conversation.bytes(), number(seq)];
+                for device in select.query_map(values, |row| id(row, "device"))? {
+                    found.push(((user, device?, conversation), seq));
+                }
+            }
+            Ok(found)
         })
         .await
     }

@@ -1,0 +1,406 @@
+//! Who is to be told of a message: its conversation's members at its revision who are so still, but the sender, who has
+//! read it, who does not want to hear of it, and devices that have shown to have it. A browser is told in any case: that it
+//! is connected says nothing of whether anybody looks at it.
+
+mod names;
+
+use crate::{
+    sender::{Push, TOO_OLD},
+    store::{self, Subscription, Subscriptions},
+    ticket::Ticket,
+    words::Shown,
+};
+use futures_util::future::join_all;
+use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::Position, shard::Shard};
+use madang_proto::{
+    chat::v1::{DeliveredQuestion, ListDeliveredRequest, home_service_client::HomeServiceClient},
+    client::v1::{ConversationKind, DeviceKind, Notify, PushType},
+    group::v1::{ListBadgesRequest, LoadRoomsRequest, RoomMember, RoomState, group_service_client::GroupServiceClient},
+    id::{ConversationId, DeviceId, UserId},
+};
+use names::Names;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tonic::{Status, transport::Channel};
+
+/// How long homes may take to say what was delivered; who does not answer has delivered nothing.
+const HOMES: Duration = Duration::from_secs(1);
+/// How long until what could not be found out is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How many rooms, badges or questions are asked after at once.
+const AT_ONCE: usize = 1000;
+
+/// Something in the log that devices may have to be told of.
+pub struct Job {
+    /// Where it is in its shard's log.
+    pub position: Position,
+    /// Where.
+    pub conversation: ConversationId,
+    /// When, ms since 1970.
+    pub at_ms: i64,
+    /// What.
+    pub what: What,
+    /// Done when all are told.
+    pub ticket: Ticket,
+}
+
+/// What has happened.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A message.
+    Message(Message),
+    /// Somebody has read up to a message.
+    Read {
+        /// Who.
+        user: UserId,
+        /// Up to which one.
+        seq: u64,
+    },
+}
+
+/// A message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The event.
+    pub revision: u64,
+    /// Its number.
+    pub seq: u64,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// It names everybody.
+    pub names_all: bool,
+    /// Whom it names.
+    pub names: HashSet<UserId>,
+    /// What it has to show.
+    pub shown: Shown,
+}
+
+/// Why it can't be said now who is to be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknown {
+    /// A service does not answer.
+    #[error("{}", .0.message())]
+    Service(#[from] Status),
+    /// The database does not.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// group-svc has not come so far.
+    #[error("group-svc is behind")]
+    Behind,
+}
+
+/// Finds out who is to be told.
+pub struct Audience {
+    store: Arc<dyn Subscriptions>,
+    group: GroupServiceClient<Channel>,
+    homes: Homes,
+    channels: Channels,
+    names: Names,
+}
+
+type Rooms = HashMap<ConversationId, RoomState>;
+type Have = HashSet<(Position, UserId, DeviceId)>;
+
+/// Whether a member wants to hear of a message, as things are now. The one place where settings count.
+fn wants(room: &RoomState, user: UserId, (revision, seq): (u64, u64), mention: bool, now: i64) -> bool {
+    let member = room.members.iter().find(|member| member.user[..] == user.bytes()[..]);
+    member.is_some_and(|member| is_told(member, (revision, seq), mention, now))
+}
+
+fn is_told(member: &RoomMember, (revision, seq): (u64, u64), mention: bool, now: i64) -> bool {
+    if member.left_revision != 0 || member.joined_revision > revision || member.read_seq >= seq {
+        return false;
+    }
+    let Some(settings) = &member.settings else { return true };
+    let heard = match settings.notify() {
+        Notify::None => false,
+        Notify::Mentions => mention,
+        Notify::All | Notify::Unspecified => true,
+    };
+    heard && settings.muted_until_ms <= now && settings.cleared_seq < seq
+}
+
+impl Audience {
+    /// Asks these.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Subscriptions>,
+        group: GroupServiceClient<Channel>,
+        account: madang_proto::account::v1::account_service_client::AccountServiceClient<Channel>,
+        homes: Homes,
+        channels: Channels,
+    ) -> Self {
+        Self { store, group, homes, channels, names: Names::new(account) }
+    }
+
+    /// The pushes that some of a shard's log asks for; waits until that can be said, or it is too old. How many messages
+    /// were.
+    pub async fn pushes(&self, shard: Shard, mut jobs: Vec<Job>) -> (Vec<(Push, Ticket)>, u64) {
+        let mut too_old = 0;
+        loop {
+            let now = now_ms();
+            let (old, young): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| now - job.at_ms > TOO_OLD);
+            jobs = young;
+            for job in old {
+                too_old += u64::from(matches!(job.what, What::Message(_)));
+                job.ticket.done();
+            }
+            match self.find(shard, &jobs).await {
+                Ok(pushes) => {
+                    let pushes = pushes.into_iter().map(|(at, push)| (push, jobs[at].ticket.another())).collect();
+                    jobs.into_iter().for_each(|job| job.ticket.done());
+                    return (pushes, too_old);
+                }
+                Err(why) => {
+                    tracing::debug!(shard, %why, "it can't be said yet who is to be notified");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Whether somebody is still to be told; the badge is as of now then.
+    pub async fn again(&self, push: &mut Push) -> Result<bool, Unknown> {
+        if push.kind == PushType::Message {
+            let rooms = self.rooms(&[push.conversation].into(), &HashMap::new()).await?;
+            let Some(room) = rooms.get(&push.conversation) else { return Ok(false) };
+            if !wants(room, push.to.user, (push.revision, push.seq), push.mention, now_ms()) {
+                return Ok(false);
+            }
+        }
+        let badges = self.badges([push.to.user].into()).await?;
+        push.badge = badges.get(&push.to.user).copied().unwrap_or_default();
+        push.checked = Instant::now();
+        Ok(true)
+    }
+
+    /// The pushes, each with the place of its job.
+    async fn find(&self, shard: Shard, jobs: &[Job]) -> Result<Vec<(usize, Push)>, Unknown> {
+        let mut wanted: HashMap<ConversationId, u64> = HashMap::new();
+        let mut read = Vec::new();
+        for job in jobs {
+            match &job.what {
+                What::Message(message) => {
+                    let revision = wanted.entry(job.conversation).or_default();
+                    *revision = message.revision.max(*revision);
+                }
+                What::Read { user, seq } => read.push((*user, job.conversation, *seq)),
+            }
+        }
+        let conversations: HashSet<_> = wanted.keys().copied().collect();
+        let rooms = self.rooms(&conversations, &wanted).await?;
+        let showing: HashSet<_> = self
+            .store
+            .showing(read)
+            .await?
+            .into_iter()
+            .map(|((user, device, at), seq)| (user, device, at, seq))
+            .collect();
+        // Each job with whom it may concern.
+        let now = now_ms();
+        let mut concerned: Vec<(usize, UserId, bool)> = Vec::new();
+        for (at, job) in jobs.iter().enumerate() {
+            match &job.what {
+                What::Message(message) => {
+                    let Some(room) = rooms.get(&job.conversation) else { continue };
+                    concerned.extend(of_message(room, message, now).map(|(user, mention)| (at, user, mention)));
+                }
+                What::Read { user, .. } => {
+                    if showing.iter().any(|(who, _, place, _)| (who, *place) == (user, job.conversation)) {
+                        concerned.push((at, *user, false));
+                    }
+                }
+            }
+        }
+        let places = self.places(concerned.iter().map(|(_, user, _)| *user).collect()).await?;
+        concerned.retain(|(_, user, _)| places.contains_key(user));
+        let have = self.have(shard, jobs, &concerned, &places).await;
+        let senders = concerned.iter().filter_map(|(at, ..)| match &jobs[*at].what {
+            What::Message(message) => Some(message.sender),
+            What::Read { .. } => None,
+        });
+        let names = self.names.of(senders.collect()).await;
+        let mut pushes = Vec::new();
+        for (at, user, mention) in concerned {
+            let job = &jobs[at];
+            for to in places.get(&user).into_iter().flatten() {
+                if to.kind != DeviceKind::Web && have.contains(&(job.position, user, to.device)) {
+                    continue;
+                }
+                if let What::Read { seq, .. } = job.what
+                    && !showing.contains(&(user, to.device, job.conversation, seq))
+                {
+                    continue;
+                }
+                pushes.push((at, push(shard, job, to.clone(), mention, rooms.get(&job.conversation), &names)));
+            }
+        }
+        self.look_again(&mut pushes).await?;
+        Ok(pushes)
+    }
+
+    /// Just before they are sent: who is still to be told, and the badge.
+    async fn look_again(&self, pushes: &mut Vec<(usize, Push)>) -> Result<(), Unknown> {
+        if pushes.is_empty() {
+            return Ok(());
+        }
+        let badges = self.badges(pushes.iter().map(|(_, push)| push.to.user).collect()).await?;
+        let conversations: HashSet<_> = pushes.iter().map(|(_, push)| push.conversation).collect();
+        let rooms = self.rooms(&conversations, &HashMap::new()).await?;
+        let (now, checked) = (now_ms(), Instant::now());
+        pushes.retain_mut(|(_, push)| {
+            (push.badge, push.checked) = (badges.get(&push.to.user).copied().unwrap_or_default(), checked);
+            let still = |room| wants(room, push.to.user, (push.revision, push.seq), push.mention, now);
+            push.kind != PushType::Message || rooms.get(&push.conversation).is_some_and(still)
+        });
+        Ok(())
+    }
+
+    /// Rooms as of these revisions or later.
+    async fn rooms(
+        &self,
+        conversations: &HashSet<ConversationId>,
+        at_least: &HashMap<ConversationId, u64>,
+    ) -> Result<Rooms, Unknown> {
+        let all: Vec<String> = conversations.iter().map(ConversationId::to_string).collect();
+        let mut found = Rooms::new();
+        for some in all.chunks(AT_ONCE) {
+            let request = LoadRoomsRequest { conversations: some.to_vec() };
+            let rooms = self.group.clone().load_rooms(request).await?.into_inner().rooms;
+            found.extend(
+                rooms.into_iter().filter_map(|room| Some((ConversationId::from_slice(&room.conversation).ok()?, room))),
+            );
+        }
+        let behind =
+            |(id, revision): (&ConversationId, &u64)| found.get(id).is_none_or(|room| room.revision < *revision);
+        if at_least.iter().any(behind) { Err(Unknown::Behind) } else { Ok(found) }
+    }
+
+    /// Where users' devices are notified.
+    async fn places(&self, users: HashSet<UserId>) -> Result<HashMap<UserId, Vec<Arc<Subscription>>>, Unknown> {
+        let mut places: HashMap<UserId, Vec<Arc<Subscription>>> = HashMap::new();
+        if users.is_empty() {
+            return Ok(places);
+        }
+        for each in self.store.of_users(users.into_iter().collect()).await? {
+            places.entry(each.user).or_default().push(Arc::new(each));
+        }
+        Ok(places)
+    }
+
+    async fn badges(&self, users: HashSet<UserId>) -> Result<HashMap<UserId, u64>, Unknown> {
+        let users: Vec<UserId> = users.into_iter().collect();
+        let mut badges = HashMap::new();
+        for some in users.chunks(AT_ONCE) {
+            let request = ListBadgesRequest { users: some.iter().map(UserId::to_string).collect() };
+            let answer = self.group.clone().list_badges(request).await?.into_inner();
+            badges.extend(some.iter().copied().zip(answer.badges));
+        }
+        Ok(badges)
+    }
+
+    /// What devices have shown to have, as their homes know.
+    async fn have(
+        &self,
+        shard: Shard,
+        jobs: &[Job],
+        concerned: &[(usize, UserId, bool)],
+        places: &HashMap<UserId, Vec<Arc<Subscription>>>,
+    ) -> Have {
+        let mut by_home: HashMap<String, HashMap<Position, Vec<UserId>>> = HashMap::new();
+        for (at, user, _) in concerned {
+            let asked = |each: &Arc<Subscription>| each.kind != DeviceKind::Web;
+            if !places.get(user).is_some_and(|places| places.iter().any(asked)) {
+                continue;
+            }
+            if let Some(home) = self.homes.of(user.bytes()) {
+                by_home.entry(home.address).or_default().entry(jobs[*at].position).or_default().push(*user);
+            }
+        }
+        let asked = by_home.into_iter().flat_map(|(home, questions)| {
+            let questions: Vec<_> = questions.into_iter().collect();
+            let parts: Vec<_> =
+                questions.chunks(AT_ONCE).map(|some| self.ask(home.clone(), shard, some.to_vec())).collect();
+            parts
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn ask(
+        &self,
+        home: String,
+        shard: Shard,
+        asked: Vec<(Position, Vec<UserId>)>,
+    ) -> Vec<(Position, UserId, DeviceId)> {
+        let Ok(channel) = self.channels.get(&home) else { return Vec::new() };
+        let questions = asked.iter().map(|(position, users)| {
+            let users: Vec<u8> = users.iter().flat_map(|user| *user.bytes()).collect();
+            DeliveredQuestion { shard, position: *position, users: users.into() }
+        });
+        let request = ListDeliveredRequest { questions: questions.collect() };
+        let mut client = HomeServiceClient::new(channel);
+        let answer = tokio::time::timeout(HOMES, client.list_delivered(request)).await;
+        let Ok(Ok(answer)) = answer else { return Vec::new() };
+        let answers = asked.iter().zip(answer.into_inner().answers);
+        let devices =
+            answers.flat_map(|((position, _), answer)| answer.devices.into_iter().map(|each| (*position, each)));
+        devices
+            .filter_map(|(position, each)| {
+                Some((position, UserId::from_slice(&each.user).ok()?, each.device.parse().ok()?))
+            })
+            .collect()
+    }
+}
+
+/// Whom a message concerns, and whether it names them.
+fn of_message<'a>(room: &'a RoomState, message: &'a Message, now: i64) -> impl Iterator<Item = (UserId, bool)> + 'a {
+    room.members.iter().filter_map(move |member| {
+        let user = UserId::from_slice(&member.user).ok().filter(|user| *user != message.sender)?;
+        let mention = message.names_all || message.names.contains(&user);
+        is_told(member, (message.revision, message.seq), mention, now).then_some((user, mention))
+    })
+}
+
+fn push(
+    shard: Shard,
+    job: &Job,
+    to: Arc<Subscription>,
+    mention: bool,
+    room: Option<&RoomState>,
+    names: &HashMap<UserId, String>,
+) -> Push {
+    let group = room.filter(|room| room.kind() == ConversationKind::Group).map(|room| room.name.clone());
+    let mut push = Push {
+        to,
+        kind: PushType::Read,
+        conversation: job.conversation,
+        shard,
+        seq: 0,
+        revision: 0,
+        sender: None,
+        mention,
+        at_ms: job.at_ms,
+        group: group.unwrap_or_default(),
+        name: String::new(),
+        shown: Shown::Nothing,
+        badge: 0,
+        tries: 0,
+        checked: Instant::now(),
+    };
+    match &job.what {
+        What::Read { seq, .. } => push.seq = *seq,
+        What::Message(message) => {
+            (push.kind, push.seq, push.revision) = (PushType::Message, message.seq, message.revision);
+            push.sender = Some(message.sender);
+            push.name = names.get(&message.sender).cloned().unwrap_or_default();
+            push.shown = message.shown.clone();
+        }
+    }
+    push
+}
+
+#[cfg(test)]
+mod tests;

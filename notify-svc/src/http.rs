@@ -1,0 +1,218 @@
+//! How push services are called: over TLS alone, never elsewhere than asked (no redirect is followed), within a time, and
+//! with a bounded answer. Where users give the addresses, only the public Internet is called: the address is looked at
+//! when it is connected to, and it is the one that is connected to.
+
+use crate::address::is_public;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use madang_mesh::clock::now_ms;
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer, pki_types::pem::PemObject};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, UNIX_EPOCH},
+};
+use tokio::net::TcpStream;
+use tower::Service;
+
+/// How much of an answer is read.
+const ANSWER: usize = 64 << 10;
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How often it is looked whether an HTTP/2 connection still lives, and how long that may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How many HTTP/1.1 connections to a host are kept though nothing is sent.
+const IDLE: usize = 16;
+/// For how long.
+const IDLE_FOR: Duration = Duration::from_secs(60);
+/// The longest time that a server may ask to be left alone for.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Where may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// What the operator has configured: anywhere.
+    Anywhere,
+    /// What users give: the public Internet.
+    Public,
+    /// The same, and this machine: for tests.
+    PublicOrLoopback,
+}
+
+impl Reach {
+    fn allows(self, address: &SocketAddr) -> bool {
+        let ip = address.ip();
+        match self {
+            Self::Anywhere => true,
+            Self::Public => is_public(ip),
+            Self::PublicOrLoopback => is_public(ip) || ip.is_loopback(),
+        }
+    }
+}
+
+/// Why there was no answer. Names no address.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// It did not come in time.
+    #[error("no answer in time")]
+    Late,
+    /// What was asked is no request.
+    #[error("the request can't be made")]
+    Request,
+    /// The connection, its TLS or its HTTP.
+    #[error("{0}")]
+    Connection(String),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Its body; empty if that was too long.
+    pub body: Bytes,
+}
+
+/// The certificates can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificates that are trusted: {0}")]
+pub struct NoRoots(String);
+
+/// What every connection trusts: the system's certificates, and those of a file (PEM).
+pub fn trust(more: Option<&Path>) -> Result<ClientConfig, NoRoots> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if let Some(path) = more {
+        let wrong = |error: String| NoRoots(format!("{}: {error}", path.display()));
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+    } else if added == 0 {
+        tracing::warn!("the system has no certificates: no push service will be trusted");
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| NoRoots(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Makes TCP connections to where may be called.
+#[derive(Clone)]
+struct Connector {
+    reach: Reach,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let reach = self.reach;
+        Box::pin(async move {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+            tokio::time::timeout(CONNECT, connect(reach, &uri)).await.unwrap_or_else(|_| Err(late()))
+        })
+    }
+}
+
+async fn connect(reach: Reach, uri: &Uri) -> io::Result<TokioIo<TcpStream>> {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host((host, uri.port_u16().unwrap_or(443))).await? {
+        if !reach.allows(&address) {
+            refused = io::Error::new(io::ErrorKind::PermissionDenied, "the host's address is not public");
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(TokioIo::new(stream));
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Calls push services.
+#[derive(Clone)]
+pub struct Http {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    patience: Duration,
+}
+
+impl Http {
+    /// With what it trusts, where it may call, and how long an answer may take.
+    #[must_use]
+    pub fn new(trust: ClientConfig, reach: Reach, patience: Duration) -> Self {
+        let https = HttpsConnectorBuilder::new().with_tls_config(trust).https_only().enable_all_versions();
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(IDLE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .build(https.wrap_connector(Connector { reach }));
+        Self { client, patience }
+    }
+
+    /// Sends a POST; its answer.
+    pub async fn post(&self, uri: Uri, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Failed> {
+        let mut request = Request::post(uri).body(Full::new(body.into())).map_err(|_| Failed::Request)?;
+        *request.headers_mut() = headers;
+        let asked = async {
+            let answer = self.client.request(request).await.map_err(|error| Failed::Connection(root(&error)))?;
+            Ok(read(answer).await)
+        };
+        tokio::time::timeout(self.patience, asked).await.unwrap_or(Err(Failed::Late))
+    }
+}
+
+/// What lies at the bottom of an error: the layers above it say nothing.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
+}
+
+async fn read(answer: Response<hyper::body::Incoming>) -> Answer {
+    let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+    let body = Limited::new(answer.into_body(), ANSWER).collect().await;
+    Answer { status, retry_after, body: body.map(http_body_util::Collected::to_bytes).unwrap_or_default() }
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?;
+    let wait = match text.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+            at.saturating_sub(Duration::from_millis(now_ms().unsigned_abs()))
+        }
+    };
+    Some(wait.min(LONGEST))
+}

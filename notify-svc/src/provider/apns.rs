@@ -1,0 +1,138 @@
+//! Apple Push Notification service: HTTP/2, with a provider token (ES256) that is made anew every 40 minutes: Apple takes
+//! none over an hour old, and none that change more often than every 20 minutes.
+
+use super::{Provider, Told, Verdict, jwt::Key};
+use crate::{
+    http::{Answer, Http},
+    notice::{Notice, TTL},
+    store::Subscription,
+};
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Uri};
+use madang_mesh::clock::now_ms;
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+
+/// How long a token is used, in seconds.
+const USED: i64 = 40 * 60;
+/// How soon another may be made though one was refused, in seconds.
+const SOONEST: i64 = 20 * 60;
+/// The longest payload, in bytes.
+const MOST: usize = 4096;
+
+/// An account with Apple.
+pub struct Apns {
+    /// The way out.
+    pub http: Http,
+    /// The key.
+    pub key: Key,
+    /// The key's id.
+    pub key_id: String,
+    /// The team's id.
+    pub team: String,
+    /// The app's bundle id.
+    pub topic: String,
+    /// https://HOST, of builds for people and of those for development.
+    pub bases: [String; 2],
+    /// The token, and when it was made, seconds since 1970.
+    pub token: Mutex<Option<(String, i64)>>,
+}
+
+fn payload(notice: &Notice) -> Vec<u8> {
+    let mut fields = notice.fields();
+    fields.remove("title");
+    fields.remove("body");
+    let aps = if notice.is_message() {
+        let alert = match &notice.preview {
+            Some((title, body)) => json!({"title": title, "body": body}),
+            None => json!({"body": notice.language.message()}),
+        };
+        let thread = notice.conversation.to_string();
+        json!({"alert": alert, "badge": notice.badge, "sound": "default", "thread-id": thread, "mutable-content": 1})
+    } else {
+        json!({"badge": notice.badge, "content-available": 1})
+    };
+    fields.insert("aps".into(), aps);
+    Value::Object(fields).to_string().into_bytes()
+}
+
+impl Apns {
+    /// The token; another than the one that was refused, unless that is too new.
+    fn token(&self, refused: Option<&str>) -> Option<String> {
+        let now = now_ms() / 1000;
+        let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((token, at)) = kept.as_ref() {
+            let age = now - at;
+            if age < if refused == Some(token) { SOONEST } else { USED } {
+                return Some(token.clone());
+            }
+        }
+        let token = self.key.sign(&self.key_id, &json!({"iss": self.team, "iat": now})).ok()?;
+        *kept = Some((token.clone(), now));
+        Some(token)
+    }
+
+    fn headers(&self, token: &str, notice: &Notice) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        let mut bearer: HeaderValue = format!("bearer {token}").parse().ok()?;
+        bearer.set_sensitive(true);
+        headers.insert("authorization", bearer);
+        headers.insert("apns-topic", self.topic.parse().ok()?);
+        let (kind, priority) = if notice.is_message() { ("alert", "10") } else { ("background", "5") };
+        headers.insert("apns-push-type", HeaderValue::from_static(kind));
+        headers.insert("apns-priority", HeaderValue::from_static(priority));
+        headers.insert("apns-expiration", (now_ms() / 1000 + i64::from(TTL)).into());
+        headers.insert("apns-collapse-id", notice.conversation.to_string().parse().ok()?);
+        Some(headers)
+    }
+}
+
+/// What Apple means by an answer.
+fn judge(answer: &Answer, to: &Subscription) -> Told {
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let told = Told::of(answer);
+    let verdict = match (told.status, said["reason"].as_str().unwrap_or_default()) {
+        // It was registered again since the device was last seen without the app.
+        (410, _) if said["timestamp"].as_i64().is_some_and(|gone| gone < to.created_at) => Verdict::Refused,
+        (410, _) | (400, "BadDeviceToken" | "DeviceTokenNotForTopic") => Verdict::Gone,
+        // The path, the topic: ours to mend, and none of the device's.
+        (404, _) => Verdict::Refused,
+        // Our token: the operator's to mend, or a clock's.
+        (403, _) => Verdict::Later(None),
+        _ => told.verdict,
+    };
+    Told { verdict, ..told }
+}
+
+#[async_trait]
+impl Provider for Apns {
+    fn host(&self, to: &Subscription) -> String {
+        if to.target.secret == [1] { "apns (development)".into() } else { "apns".into() }
+    }
+
+    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
+        let [production, sandbox] = &self.bases;
+        let base = if to.target.secret == [1] { sandbox } else { production };
+        let Ok(uri) = format!("{base}/3/device/{}", to.target.address).parse::<Uri>() else { return Told::never() };
+        let (mut most, mut refused) = (MOST, None);
+        // Once more with less to show, and once more with another token.
+        for _ in 0..3 {
+            let Some(token) = self.token(refused.as_deref()) else { return Told::never() };
+            if refused.as_ref() == Some(&token) {
+                return Told { verdict: Verdict::Later(None), status: 403 };
+            }
+            let Some(headers) = self.headers(&token, notice) else { return Told::never() };
+            let Some(body) = notice.fitting(most, payload) else { return Told::never() };
+            let answer = match self.http.post(uri.clone(), headers, body).await {
+                Ok(answer) => answer,
+                Err(error) => return Told::failed(&error),
+            };
+            match answer.status.as_u16() {
+                413 if most == MOST => most = payload(&Notice { preview: None, ..notice.clone() }).len(),
+                403 if refused.is_none() => refused = Some(token),
+                _ => return judge(&answer, to),
+            }
+        }
+        Told { verdict: Verdict::Refused, status: 413 }
+    }
+}

@@ -1,0 +1,336 @@
+//! Reads the log: what devices may have to be told of waits a moment, in case they hear of it by their sockets, and then
+//! goes to the sender. The cursor follows what is done, not what is read.
+
+use crate::{
+    audience::{Audience, Job, Message, What},
+    reports::Reports,
+    sender::{Kept, Sender, TOO_OLD},
+    store::{Late, Settled, Subscription, Subscriptions, Where},
+    ticket::Progress,
+    words::Shown,
+};
+use async_trait::async_trait;
+use madang_mesh::{
+    clock::now_ms,
+    log::{Entry, Log, Position},
+    shard::Shard,
+    subscription::{HandleError, Handler},
+};
+use madang_proto::{
+    id::{ConversationId, UserId},
+    log::v1::{LoggedEvent, Record, logged_event::Body},
+};
+use prost::Message as _;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The newest format of records that this version reads.
+const FORMAT: u32 = 1;
+/// How many jobs of a shard wait at most; then the log waits.
+const JOBS: usize = 4096;
+/// How many are looked at together.
+const TOGETHER: usize = 500;
+/// How often the cursor is saved, and the database is asked for what is due, while anything moves.
+const OFTEN: Duration = Duration::from_millis(250);
+/// How many late pushes are taken up at once.
+const DUE: usize = 256;
+/// How long what is on its way is waited for when a shard goes to another process.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// A shard that is read here.
+struct Running {
+    progress: Progress,
+    jobs: mpsc::Sender<Job>,
+    cancel: CancellationToken,
+}
+
+/// Reads the log.
+pub struct Reader {
+    /// Where cursors and late pushes are.
+    pub store: Arc<dyn Subscriptions>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Who is told.
+    pub audience: Arc<Audience>,
+    /// Who tells them.
+    pub sender: Arc<Sender>,
+    /// What is counted.
+    pub reports: Arc<Reports>,
+    /// How long devices have to show that they have an event.
+    pub wait: Duration,
+    shards: Mutex<HashMap<Shard, Running>>,
+}
+
+fn retry(error: impl std::fmt::Display) -> HandleError {
+    HandleError::Retry(error.to_string())
+}
+
+impl Reader {
+    /// Reads nothing yet.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Subscriptions>,
+        log: Arc<dyn Log>,
+        audience: Arc<Audience>,
+        sender: Arc<Sender>,
+        reports: Arc<Reports>,
+        wait: Duration,
+    ) -> Self {
+        Self { store, log, audience, sender, reports, wait, shards: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Shard, Running>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins with a shard, from a cursor on.
+    fn begin(&self, shard: Shard, cursor: Position) {
+        let (jobs, receiver) = mpsc::channel(JOBS);
+        let (progress, cancel) = (Progress::from(cursor), CancellationToken::new());
+        let work = Work {
+            shard,
+            store: self.store.clone(),
+            audience: self.audience.clone(),
+            sender: self.sender.clone(),
+            reports: self.reports.clone(),
+            wait: self.wait,
+        };
+        let work = Arc::new(work);
+        tokio::spawn(work.clone().jobs(receiver, cancel.clone()));
+        tokio::spawn(work.clone().save(progress.clone(), cancel.clone()));
+        tokio::spawn(work.late(cancel.clone()));
+        self.lock().insert(shard, Running { progress, jobs, cancel });
+    }
+
+    /// What an event may ask to tell.
+    fn what(&self, event: LoggedEvent, now: i64) -> Vec<What> {
+        let at_ms = event.at_micros / 1000;
+        match event.body {
+            Some(Body::Message(content)) => {
+                self.reports.seen();
+                if now - at_ms > TOO_OLD {
+                    self.reports.too_old(1);
+                    return Vec::new();
+                }
+                // What the system says is in nobody's name, and rings nowhere.
+                let Ok(sender) = UserId::from_slice(&event.actor) else { return Vec::new() };
+                let named = content.mentions.iter().map(|mention| mention.user.as_str());
+                let message = Message {
+                    revision: event.revision,
+                    seq: event.last_seq,
+                    sender,
+                    names_all: named.clone().any(str::is_empty),
+                    names: named.filter_map(|user| user.parse().ok()).collect(),
+                    shown: Shown::of(&content),
+                };
+                // Who writes has read: their other devices show nothing of it any more.
+                vec![What::Message(message), What::Read { user: sender, seq: event.last_seq }]
+            }
+            Some(Body::Read(moved)) if now - at_ms <= TOO_OLD => {
+                let marks = moved.marks.into_iter();
+                let of = |user: &[u8], seq| Some(What::Read { user: UserId::from_slice(user).ok()?, seq });
+                marks.filter_map(|mark| of(&mark.user, mark.seq)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Reader {
+    async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
+        if let Some(running) = self.lock().get(&shard) {
+            // What was read is still here.
+            return Ok(running.progress.read());
+        }
+        let saved = self.store.cursor(shard).await.map_err(retry)?;
+        let first = self.log.bounds(shard).await.map_err(retry)?.first;
+        // What the log has trimmed is over an hour old, or a log that was filling up could not keep it.
+        let cursor = saved.max(first.saturating_sub(1));
+        if cursor > saved && saved > 0 {
+            tracing::warn!(shard, records = cursor - saved, "the log has trimmed what nobody was notified of");
+            self.reports.too_old(cursor - saved);
+        }
+        self.begin(shard, cursor);
+        Ok(cursor)
+    }
+
+    async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        let (progress, jobs) = match self.lock().get(&shard) {
+            Some(running) => (running.progress.clone(), running.jobs.clone()),
+            None => return Err(retry("the shard is not read here")),
+        };
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
+            let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
+            if record.format > FORMAT {
+                return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
+            }
+            records.push((entry.position, record));
+        }
+        let now = now_ms();
+        for (position, record) in records {
+            if position <= progress.read() {
+                continue;
+            }
+            let mut found = Vec::new();
+            for event in record.events {
+                let Ok(conversation) = ConversationId::from_slice(&event.conversation) else { continue };
+                let at_ms = event.at_micros / 1000;
+                found.extend(self.what(event, now).into_iter().map(|what| (conversation, at_ms, what)));
+            }
+            if found.is_empty() {
+                progress.pass(position);
+                continue;
+            }
+            let ticket = progress.take(position);
+            for (conversation, at_ms, what) in found {
+                let job = Job { position, conversation, at_ms, what, ticket: ticket.another() };
+                jobs.send(job).await.map_err(|_| retry("the shard is not read here any more"))?;
+            }
+            ticket.done();
+        }
+        Ok(())
+    }
+
+    async fn released(&self, shard: Shard) {
+        let Some(running) = self.lock().remove(&shard) else { return };
+        drop(running.jobs);
+        let progress = running.progress;
+        let done = async {
+            while progress.done() < progress.read() {
+                tokio::time::sleep(OFTEN / 5).await;
+            }
+        };
+        if tokio::time::timeout(LEAVE, done).await.is_err() {
+            tracing::info!(
+                shard,
+                "not all pushes of a shard that goes elsewhere were answered: they are sent again there"
+            );
+        }
+        running.cancel.cancel();
+        if let Err(error) = self.store.save_cursor(shard, progress.done()).await {
+            tracing::warn!(shard, %error, "the cursor could not be saved: some pushes are sent again");
+        }
+    }
+}
+
+/// What goes on for a shard.
+struct Work {
+    shard: Shard,
+    store: Arc<dyn Subscriptions>,
+    audience: Arc<Audience>,
+    sender: Arc<Sender>,
+    reports: Arc<Reports>,
+    wait: Duration,
+}
+
+impl Work {
+    /// Finds out who is to be told, in the order of the log.
+    async fn jobs(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
+        let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
+        let mut next = None;
+        loop {
+            let first = match next.take() {
+                Some(job) => job,
+                None => match jobs.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            // Never longer than that, whatever clocks say.
+            let left = (first.at_ms + wait - now_ms()).clamp(0, wait);
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(left.unsigned_abs())) => {}
+                () = cancel.cancelled() => return,
+            }
+            let mut together = vec![first];
+            while together.len() < TOGETHER
+                && let Ok(job) = jobs.try_recv()
+            {
+                if job.at_ms + wait > now_ms() {
+                    next = Some(job);
+                    break;
+                }
+                together.push(job);
+            }
+            let found = tokio::select! {
+                found = self.audience.pushes(self.shard, together) => found,
+                () = cancel.cancelled() => return,
+            };
+            let (pushes, too_old) = found;
+            self.reports.too_old(too_old);
+            for (push, ticket) in pushes {
+                self.sender.send(push, Some(ticket)).await;
+            }
+        }
+    }
+
+    async fn save(self: Arc<Self>, progress: Progress, cancel: CancellationToken) {
+        let mut saved = progress.done();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(OFTEN) => {}
+                () = cancel.cancelled() => return,
+            }
+            let done = progress.done();
+            if done > saved {
+                match self.store.save_cursor(self.shard, done).await {
+                    Ok(()) => saved = done,
+                    Err(error) => {
+                        tracing::warn!(shard = self.shard, %error, "the cursor could not be saved; trying again")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what was kept for later, once it is due.
+    async fn late(self: Arc<Self>, cancel: CancellationToken) {
+        let mut taken: HashMap<Where, i64> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(OFTEN) => {}
+                () = cancel.cancelled() => return,
+            }
+            match self.store.due(self.shard, now_ms(), DUE).await {
+                Ok(due) => {
+                    let there: HashSet<_> = due.iter().map(|late| (late.whom, late.due_at)).collect();
+                    taken.retain(|whom, due_at| there.contains(&(*whom, *due_at)));
+                    let new = due.into_iter().filter(|late| taken.insert(late.whom, late.due_at) != Some(late.due_at));
+                    if let Err(error) = self.take_up(new.collect()).await {
+                        tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again");
+                        taken.clear();
+                    }
+                }
+                Err(error) => tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again"),
+            }
+        }
+    }
+
+    async fn take_up(&self, late: Vec<Late>) -> Result<(), crate::store::Error> {
+        if late.is_empty() {
+            return Ok(());
+        }
+        let users: HashSet<UserId> = late.iter().map(|late| late.whom.0).collect();
+        let places = self.store.of_users(users.into_iter().collect()).await?;
+        let places: HashMap<_, Arc<Subscription>> =
+            places.into_iter().map(|each| ((each.user, each.device), Arc::new(each))).collect();
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap_or_else(Instant::now);
+        let mut gone = Settled::default();
+        for each in late {
+            let to = places.get(&(each.whom.0, each.whom.1));
+            match to.and_then(|to| Kept::push(&each, to.clone(), long_ago)) {
+                Some(push) => self.sender.send(push, None).await,
+                None => drop(gone.late.insert(each.whom, None)),
+            }
+        }
+        if gone.late.is_empty() { Ok(()) } else { self.store.settle(gone, now_ms()).await }
+    }
+}

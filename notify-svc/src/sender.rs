@@ -1,0 +1,324 @@
+//! Sends pushes: as many at once as a host takes, those of one device one after the other, the newest of a conversation in
+//! the place of what still waits. What a provider does not take now is kept in the database, and is tried again from
+//! there: so nothing that waits holds up the cursor, and nothing is lost with the process.
+
+mod health;
+mod kept;
+
+pub use kept::Kept;
+
+use crate::{
+    audience::Audience,
+    notice::Notice,
+    provider::{Providers, Told, Verdict, label},
+    reports::Reports,
+    store::{Late, Settled, Subscription, Subscriptions, Where},
+    ticket::Ticket,
+    words::{Language, Shown},
+};
+use health::{Health, NotNow};
+use madang_mesh::{clock::now_ms, shard::Shard};
+use madang_proto::{
+    client::v1::PushType,
+    id::{ConversationId, DeviceId, UserId},
+    notify::v1::Outcome,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// What is older is not sent any more, in ms: an hour.
+pub const TOO_OLD: i64 = 3_600_000;
+/// How many pushes are under way at most, the ones that wait for their device or provider among them.
+const UNDER_WAY: usize = 20_000;
+/// How many pushes of a provider are on their way at once.
+const AT_ONCE: usize = 1024;
+/// How soon the first further try is; it doubles.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest pause between tries.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How soon what found all places taken is tried again.
+const BUSY: Duration = Duration::from_secs(1);
+/// How long who is to be told counts as known.
+const FRESH: Duration = Duration::from_secs(1);
+/// How many results wait to be written at most.
+const RESULTS: usize = 8192;
+/// How many are written together.
+const TOGETHER: usize = 1024;
+/// How long until a write that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Something to tell a device.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The device.
+    pub to: Arc<Subscription>,
+    /// A message, or that it was read.
+    pub kind: PushType,
+    /// Where.
+    pub conversation: ConversationId,
+    /// The shard of its log.
+    pub shard: Shard,
+    /// Which message, or up to which one.
+    pub seq: u64,
+    /// The event.
+    pub revision: u64,
+    /// Who wrote it.
+    pub sender: Option<UserId>,
+    /// It names the user.
+    pub mention: bool,
+    /// When that was, ms since 1970.
+    pub at_ms: i64,
+    /// The group's name; empty: it is direct.
+    pub group: String,
+    /// The sender's name; empty: unknown.
+    pub name: String,
+    /// What is shown.
+    pub shown: Shown,
+    /// The sum of what is unread.
+    pub badge: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was found that the user is to be told.
+    pub checked: Instant,
+}
+
+impl Push {
+    fn whom(&self) -> Where {
+        (self.to.user, self.to.device, self.conversation)
+    }
+
+    fn notice(&self) -> Notice {
+        let language = Language::of(&self.to.locale);
+        let name = if self.name.is_empty() { language.somebody() } else { &self.name };
+        let said = self.shown.say(language);
+        let preview = if self.group.is_empty() {
+            (name.to_owned(), said.to_owned())
+        } else {
+            (self.group.clone(), format!("{name}: {said}"))
+        };
+        Notice {
+            kind: self.kind,
+            conversation: self.conversation,
+            seq: self.seq,
+            sender: self.sender,
+            badge: self.badge,
+            preview: (self.to.preview && self.kind == PushType::Message).then_some(preview),
+            language,
+        }
+    }
+}
+
+/// A push under way.
+struct Item {
+    push: Push,
+    /// What it is a part of; none: it comes from the database, not from the log.
+    ticket: Option<Ticket>,
+    /// Its place among all that are under way.
+    _room: OwnedSemaphorePermit,
+}
+
+/// What is to be written of a push, and the item that is done with it.
+struct Done {
+    item: Item,
+    write: Write,
+}
+
+/// What is to be written of a push.
+enum Write {
+    /// It was sent: what waited of its conversation is done with as well.
+    Sent,
+    /// It is sent later.
+    Keep(Late),
+    /// It is not sent.
+    Forget,
+}
+
+/// What a device is being told, and what waits for that.
+struct Lane {
+    current: (ConversationId, u64),
+    waiting: VecDeque<Item>,
+}
+
+/// Sends.
+pub struct Sender {
+    store: Arc<dyn Subscriptions>,
+    providers: Providers,
+    audience: Arc<Audience>,
+    reports: Arc<Reports>,
+    health: Health,
+    slots: HashMap<&'static str, Arc<Semaphore>>,
+    /// What waits for each device that something is on its way to.
+    lanes: Mutex<HashMap<(UserId, DeviceId), Lane>>,
+    results: mpsc::Sender<Done>,
+    room: Arc<Semaphore>,
+}
+
+impl Sender {
+    /// Sends by these; writes results for as long as it lives.
+    #[must_use]
+    pub fn spawn(
+        store: Arc<dyn Subscriptions>,
+        providers: Providers,
+        audience: Arc<Audience>,
+        reports: Arc<Reports>,
+    ) -> Arc<Self> {
+        let (results, written) = mpsc::channel(RESULTS);
+        tokio::spawn(write(store.clone(), written));
+        let slots = ["web_push", "fcm", "apns", "webhook", "none"];
+        let slots = slots.map(|label| (label, Arc::new(Semaphore::new(AT_ONCE)))).into();
+        let (health, lanes, room) = (Health::default(), Mutex::default(), Arc::new(Semaphore::new(UNDER_WAY)));
+        Arc::new(Self { store, providers, audience, reports, health, slots, lanes, results, room })
+    }
+
+    /// How many are being sent.
+    #[must_use]
+    pub fn sending(&self) -> u64 {
+        (UNDER_WAY - self.room.available_permits()) as u64
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends, after what is on its way to the same device; waits while as many are under way as may be.
+    pub async fn send(self: &Arc<Self>, push: Push, ticket: Option<Ticket>) {
+        // The semaphore is never closed.
+        let Ok(_room) = self.room.clone().acquire_owned().await else { return };
+        let device = (push.to.user, push.to.device);
+        let of = |other: &Push| other.conversation == push.conversation;
+        let mut moot = Vec::new();
+        {
+            let mut lanes = self.lanes();
+            match lanes.get_mut(&device) {
+                Some(lane) => {
+                    let newer = lane.current.0 == push.conversation && lane.current.1 > push.seq
+                        || lane.waiting.iter().any(|item| of(&item.push) && item.push.seq > push.seq);
+                    while let Some(at) = lane.waiting.iter().position(|item| of(&item.push) && !newer) {
+                        moot.extend(lane.waiting.remove(at));
+                    }
+                    let item = Item { push, ticket, _room };
+                    if newer { moot.push(item) } else { lane.waiting.push_back(item) }
+                }
+                None => {
+                    lanes.insert(device, Lane { current: (push.conversation, push.seq), waiting: VecDeque::new() });
+                    tokio::spawn(self.clone().run(Item { push, ticket, _room }));
+                }
+            }
+        }
+        // What takes their place is written of in theirs.
+        for Item { push, ticket, .. } in moot {
+            self.reports.add(&push, Outcome::Moot, 0);
+            ticket.into_iter().for_each(Ticket::done);
+        }
+    }
+
+    /// Sends one, and what has come for its device meanwhile.
+    async fn run(self: Arc<Self>, item: Item) {
+        let device = (item.push.to.user, item.push.to.device);
+        let mut next = Some(item);
+        while let Some(mut item) = next {
+            let write = self.attempt(&mut item.push).await;
+            // It ends with the process alone.
+            let _ = self.results.send(Done { item, write }).await;
+            let mut lanes = self.lanes();
+            next = lanes.get_mut(&device).and_then(|lane| {
+                let next = lane.waiting.pop_front()?;
+                lane.current = (next.push.conversation, next.push.seq);
+                Some(next)
+            });
+            if next.is_none() {
+                lanes.remove(&device);
+            }
+        }
+    }
+
+    /// Tries once; what is to be written of it.
+    async fn attempt(&self, push: &mut Push) -> Write {
+        let slots = self.slots.get(label(push.to.target.provider)).cloned();
+        let _slot = match slots {
+            Some(slots) => slots.acquire_owned().await.ok(),
+            None => None,
+        };
+        if now_ms() - push.at_ms > TOO_OLD {
+            return self.end(push, Outcome::Dropped, 0);
+        }
+        if push.checked.elapsed() > FRESH {
+            match self.audience.again(push).await {
+                Ok(true) => {}
+                Ok(false) => return self.end(push, Outcome::Moot, 0),
+                // Not known: it is asked again.
+                Err(_) => return self.later(push, BUSY, 0),
+            }
+        }
+        let Some(provider) = self.providers.get(push.to.target.provider) else {
+            return self.end(push, Outcome::Refused, 0);
+        };
+        let host = provider.host(&push.to);
+        let _place = match self.health.enter(&host, Instant::now()) {
+            Ok(place) => place,
+            Err(NotNow::Busy) => return self.later(push, BUSY, 0),
+            Err(NotNow::Closed(wait)) => return self.later(push, wait, 0),
+        };
+        let Told { verdict, status } = provider.send(&push.to, &push.notice()).await;
+        // 429: it answers, and wants less.
+        let well = !matches!(verdict, Verdict::Later(_)) || status == 429;
+        self.health.note(&host, well, Instant::now());
+        match verdict {
+            Verdict::Sent => {
+                self.reports.add(push, Outcome::Sent, status);
+                Write::Sent
+            }
+            Verdict::Later(after) => {
+                let backoff = FIRST.saturating_mul(1 << push.tries.min(10)).min(LONGEST);
+                self.later(push, after.unwrap_or(backoff).max(backoff), status)
+            }
+            Verdict::Gone => {
+                if let Err(error) = self.store.drop_one(push.to.id).await {
+                    tracing::warn!(%error, "a subscription that is gone could not be dropped; the next push will");
+                }
+                self.end(push, Outcome::Gone, status)
+            }
+            Verdict::Refused => self.end(push, Outcome::Refused, status),
+        }
+    }
+
+    fn end(&self, push: &Push, outcome: Outcome, status: u16) -> Write {
+        self.reports.add(push, outcome, status);
+        Write::Forget
+    }
+
+    fn later(&self, push: &mut Push, wait: Duration, status: u16) -> Write {
+        self.reports.add(push, Outcome::Later, status);
+        push.tries += 1;
+        // A little apart, so that a provider that comes back is not met by all at once.
+        let wait = wait.mul_f64(1.0 + f64::from(push.to.id.as_bytes()[0]) / 1024.0);
+        Write::Keep(Kept::late(push, now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)))
+    }
+}
+
+/// Writes results, many together; what they are of is done then, and not before.
+async fn write(store: Arc<dyn Subscriptions>, mut results: mpsc::Receiver<Done>) {
+    let mut some = Vec::new();
+    while results.recv_many(&mut some, TOGETHER).await > 0 {
+        let mut settled = Settled::default();
+        // In the order in which they came: the last word on a place holds.
+        for Done { item: Item { push, .. }, write } in &some {
+            let whom = push.whom();
+            if let Write::Sent = write {
+                let told = if push.kind == PushType::Message { &mut settled.shown } else { &mut settled.cleared };
+                told.insert(whom, push.seq);
+            }
+            let late = if let Write::Keep(late) = write { Some(late.clone()) } else { None };
+            settled.late.insert(whom, late);
+        }
+        while let Err(error) = store.settle(settled.clone(), now_ms()).await {
+            tracing::warn!(%error, "what became of pushes could not be written; trying again");
+            tokio::time::sleep(AGAIN).await;
+        }
+        some.drain(..).filter_map(|done| done.item.ticket).for_each(Ticket::done);
+    }
+}

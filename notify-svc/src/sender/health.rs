@@ -1,0 +1,123 @@
+//! The health of hosts that pushes go to: how many are on their way to each, and whether it is worth trying. A dead one
+//! holds up nobody else's.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many pushes are on their way to a host at once.
+const AT_ONCE: usize = 256;
+/// After so many failures one after the other it is left alone.
+const FAILURES: u32 = 8;
+/// For how long at first; it doubles.
+const FIRST: Duration = Duration::from_secs(2);
+/// The longest that it is left alone before it is tried again.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How many hosts are remembered; then those that are well and idle are forgotten.
+const HOSTS: usize = 10_000;
+
+#[derive(Debug)]
+struct Host {
+    slots: Arc<Semaphore>,
+    failures: u32,
+    /// Until then it is left alone; then one push tries it.
+    closed: Option<Instant>,
+}
+
+/// The health of all hosts.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<HashMap<String, Host>>);
+
+/// Why a host is not to be called now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotNow {
+    /// It has failed again and again: for so long it is left alone.
+    Closed(Duration),
+    /// As many as may be are on their way already.
+    Busy,
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Host>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place on the way to a host.
+    pub fn enter(&self, name: &str, now: Instant) -> Result<OwnedSemaphorePermit, NotNow> {
+        let mut hosts = self.lock();
+        if hosts.len() >= HOSTS && !hosts.contains_key(name) {
+            hosts.retain(|_, host| host.failures > 0 || host.slots.available_permits() < AT_ONCE);
+            if hosts.len() >= HOSTS {
+                return Err(NotNow::Busy);
+            }
+        }
+        let host = hosts.entry(name.to_owned()).or_insert_with(|| Host {
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            failures: 0,
+            closed: None,
+        });
+        if let Some(until) = host.closed {
+            if now < until {
+                return Err(NotNow::Closed(until - now));
+            }
+            // One tries; the others wait for what comes of it.
+            host.closed = Some(now + FIRST);
+        }
+        host.slots.clone().try_acquire_owned().map_err(|_| NotNow::Busy)
+    }
+
+    /// A host has answered, or not.
+    pub fn note(&self, name: &str, well: bool, now: Instant) {
+        let mut hosts = self.lock();
+        let Some(host) = hosts.get_mut(name) else { return };
+        if well {
+            (host.failures, host.closed) = (0, None);
+            return;
+        }
+        host.failures = host.failures.saturating_add(1);
+        if host.failures >= FAILURES {
+            let rounds = (host.failures - FAILURES).min(16);
+            host.closed = Some(now + FIRST.saturating_mul(1 << rounds.min(8)).min(LONGEST));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_host_is_left_alone_and_others_go_on() {
+        let (health, start) = (Health::default(), Instant::now());
+        for _ in 0..FAILURES {
+            drop(health.enter("dead", start).unwrap());
+            health.note("dead", false, start);
+        }
+        assert_eq!(health.enter("dead", start).unwrap_err(), NotNow::Closed(FIRST));
+        assert!(health.enter("well", start).is_ok());
+        let later = start + FIRST;
+        let probe = health.enter("dead", later).unwrap();
+        assert!(matches!(health.enter("dead", later), Err(NotNow::Closed(_))), "one tries, not all");
+        health.note("dead", false, later);
+        drop(probe);
+        assert!(matches!(health.enter("dead", later + FIRST), Err(NotNow::Closed(_))), "longer");
+        drop(health.enter("dead", later + 2 * FIRST).unwrap());
+        health.note("dead", true, later + 2 * FIRST);
+        let all: Vec<_> = (0..AT_ONCE).map(|_| health.enter("dead", later + 2 * FIRST).unwrap()).collect();
+        assert_eq!(health.enter("dead", later + 2 * FIRST).unwrap_err(), NotNow::Busy);
+        drop(all);
+        assert!(health.enter("dead", later + 2 * FIRST).is_ok());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (health, now) = (Health::default(), Instant::now());
+        for n in 0..=HOSTS {
+            drop(health.enter(&n.to_string(), now).unwrap());
+        }
+        assert!(health.lock().len() < HOSTS);
+    }
+}

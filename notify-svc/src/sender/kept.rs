@@ -1,0 +1,101 @@
+//! A push as it is kept for later: what is not found again from its subscription, room and people.
+
+use super::Push;
+use crate::{
+    store::{Late, Subscription},
+    words::{Attached, Shown},
+};
+use madang_proto::{client::v1::PushType, id::UserId};
+use prost::Message;
+use std::{sync::Arc, time::Instant};
+
+/// A push in the database.
+#[derive(Clone, PartialEq, Message)]
+pub struct Kept {
+    #[prost(enumeration = "PushType", tag = "1")]
+    kind: i32,
+    #[prost(uint64, tag = "2")]
+    seq: u64,
+    #[prost(uint64, tag = "3")]
+    revision: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    sender: Vec<u8>,
+    #[prost(bool, tag = "5")]
+    mention: bool,
+    #[prost(int64, tag = "6")]
+    at_ms: i64,
+    #[prost(string, tag = "7")]
+    group: String,
+    #[prost(string, tag = "8")]
+    name: String,
+    /// Of a text; empty: of what is attached.
+    #[prost(string, tag = "9")]
+    text: String,
+    /// 1: a picture, 2: a video, 3: a sound, 4: a file; 0: none.
+    #[prost(uint32, tag = "10")]
+    attached: u32,
+    #[prost(uint32, tag = "11")]
+    tries: u32,
+}
+
+const ATTACHED: [Attached; 4] = [Attached::Picture, Attached::Video, Attached::Sound, Attached::File];
+
+impl Kept {
+    /// A push that is due at a time, ms since 1970.
+    #[must_use]
+    pub fn late(push: &Push, due_at: i64) -> Late {
+        // Without `preview` nothing of it is shown, and so nothing of it is kept.
+        let (text, attached) = match &push.shown {
+            Shown::Text(text) if push.to.preview => (text.clone(), 0),
+            Shown::Attached(kind) => {
+                (String::new(), ATTACHED.iter().position(|each| each == kind).map_or(0, |at| at + 1))
+            }
+            Shown::Text(_) | Shown::Nothing => (String::new(), 0),
+        };
+        let kept = Self {
+            kind: push.kind.into(),
+            seq: push.seq,
+            revision: push.revision,
+            sender: push.sender.map(|sender| sender.bytes().to_vec()).unwrap_or_default(),
+            mention: push.mention,
+            at_ms: push.at_ms,
+            group: push.group.clone(),
+            name: push.name.clone(),
+            text,
+            attached: u32::try_from(attached).unwrap_or(0),
+            tries: push.tries,
+        };
+        let whom = (push.to.user, push.to.device, push.conversation);
+        Late { whom, shard: push.shard, due_at, push: kept.encode_to_vec() }
+    }
+
+    /// The push that was kept, to where its device is notified now; none: it can't be read. Who is to be told is to be
+    /// found again.
+    #[must_use]
+    pub fn push(late: &Late, to: Arc<Subscription>, checked: Instant) -> Option<Push> {
+        let kept = Self::decode(&late.push[..]).ok()?;
+        let attached = (kept.attached as usize).checked_sub(1).and_then(|at| ATTACHED.get(at));
+        let shown = match attached {
+            _ if !kept.text.is_empty() => Shown::Text(kept.text.clone()),
+            Some(kind) => Shown::Attached(*kind),
+            None => Shown::Nothing,
+        };
+        Some(Push {
+            to,
+            kind: kept.kind(),
+            conversation: late.whom.2,
+            shard: late.shard,
+            seq: kept.seq,
+            revision: kept.revision,
+            sender: UserId::from_slice(&kept.sender).ok(),
+            mention: kept.mention,
+            at_ms: kept.at_ms,
+            group: kept.group,
+            name: kept.name,
+            shown,
+            badge: 0,
+            tries: kept.tries,
+            checked,
+        })
+    }
+}

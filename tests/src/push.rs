@@ -1,0 +1,262 @@
+//! A push service of the tests' own: HTTP/2 over real TLS, which takes what it is sent, answers as it is told, and may
+//! misbehave; and the browser behind it, which decrypts.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use p256::{PublicKey, SecretKey, ecdh::diffie_hellman, elliptic_curve::sec1::ToEncodedPoint};
+use ring::{
+    aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, KeyType, Salt},
+    rand::{SecureRandom, SystemRandom},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring as provider, pki_types::PrivateKeyDer},
+};
+
+/// Longer than anything here takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Its path.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// It came over HTTP/2.
+    pub http2: bool,
+}
+
+impl Taken {
+    /// A header's text; empty: there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Its body as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// How a request is answered.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// The status; 0: 201.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+    /// After so long.
+    pub after: Duration,
+}
+
+impl Answer {
+    /// A status, and nothing else.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+}
+
+type Answers = Box<dyn FnMut(&Taken) -> Answer + Send>;
+
+struct State {
+    taken: Mutex<VecDeque<Taken>>,
+    came: Notify,
+    answers: Mutex<Answers>,
+}
+
+/// A push service at work.
+pub struct PushServer {
+    /// Where it is: https://127.0.0.1:PORT.
+    pub url: String,
+    /// The certificate that it is to be trusted by, PEM.
+    pub ca: PathBuf,
+    state: Arc<State>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for PushServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl PushServer {
+    /// Starts one, its certificate in a folder. It takes everything.
+    pub async fn start(folder: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        let ca = folder.join(format!("push-{}.pem", uuid::Uuid::new_v4()));
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let state = State {
+            taken: Mutex::default(),
+            came: Notify::new(),
+            answers: Mutex::new(Box::new(|_| Answer::default())),
+        };
+        let state = Arc::new(state);
+        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), state.clone()));
+        Self { url, ca, state, serving }
+    }
+
+    /// Answers so from now on.
+    pub fn answer(&self, answers: impl FnMut(&Taken) -> Answer + Send + 'static) {
+        *self.state.answers.lock().unwrap() = Box::new(answers);
+    }
+
+    /// The next request that fulfils a condition; those before it stay.
+    pub async fn next(&self, wanted: impl Fn(&Taken) -> bool) -> Taken {
+        let found = async {
+            loop {
+                let came = self.state.came.notified();
+                tokio::pin!(came);
+                came.as_mut().enable();
+                {
+                    let mut taken = self.state.taken.lock().unwrap();
+                    if let Some(at) = taken.iter().position(&wanted) {
+                        return taken.remove(at).unwrap();
+                    }
+                }
+                came.await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(taken) => taken,
+            Err(_) => panic!("no such request came; others: {:?}", self.paths()),
+        }
+    }
+
+    /// The next request at a path.
+    pub async fn at(&self, path: &str) -> Taken {
+        self.next(|taken| taken.path == path).await
+    }
+
+    /// The paths of those that nobody has asked for yet.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.state.taken.lock().unwrap().iter().map(|taken| taken.path.clone()).collect()
+    }
+}
+
+async fn serve(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let (tls, state) = (tls.clone(), state.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let service = service_fn(move |request| answer(request, state.clone()));
+            // How it ends is the client's business.
+            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let http2 = head.version == Version::HTTP_2;
+    let taken = Taken { path: head.uri.path().to_owned(), headers: head.headers, body, http2 };
+    let answer = (state.answers.lock().unwrap())(&taken);
+    tokio::time::sleep(answer.after).await;
+    state.taken.lock().unwrap().push_back(taken);
+    state.came.notify_waiters();
+    let status = if answer.status == 0 { 201 } else { answer.status };
+    let mut response = Response::builder().status(status);
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Full::new(answer.body.into())).unwrap())
+}
+
+/// A browser: its subscription's keys.
+pub struct Browser {
+    key: SecretKey,
+    auth: [u8; 16],
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn derive<const N: usize>(salt: &[u8], from: &[u8], info: &[&[u8]]) -> [u8; N] {
+    let mut key = [0; N];
+    Salt::new(HKDF_SHA256, salt).extract(from).expand(info, Length(N)).unwrap().fill(&mut key).unwrap();
+    key
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        let (mut seed, mut auth) = ([0; 32], [0; 16]);
+        SystemRandom::new().fill(&mut seed).unwrap();
+        SystemRandom::new().fill(&mut auth).unwrap();
+        // Not zero, and below the order of the curve.
+        seed[0] &= 0x7f;
+        Self { key: SecretKey::from_slice(&seed).unwrap(), auth }
+    }
+}
+
+impl Browser {
+    fn public(&self) -> Vec<u8> {
+        self.key.public_key().to_encoded_point(false).as_bytes().to_vec()
+    }
+
+    /// What its page registers, for an endpoint.
+    #[must_use]
+    pub fn subscription(&self, endpoint: &str) -> Value {
+        let keys = json!({"p256dh": URL_SAFE_NO_PAD.encode(self.public()), "auth": URL_SAFE_NO_PAD.encode(self.auth)});
+        json!({"endpoint": endpoint, "expirationTime": null, "keys": keys})
+    }
+
+    /// What it was told (RFC 8291, as a browser does it).
+    #[must_use]
+    pub fn decrypt(&self, body: &[u8]) -> Value {
+        let (salt, rest) = body.split_at(16);
+        let (size, rest) = rest.split_at(4);
+        assert!(u32::from_be_bytes(size.try_into().unwrap()) >= 18);
+        let (theirs, record) = rest[1..].split_at(usize::from(rest[0]));
+        let shared =
+            diffie_hellman(self.key.to_nonzero_scalar(), PublicKey::from_sec1_bytes(theirs).unwrap().as_affine());
+        let own = self.public();
+        let input: [u8; 32] = derive(&self.auth, shared.raw_secret_bytes(), &[b"WebPush: info\0", &own, theirs]);
+        let key: [u8; 16] = derive(salt, &input, &[b"Content-Encoding: aes128gcm\0"]);
+        let nonce: [u8; 12] = derive(salt, &input, &[b"Content-Encoding: nonce\0"]);
+        let mut record = record.to_vec();
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap());
+        let text = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut record).unwrap();
+        let end = text.iter().rposition(|byte| *byte != 0).unwrap();
+        assert_eq!(text[end], 2, "the last record ends with 2");
+        serde_json::from_slice(&text[..end]).unwrap()
+    }
+}

@@ -1,0 +1,249 @@
+//! Apple, Google and webhooks, as they document what they take: stand-ins that check tokens, headers and payloads, refuse
+//! what is wrong with them, and misbehave.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use madang_proto::id::ClientId;
+use madang_solo::serve::Running;
+use madang_tests::{
+    client::{Person, call, sign_up},
+    push::{Answer, PushServer, Taken},
+    start_with,
+};
+use rcgen::{KeyPair, PublicKeyData as _};
+use ring::{
+    hmac,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey,
+        VerificationAlgorithm,
+    },
+};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+
+/// A key for these tests alone.
+const RSA: &str = include_str!("../fixtures/service-account-key.pem");
+
+async fn say(server: &Running, from: &Person, to: &Person, text: &str) -> Value {
+    let body = json!({"user": to.id, "clientId": ClientId::now().to_string(), "text": text});
+    let (status, ack) = call(server, "POST", "/v1/messages", &from.token, body).await;
+    assert_eq!(status, 200, "{ack}");
+    ack
+}
+
+async fn register(server: &Running, person: &Person, body: Value) -> u16 {
+    call(server, "PUT", &format!("/v1/devices/{}/push", person.device), &person.token, body).await.0
+}
+
+/// A token's head and claims, if its signature is good.
+fn verified(token: &str, algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> (Value, Value) {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+    UnparsedPublicKey::new(algorithm, key).verify(signed.as_bytes(), &bytes(signature)).unwrap();
+    let (head, claims) = signed.split_once('.').unwrap();
+    (serde_json::from_slice(&bytes(head)).unwrap(), serde_json::from_slice(&bytes(claims)).unwrap())
+}
+
+async fn start(folder: &Path, push: &PushServer, more: &[&str]) -> Running {
+    let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
+    start_with(folder, &[&flags[..], more].concat()).await
+}
+
+fn is_token(taken: &Taken) -> bool {
+    taken.path == "/token"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apple_is_told_as_it_documents_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let key = KeyPair::generate().unwrap();
+    let file = folder.path().join("key.p8");
+    std::fs::write(&file, key.serialize_pem()).unwrap();
+    let flags = [
+        "--apns-key",
+        file.to_str().unwrap(),
+        "--apns-key-id",
+        "KEY1234567",
+        "--apns-team",
+        "TEAM123456",
+        "--apns-topic",
+        "com.example.chat",
+        "--apns-url",
+        &push.url,
+        "--apns-sandbox-url",
+        &push.url,
+    ];
+    let server = start(folder.path(), &push, &flags).await;
+    let (ann, bob, gone) =
+        (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
+    let (token, other) = ("ab".repeat(32), "cd".repeat(32));
+    assert_eq!(register(&server, &bob, json!({"apns": {"token": token}, "locale": "ko", "preview": true})).await, 204);
+    assert_eq!(register(&server, &gone, json!({"apns": {"token": other, "sandbox": true}})).await, 204);
+    let at_gone = format!("/3/device/{other}");
+    let mut slow_down = 2;
+    push.answer(move |taken| {
+        if taken.path == at_gone {
+            let body = json!({"reason": "Unregistered", "timestamp": 99_999_999_999_999_i64}).to_string();
+            return Answer { body, ..Answer::status(410) };
+        }
+        slow_down -= 1;
+        match slow_down {
+            1 => Answer { body: json!({"reason": "TooManyRequests"}).to_string(), ..Answer::status(429) },
+            0 => Answer { body: json!({"reason": "InternalServerError"}).to_string(), ..Answer::status(500) },
+            _ => Answer::status(200),
+        }
+    });
+    let ack = say(&server, &ann, &bob, "안녕").await;
+    let path = format!("/3/device/{token}");
+    for _ in 0..3 {
+        let taken = push.at(&path).await;
+        assert!(taken.http2, "Apple speaks nothing else");
+        let bearer = taken.header("authorization").strip_prefix("bearer ").unwrap();
+        let (head, claims) = verified(bearer, &ECDSA_P256_SHA256_FIXED, key.der_bytes());
+        assert_eq!(
+            (&head["alg"], &head["kid"], &claims["iss"]),
+            (&json!("ES256"), &json!("KEY1234567"), &json!("TEAM123456"))
+        );
+        assert!(claims["iat"].is_i64());
+        let headers =
+            ["apns-topic", "apns-push-type", "apns-priority", "apns-collapse-id"].map(|name| taken.header(name));
+        assert_eq!(headers, ["com.example.chat", "alert", "10", ack["conversation"].as_str().unwrap()]);
+        assert!(taken.header("apns-expiration").parse::<i64>().unwrap() > 1_700_000_000);
+        let body = taken.json();
+        assert!(taken.body.len() <= 4096);
+        assert_eq!(body["aps"]["alert"], json!({"title": "ann", "body": "안녕"}));
+        assert_eq!(
+            (&body["aps"]["badge"], &body["seq"], &body["type"]),
+            (&json!(1), &json!("1"), &json!("PUSH_TYPE_MESSAGE"))
+        );
+        assert_eq!(body["conversation"], ack["conversation"]);
+        assert!(body.get("title").is_none());
+    }
+    let path = format!("/v1/conversations/{}/read", ack["conversation"].as_str().unwrap());
+    assert_eq!(call(&server, "PUT", &path, &bob.token, json!({"seq": "1"})).await.0, 200);
+    let taken = push.next(|taken| taken.header("apns-push-type") == "background").await;
+    assert_eq!(taken.json()["aps"], json!({"badge": 0, "content-available": 1}));
+    assert_eq!(taken.header("apns-priority"), "5");
+
+    say(&server, &ann, &gone, "비밀").await;
+    let taken = push.at(&format!("/3/device/{other}")).await;
+    assert_eq!(taken.json()["aps"]["alert"], json!({"body": "New message"}), "without preview");
+    say(&server, &ann, &gone, "2").await;
+    say(&server, &ann, &bob, "2").await;
+    push.next(|taken| taken.path.ends_with(&token) && taken.json()["seq"] == "2").await;
+    assert_eq!(push.paths(), [""; 0], "who is gone is gone");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_is_told_as_it_documents_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let account = json!({
+        "type": "service_account", "project_id": "madang-test", "private_key_id": "kid-1", "private_key": RSA,
+        "client_email": "push@madang-test.iam.gserviceaccount.com", "token_uri": format!("{}/token", push.url),
+    });
+    let file = folder.path().join("account.json");
+    std::fs::write(&file, account.to_string()).unwrap();
+    let server = start(folder.path(), &push, &["--fcm-account", file.to_str().unwrap(), "--fcm-url", &push.url]).await;
+    let (ann, bob, gone) =
+        (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
+    assert_eq!(
+        register(&server, &bob, json!({"fcm": {"token": "bob:APA91b"}, "locale": "ko", "preview": true})).await,
+        204
+    );
+    assert_eq!(register(&server, &gone, json!({"fcm": {"token": "gone:APA91b"}})).await, 204);
+    // The first token is withdrawn before it is used.
+    let granted = Arc::new(Mutex::new(0));
+    let good = granted.clone();
+    push.answer(move |taken| {
+        let mut granted = good.lock().unwrap();
+        if is_token(taken) {
+            *granted += 1;
+            let body = json!({"access_token": format!("ya29.{granted}"), "expires_in": 3599, "token_type": "Bearer"});
+            return Answer { body: body.to_string(), ..Answer::status(200) };
+        }
+        if taken.header("authorization") != "Bearer ya29.2" {
+            return Answer::status(401);
+        }
+        if taken.json()["message"]["token"] == "gone:APA91b" {
+            let detail =
+                json!({"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED"});
+            let body = json!({"error": {"code": 404, "status": "NOT_FOUND", "details": [detail]}}).to_string();
+            return Answer { body, ..Answer::status(404) };
+        }
+        Answer { body: json!({"name": "projects/madang-test/messages/1"}).to_string(), ..Answer::status(200) }
+    });
+    let ack = say(&server, &ann, &bob, "안녕").await;
+    let asked = push.next(is_token).await;
+    let form = String::from_utf8(asked.body.to_vec()).unwrap();
+    let assertion =
+        form.strip_prefix("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=").unwrap();
+    let key = PrivatePkcs8KeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
+    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
+    let (head, claims) = verified(assertion, &RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
+    assert_eq!((&head["alg"], &head["kid"]), (&json!("RS256"), &json!("kid-1")));
+    assert_eq!((&claims["iss"], &claims["aud"]), (&account["client_email"], &account["token_uri"]));
+    assert_eq!(claims["scope"], "https://www.googleapis.com/auth/firebase.messaging");
+    let sent = |taken: &Taken| taken.path == "/v1/projects/madang-test/messages:send";
+    push.next(|taken| sent(taken) && taken.header("authorization") == "Bearer ya29.1").await;
+    push.next(is_token).await;
+    let taken = push.next(sent).await;
+    let message = taken.json()["message"].clone();
+    assert_eq!((&message["token"], taken.header("content-type")), (&json!("bob:APA91b"), "application/json"));
+    assert_eq!(
+        message["data"],
+        json!({"type": "PUSH_TYPE_MESSAGE", "conversation": ack["conversation"], "seq": "1",
+        "sender": ann.id, "badge": "1", "title": "ann", "body": "안녕"})
+    );
+    assert_eq!(message["android"], json!({"priority": "HIGH", "ttl": "86400s", "collapse_key": ack["conversation"]}));
+    say(&server, &ann, &gone, "1").await;
+    let taken = push.next(sent).await;
+    assert_eq!(taken.json()["message"]["token"], "gone:APA91b");
+    say(&server, &ann, &gone, "2").await;
+    say(&server, &ann, &bob, "2").await;
+    let taken = push.next(sent).await;
+    assert_eq!(
+        (&taken.json()["message"]["token"], &taken.json()["message"]["data"]["seq"]),
+        (&json!("bob:APA91b"), &json!("2"))
+    );
+    assert_eq!(push.paths(), [""; 0], "who is gone is gone, and a token is used again");
+    assert_eq!(*granted.lock().unwrap(), 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_is_called_and_knows_who_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let server = start(folder.path(), &push, &[]).await;
+    let (ann, bot) = (sign_up(&server, "ann").await, sign_up(&server, "bot").await);
+    let (url, secret) = (format!("{}/hook", push.url), "0123456789abcdef");
+    assert_eq!(
+        register(&server, &ann, json!({"fcm": {"token": "x"}})).await,
+        501,
+        "there is no account with Google here"
+    );
+    assert_eq!(register(&server, &bot, json!({"webhook": {"url": url, "secret": secret}, "preview": true})).await, 204);
+    let mut tries = 0;
+    push.answer(move |_| {
+        tries += 1;
+        Answer::status(if tries == 1 { 503 } else { 204 })
+    });
+    say(&server, &ann, &bot, "/help").await;
+    for _ in 0..2 {
+        let taken = push.at("/hook").await;
+        let (time, signature) = taken.header("madang-signature").split_once(",v1=").unwrap();
+        let signed = [time.strip_prefix("t=").unwrap().as_bytes(), b".", &taken.body].concat();
+        let bytes: Vec<u8> =
+            (0..64).step_by(2).map(|at| u8::from_str_radix(&signature[at..at + 2], 16).unwrap()).collect();
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), &signed, &bytes).unwrap();
+        assert_eq!((&taken.json()["body"], &taken.json()["seq"]), (&json!("/help"), &json!("1")));
+    }
+    server.stop().await;
+}
