@@ -9,6 +9,7 @@ mod idle;
 mod logins;
 mod peek;
 mod process;
+mod push;
 mod report;
 mod storm;
 
@@ -80,6 +81,8 @@ enum Shape {
     },
     /// A reconnect storm: a gateway is killed under its clients.
     Storm(Box<storm::Args>),
+    /// Groups of people who are away are written to at once: how soon a push service is told of all of them.
+    Push(Box<push::Args>),
 }
 
 /// What all shapes need.
@@ -203,6 +206,7 @@ pub async fn run(args: Args) -> Result<bool, Error> {
         Shape::Idle { connections, seconds, common } => idle::run(&common, connections, seconds).await,
         Shape::Logins { concurrency, seconds, common } => logins::run(&common, concurrency, seconds).await,
         Shape::Storm(args) => storm::run(&args).await,
+        Shape::Push(args) => push::run(&args).await,
     }
 }
 

@@ -137,6 +137,7 @@ pub struct Cluster {
     pub cassandra: (String, String),
     gateway_flags: Vec<String>,
     store_flags: Vec<String>,
+    notify_flags: Vec<String>,
     others: Vec<Running>,
     /// Until it has gone, the tests of this process start no other.
     _alone: MutexGuard<'static, ()>,
@@ -176,11 +177,24 @@ pub struct Plan {
     pub cassandra: Option<SocketAddr>,
     /// Postgres, likewise.
     pub postgres: Option<SocketAddr>,
+    /// notify-svc.
+    pub notifies: usize,
+    /// What these are told beside the rest.
+    pub push: Vec<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { chats: 1, gateways: 1, stores: 1, groups: 1, cassandra: None, postgres: None }
+        Self {
+            chats: 1,
+            gateways: 1,
+            stores: 1,
+            groups: 1,
+            cassandra: None,
+            postgres: None,
+            notifies: 1,
+            push: Vec::new(),
+        }
     }
 }
 
@@ -245,8 +259,12 @@ impl Cluster {
         for address in &chat_at {
             homes.push(Part::chat(common(Some(*address), &[])).await);
         }
-        let more = ["--notify-postgres", &postgres, "--push-loopback"];
-        let notifies = vec![Part::notify(common(Some(notify_at), &more)).await];
+        let mut notify_flags = common(None, &["--notify-postgres", &postgres, "--push-loopback"]);
+        notify_flags.extend(plan.push);
+        let mut notifies = Vec::new();
+        for number in 0..plan.notifies {
+            notifies.push(Part::notify(at(&notify_flags, notify_at, number)).await);
+        }
         let any = Some("127.0.0.1:0".parse().unwrap());
         let gateway_flags = common(None, &["--send-rate", "0", "--drain-window", "0"]);
         let mut doors = Vec::new();
@@ -270,6 +288,7 @@ impl Cluster {
             stores,
             groups,
             notifies,
+            notify_flags,
             postgres,
             cassandra,
             gateway_flags,
@@ -282,6 +301,11 @@ impl Cluster {
     /// Starts one more store-svc.
     pub async fn more_store(&mut self) {
         self.stores.push(Part::store(self.store_flags.clone()).await);
+    }
+
+    /// Starts one more notify-svc.
+    pub async fn more_notify(&mut self) {
+        self.notifies.push(Part::notify(self.notify_flags.clone()).await);
     }
 
     /// Starts one more gateway, to be killed.
