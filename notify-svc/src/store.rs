@@ -46,11 +46,11 @@ impl Target {
         hash.finalize().into()
     }
 
-    /// The host that is called, for people to see; empty where the provider alone knows.
+    /// The host that is called, and its port if it is not the usual one; empty where the provider alone knows.
     #[must_use]
     pub fn host(&self) -> String {
         let uri = self.address.parse::<http::Uri>().ok().filter(|uri| uri.scheme().is_some());
-        uri.and_then(|uri| Some(uri.host()?.to_owned())).unwrap_or_default()
+        uri.and_then(|uri| Some(uri.authority()?.to_string())).unwrap_or_default()
     }
 }
 

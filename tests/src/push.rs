@@ -23,7 +23,11 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring as provider, pki_types::PrivateKeyDer},
@@ -86,6 +90,9 @@ struct State {
     taken: Mutex<VecDeque<Taken>>,
     came: Notify,
     answers: Mutex<Answers>,
+    /// Counts up when all connections are to end.
+    ends: watch::Sender<u64>,
+    open: watch::Sender<usize>,
 }
 
 /// A push service at work.
@@ -121,6 +128,8 @@ impl PushServer {
             taken: Mutex::default(),
             came: Notify::new(),
             answers: Mutex::new(Box::new(|_| Answer::default())),
+            ends: watch::Sender::new(0),
+            open: watch::Sender::new(0),
         };
         let state = Arc::new(state);
         let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), state.clone()));
@@ -159,6 +168,18 @@ impl PushServer {
         self.next(|taken| taken.path == path).await
     }
 
+    /// Ends all connections, as one that is maintained does: what is on its way is answered.
+    pub fn hang_up(&self) {
+        self.state.ends.send_modify(|ends| *ends += 1);
+    }
+
+    /// Waits until no connection is open.
+    pub async fn quiet(&self) {
+        let mut open = self.state.open.subscribe();
+        // The server holds the sender.
+        let _ = open.wait_for(|open| *open == 0).await;
+    }
+
     /// The paths of those that nobody has asked for yet.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
@@ -172,9 +193,21 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {
         let (tls, state) = (tls.clone(), state.clone());
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(request, state.clone()));
+            let (mut ends, answering) = (state.ends.subscribe(), state.clone());
+            state.open.send_modify(|open| *open += 1);
+            let service = service_fn(move |request| answer(request, answering.clone()));
+            let builder = Builder::new(TokioExecutor::new());
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
             // How it ends is the client's business.
-            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                _ = ends.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
+            state.open.send_modify(|open| *open -= 1);
         });
     }
 }
