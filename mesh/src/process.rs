@@ -47,6 +47,9 @@ pub struct Args {
     /// How many bytes a shard's log may take, at most.
     #[arg(long, env = "MADANG_LOG_BYTES", default_value_t = 2 << 30)]
     pub log_bytes: i64,
+    /// On which NATS servers streams are made: such as have all of these tags, separated by commas; none: any.
+    #[arg(long, env = "MADANG_NATS_TAGS", value_delimiter = ',')]
+    pub nats_tags: Vec<String>,
     /// Where this process serves gRPC.
     #[arg(long, env = "MADANG_GRPC", default_value = "127.0.0.1:0")]
     pub grpc: SocketAddr,
@@ -176,6 +179,14 @@ impl Running {
     }
 }
 
+/// Connects to NATS, which shows the connection under this name.
+pub async fn connect(name: &str, servers: &Secret) -> Result<async_nats::Client, Error> {
+    let servers: Vec<&str> = servers.reveal().split(',').map(str::trim).collect();
+    let connecting = async_nats::ConnectOptions::new().name(name).ping_interval(PING).connect(servers);
+    let client = tokio::time::timeout(CONNECT, connecting).await;
+    client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| Error::Nats(error.to_string()))
+}
+
 /// Starts a service; fails before anything is served.
 pub async fn start<S, E>(
     name: &str,
@@ -189,20 +200,17 @@ where
 {
     let (grpc, admin) = (serve::bind(args.grpc)?, serve::bind(args.admin)?);
     let http = http.map(serve::bind).transpose()?;
-    let unreachable = |why: String| Error::Nats(why);
-    let servers: Vec<&str> = args.nats.reveal().split(',').map(str::trim).collect();
-    let connect = async_nats::ConnectOptions::new().name(name).ping_interval(PING).connect(servers);
-    let client = tokio::time::timeout(CONNECT, connect).await;
-    let client =
-        client.map_err(|_| unreachable("no answer".into()))?.map_err(|error| unreachable(error.to_string()))?;
+    let client = connect(name, &args.nats).await?;
     let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
-    let registry = registry.map_err(|error| unreachable(error.to_string()))?;
+    let registry = registry.map_err(|error| Error::Nats(error.to_string()))?;
     let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
     let context = Context {
         process: format!("{name}-{}", uuid::Uuid::new_v4().simple()),
         address: args.advertise.unwrap_or(format!("http://{}", grpc.local_addr()?)),
         settings: args.settings,
-        log: Arc::new(JetStreamLog::new(client.clone(), args.nats_replicas, args.log_bytes)),
+        log: Arc::new(
+            JetStreamLog::new(client.clone(), args.nats_replicas, args.log_bytes).on_servers_with(args.nats_tags),
+        ),
         registry: Arc::new(registry),
         channels: Channels::new(),
         peers: Peers {

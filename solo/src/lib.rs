@@ -3,7 +3,9 @@
 
 pub mod chat;
 pub mod dev;
+pub mod migrate;
 pub mod serve;
 pub mod service;
+pub mod services;
 pub mod token;
 pub mod torture;

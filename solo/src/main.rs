@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::{process, settings, telemetry};
-use madang_solo::{chat, dev, serve, token::Tokens, torture};
+use madang_solo::{chat, dev, migrate, serve, service, token::Tokens, torture};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -27,6 +27,11 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Run every service as a process of its own, on a real nats-server, Postgres and Cassandra.
     Dev(dev::Args),
+    /// Run one service as this process.
+    #[command(subcommand)]
+    Service(Box<service::Args>),
+    /// Make what a cluster needs in NATS, Cassandra and Postgres; what is there stays.
+    Migrate(Box<migrate::Args>),
     /// Talk in this terminal.
     Chat(chat::Args),
     /// Replay conversations through the public doors, and check every delivery and every history.
@@ -65,7 +70,11 @@ fn raise_file_limit() {
 async fn main() -> std::process::ExitCode {
     telemetry::init();
     raise_file_limit();
-    match run(settings::parse::<Cli>().command).await {
+    let command = match settings::parse::<Cli>().command {
+        Command::Service(args) => return service::run(*args).await,
+        command => command,
+    };
+    match run(command).await {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::FAILURE,
         Err(error) => {
@@ -99,6 +108,9 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             std::fs::create_dir_all(&data)?;
             writeln!(out, "{}", Tokens::open(&data)?.make(&service))?;
         }
+        // It has an exit code of its own, and was run before.
+        Command::Service(_) => {}
+        Command::Migrate(args) => migrate::run(*args).await?,
         Command::Dev(args) => return dev::run(args).await,
         Command::Torture(args) => return torture::run(args).await,
         Command::Chat(args) => chat::run(args).await?,

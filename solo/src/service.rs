@@ -1,48 +1,85 @@
-//! The services as processes of their own: their binaries, and what they are told. Whoever runs a cluster on one
-//! machine, to use it or to torture it, starts them from this.
+//! `madang service NAME`: one service as this process, just as its own binary runs it. An image carries one program, and
+//! its arguments say which service it is.
 
-use anyhow::bail;
-use std::{collections::BTreeMap, path::PathBuf};
+use clap::Subcommand;
+use madang_chat::inbox::jetstream::JetStreamInbox;
+use madang_mesh::process;
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
-/// All services.
-pub const ALL: [&str; 7] = ["account", "store", "group", "chat", "notify", "gateway", "api"];
-/// Those that others are told of.
-pub const CALLED: [&str; 5] = ["account", "store", "group", "chat", "notify"];
-
-/// Where a service's binary is: beside this program.
-pub fn binary(service: &str) -> anyhow::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name(format!("madang-{service}")))
+/// Which service, and what it is told.
+#[derive(Debug, Subcommand)]
+pub enum Args {
+    /// Homes of rooms and of users.
+    Chat(Plain),
+    /// The door for WebSockets.
+    Gateway(Door),
+    /// The door for HTTP.
+    Api(Door),
+    /// Messages at rest.
+    Store(Keeper<madang_store::Config>),
+    /// Who is in which conversation.
+    Group(Keeper<madang_group::Config>),
+    /// People, their log-ins and their devices.
+    Account(Keeper<madang_account::Config>),
+    /// Notifications of those who were not reached.
+    Notify(Keeper<madang_notify::Config>),
 }
 
-/// Says which binaries of services are missing beside this one.
-pub fn binaries() -> anyhow::Result<()> {
-    for service in ALL {
-        let path = binary(service)?;
-        if !path.exists() {
-            let release = if cfg!(debug_assertions) { "" } else { " --release" };
-            bail!("{} is missing: cargo build{release} --workspace --bins", path.display());
+/// A service that keeps nothing and has no public door.
+#[derive(Debug, clap::Args)]
+pub struct Plain {
+    #[command(flatten)]
+    process: process::Args,
+}
+
+/// A service with a public door.
+#[derive(Debug, clap::Args)]
+pub struct Door {
+    #[command(flatten)]
+    process: process::Args,
+    /// Where client apps connect.
+    #[arg(long, env = "MADANG_HTTP", default_value = "127.0.0.1:0")]
+    http: SocketAddr,
+}
+
+/// A service with a database.
+#[derive(Debug, clap::Args)]
+pub struct Keeper<C: clap::Args> {
+    #[command(flatten)]
+    process: process::Args,
+    #[command(flatten)]
+    config: C,
+}
+
+/// Runs it until it is told to stop.
+pub async fn run(args: Args) -> ExitCode {
+    match args {
+        Args::Chat(Plain { process }) => {
+            let replicas = process.nats_replicas;
+            let build = async |context, nats| {
+                let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
+                madang_chat::build(context, inbox).await
+            };
+            process::main("chat", process, None, build).await
+        }
+        Args::Gateway(Door { process, http }) => {
+            process::main("gateway", process, Some(http), async |context, _| madang_gateway::build(context).await).await
+        }
+        Args::Api(Door { process, http }) => {
+            process::main("api", process, Some(http), async |context, _| madang_api::build(context).await).await
+        }
+        Args::Store(Keeper { process, config }) => {
+            process::main("store", process, None, async |context, _| madang_store::build(config, context).await).await
+        }
+        Args::Group(Keeper { process, config }) => {
+            process::main("group", process, None, async |context, _| madang_group::build(config, context).await).await
+        }
+        Args::Account(Keeper { process, config }) => {
+            process::main("account", process, None, async |context, _| madang_account::build(config, context).await)
+                .await
+        }
+        Args::Notify(Keeper { process, config }) => {
+            process::main("notify", process, None, async |context, _| madang_notify::build(config, context).await).await
         }
     }
-    Ok(())
-}
-
-/// What a service is told, as variables: where its backends are, and where those are whom it calls.
-pub fn variables(
-    nats: &str,
-    cassandra: &str,
-    postgres: &str,
-    url: impl Fn(&str) -> String,
-) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> =
-        CALLED.map(|service| (format!("MADANG_{}_URL", service.to_uppercase()), url(service))).into();
-    for (setting, backend) in [
-        ("NATS", nats),
-        ("CASSANDRA", cassandra),
-        ("GROUP_POSTGRES", postgres),
-        ("ACCOUNT_POSTGRES", postgres),
-        ("NOTIFY_POSTGRES", postgres),
-    ] {
-        all.insert(format!("MADANG_{setting}"), backend.to_owned());
-    }
-    all
 }

@@ -2,7 +2,7 @@
 //! nats-servers, Cassandra, Postgres, three chat-svc and two of each other service. Wiring; what is done to it, and who
 //! judges, is in `loadgen`.
 
-use crate::{dev, service};
+use crate::{dev, services};
 use anyhow::{Context as _, bail, ensure};
 use madang_loadgen::torture::{
     self,
@@ -80,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     let missing =
         "run this in Madang's source folder, or name it with --backends: it prepares the backends as the tests do";
     ensure!(args.backends.exists(), "{} is not here; {missing}", args.backends.display());
-    service::binaries()?;
+    services::binaries()?;
     let cluster = lay_out(&args.folder, &args.backends).await?;
     tokio::select! {
         kept = torture::run(args.torture, cluster) => Ok(kept?),
@@ -217,7 +217,7 @@ impl Plan {
             postgres = format!("postgres://app@{}/postgres", self.backend_links(name, Kind::Postgres).await?);
         }
         let mut urls = BTreeMap::new();
-        for called in service::CALLED {
+        for called in services::CALLED {
             let targets: Vec<_> = all.iter().filter(|of| of.service == called).map(|of| of.grpc.clone()).collect();
             let address = match targets.first() {
                 Some(first) if !place.calls.contains(&called) => first.address,
@@ -226,7 +226,7 @@ impl Plan {
             urls.insert(called, format!("http://{address}"));
         }
         let mut variables =
-            service::variables(&nats, &cassandra, &postgres, |called| urls.get(called).cloned().unwrap_or_default());
+            services::variables(&nats, &cassandra, &postgres, |called| urls.get(called).cloned().unwrap_or_default());
         // By this address it is called as this very process.
         let told = self.link(ANYBODY, name, local(0), vec![place.grpc.clone()]).await?;
         for (name, value) in [
@@ -244,7 +244,7 @@ impl Plan {
         let program = Program {
             name: place.name.clone(),
             kind: place.kind,
-            command: vec![service::binary(place.service)?.to_string_lossy().into_owned()],
+            command: vec![services::binary(place.service)?.to_string_lossy().into_owned()],
             variables,
             log: self.folder.join(format!("{name}.log")),
             ready: Ready::Says(place.admin, "/readyz"),

@@ -92,6 +92,11 @@ pub struct Service {
     history: Arc<History>,
 }
 
+/// Makes the keyspace and the tables, where they are not there.
+pub async fn prepare(config: Config) -> Result<(), Error> {
+    config.store().await.map(drop)
+}
+
 /// Builds a store-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let changes_days = config.changes_days;

@@ -9,12 +9,12 @@ use async_nats::{
         self, Context,
         consumer::{DeliverPolicy, pull::OrderedConfig},
         context::{PublishError, PublishErrorKind},
-        stream::{Config, DiscardPolicy, StorageType, Stream},
+        stream::{Config, DiscardPolicy, Placement, StorageType, Stream},
     },
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Duration;
 
 /// How long an append is waited for.
@@ -28,6 +28,7 @@ pub struct JetStreamLog {
     context: Context,
     replicas: usize,
     max_bytes: i64,
+    tags: Vec<String>,
 }
 
 fn name(shard: Shard) -> String {
@@ -46,10 +47,24 @@ impl JetStreamLog {
     /// On a connection; new streams have so many replicas and take so many bytes each.
     #[must_use]
     pub fn new(client: async_nats::Client, replicas: usize, max_bytes: i64) -> Self {
-        Self { context: jetstream::new(client), replicas, max_bytes }
+        Self { context: jetstream::new(client), replicas, max_bytes, tags: Vec::new() }
+    }
+
+    /// New streams are placed on servers that have all of these tags.
+    #[must_use]
+    pub fn on_servers_with(self, tags: Vec<String>) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The shards that have a log, whatever number of shards is configured.
+    pub async fn shards(&self) -> Result<Vec<Shard>, Error> {
+        let prefix = format!("LOG_{LAYOUT}_");
+        let names: Vec<String> = self.context.stream_names().try_collect().await.map_err(unavailable)?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
     }
 
     fn config(&self, shard: Shard) -> Config {
+        let placement = !self.tags.is_empty();
         Config {
             name: name(shard),
             subjects: vec![subject(shard)],
@@ -57,6 +72,7 @@ impl JetStreamLog {
             discard: DiscardPolicy::New,
             num_replicas: self.replicas,
             max_bytes: self.max_bytes,
+            placement: placement.then(|| Placement { cluster: None, tags: self.tags.clone() }),
             ..Config::default()
         }
     }

@@ -1,7 +1,7 @@
 //! The services' processes: started in any order (they wait for each other), stopped from the doors inwards.
 
 use super::state::{self, Process, State};
-use crate::service;
+use crate::services;
 use anyhow::{Context as _, bail};
 use madang_mesh::{serve::free, telemetry};
 use rustix::process::{Pid, Signal, kill_process};
@@ -93,10 +93,10 @@ async fn begin(
         all.map(|(.., address)| format!("http://{address}")).collect::<Vec<_>>().join(",")
     };
     let at = |name: &str| backends[name].as_str();
-    let settings = service::variables(at("nats"), at("cassandra"), at("postgres"), url);
+    let settings = services::variables(at("nats"), at("cassandra"), at("postgres"), url);
     for (name, service, order, grpc) in services.clone() {
         let log = folder.join("log").join(format!("{name}.log"));
-        let mut child = Command::new(service::binary(service)?)
+        let mut child = Command::new(services::binary(service)?)
             .envs(&settings)
             .env("MADANG_GRPC", grpc.to_string())
             .env("MADANG_ADMIN", "127.0.0.1:0")
