@@ -2,17 +2,13 @@
 
 use crate::{
     form,
+    keys::Keys,
     passwords::Passwords,
     pictures::Pictures,
     store::{self, AccountStore, Begun, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ed25519_dalek::SigningKey;
-use madang_mesh::{
-    clock::now_ms,
-    operations::Operations,
-    token::{self, Claims},
-};
+use madang_mesh::{clock::now_ms, operations::Operations, token::Claims};
 use madang_proto::{
     account::v1::TokenSet,
     client::v1::{Device, User},
@@ -41,8 +37,7 @@ pub struct Accounts {
     pub(crate) messages: StoreServiceClient<Channel>,
     /// Places for telling devices of changes.
     pub(crate) telling: Arc<Semaphore>,
-    pub(crate) key: SigningKey,
-    pub(crate) kid: String,
+    pub(crate) keys: Keys,
     pub(crate) issuer: String,
     pub(crate) max_devices: usize,
     pub(crate) seconds: u32,
@@ -118,11 +113,12 @@ impl Accounts {
     async fn tokens(&self, session: &Session, refresh_token: String) -> Result<TokenSet, Refusal> {
         let user = self.store.by_ids(vec![session.user]).await.map_err(failed)?.pop();
         let now = now_ms() / 1000;
+        let keyless = || Refusal::new(Reason::Internal, "there is no key to sign with: try again");
         let claims = Claims { user: session.user, session: session.id, expires_at: now + i64::from(self.seconds) };
         Ok(TokenSet {
             user,
             session: session.id.to_string(),
-            access_token: token::sign(&self.key, &self.kid, &self.issuer, claims, now),
+            access_token: self.keys.sign(&self.issuer, claims, now).ok_or_else(keyless)?,
             refresh_token,
             expires_in: self.seconds,
         })
@@ -170,15 +166,6 @@ impl Accounts {
     pub(crate) fn pictures(&self) -> Result<&Pictures, Refusal> {
         let none = "pictures are not kept here: the operator sets a place for them (--pictures)";
         self.pictures.as_ref().ok_or_else(|| Refusal::new(Reason::Unimplemented, none))
-    }
-
-    /// The public keys, as a JWK set.
-    #[must_use]
-    pub fn keys(&self) -> String {
-        let x = URL_SAFE_NO_PAD.encode(self.key.verifying_key().as_bytes());
-        let key =
-            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x});
-        serde_json::json!({ "keys": [key] }).to_string()
     }
 }
 

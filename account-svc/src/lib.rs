@@ -5,13 +5,14 @@ pub mod blocks;
 pub mod deletions;
 pub mod events;
 pub mod form;
+pub mod keys;
 pub mod passwords;
 pub mod pictures;
 pub mod rpc;
 pub mod store;
 
 use accounts::Accounts;
-use ed25519_dalek::SigningKey;
+use keys::Keys;
 use madang_mesh::{channel::InvalidAddress, operations::Operations, process, secret::Secret, serve::Context};
 use madang_proto::{
     account::v1::account_service_server::AccountServiceServer, group::v1::group_service_client::GroupServiceClient,
@@ -19,7 +20,7 @@ use madang_proto::{
 };
 use passwords::Passwords;
 use pictures::{MAX_BYTES, Pictures};
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,9 @@ pub struct Config {
     /// How long an access token is good, in seconds; at most 900.
     #[arg(long, env = "MADANG_TOKEN_SECONDS", default_value_t = 900)]
     pub token_seconds: u32,
+    /// How long a key signs tokens, in hours; the one before is known for half an hour more.
+    #[arg(long, env = "MADANG_KEY_HOURS", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..))]
+    pub key_hours: u32,
     /// What a password's hash costs, in KiB of memory.
     #[arg(long, env = "MADANG_ARGON2_KIB", default_value_t = 19_456)]
     pub argon2_kib: u32,
@@ -79,7 +83,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         (None, Some(folder)) => Arc::new(SqliteAccounts::open(folder)?),
         (None, None) => return Err(Error::NoStore),
     };
-    let (kid, seed) = store.signing_key().await?;
+    let keys = Keys::open(store.clone(), Duration::from_secs(3600 * u64::from(config.key_hours))).await?;
     let passwords = Passwords::new(config.argon2_kib).ok_or(Error::Cost(config.argon2_kib))?;
     let beside = || config.data.as_ref().map(|folder| folder.join("pictures").to_string_lossy().into_owned());
     let place = config.pictures.or_else(beside);
@@ -87,8 +91,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         store,
         passwords,
         pictures: place.as_deref().map(Pictures::open).transpose()?,
-        key: SigningKey::from_bytes(&seed),
-        kid,
+        keys,
         group: GroupServiceClient::new(context.channels.get(&context.peers.group)?),
         messages: StoreServiceClient::new(context.channels.get(&context.peers.store)?),
         telling: Arc::new(Semaphore::new(events::AT_ONCE)),
@@ -108,6 +111,8 @@ impl process::Service for Service {
     }
 
     async fn run(self, drain: CancellationToken) {
-        tokio::join!(self.accounts.tell_forgotten(drain.clone()), self.accounts.clean_up(drain));
+        let accounts = self.accounts;
+        let (telling, cleaning) = (accounts.tell_forgotten(drain.clone()), accounts.clean_up(drain.clone()));
+        tokio::join!(telling, cleaning, accounts.keys.follow(drain));
     }
 }

@@ -131,7 +131,7 @@ impl AccountService for Accounts {
     }
 
     async fn get_keys(&self, _: Request<GetKeysRequest>) -> Answer<GetKeysResponse> {
-        Ok(Response::new(GetKeysResponse { jwks: self.keys() }))
+        Ok(Response::new(GetKeysResponse { jwks: self.keys.public() }))
     }
 
     async fn list_ended_sessions(

@@ -3,12 +3,14 @@
 pub mod blocks;
 pub mod conformance;
 pub mod deletions;
+pub mod keys;
 pub mod postgres;
 pub mod sqlite;
 
 use async_trait::async_trait;
 use blocks::BlockStore;
 use deletions::DeletionStore;
+use keys::KeyStore;
 use madang_proto::{
     client::v1::{Device, User},
     id::{SessionId, UserId},
@@ -74,10 +76,7 @@ pub const KEEP_MS: i64 = 3_600_000;
 
 /// The accounts.
 #[async_trait]
-pub trait AccountStore: BlockStore + DeletionStore {
-    /// The key that tokens are signed with, made at the first start: its id and its seed.
-    async fn signing_key(&self) -> Result<(String, [u8; 32]), Error>;
-
+pub trait AccountStore: BlockStore + DeletionStore + KeyStore {
     /// Makes an account; false: its handle is taken.
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error>;
 

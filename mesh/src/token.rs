@@ -18,7 +18,7 @@ use madang_proto::{
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,8 @@ use std::{
 pub const AUDIENCE: &str = "madang";
 /// How often keys are fetched at most, however many tokens name an unknown one.
 const REFETCH: Duration = Duration::from_secs(10);
+/// How often keys are fetched though none is missing: within the time that a key is known before it signs.
+const RENEW: Duration = Duration::from_secs(60);
 /// The longest token that is looked at, in bytes.
 const LONGEST: usize = 8192;
 
@@ -62,7 +64,9 @@ impl Verifier {
     pub fn new(channels: &Channels, account_address: &str, issuer: String) -> Result<Self, InvalidAddress> {
         let account = AccountServiceClient::new(channels.get(account_address)?);
         let ended = Ended::follow(account.clone());
-        Ok(Self { account, issuer, keys: Arc::default(), ended, fetched: Arc::default() })
+        let verifier = Self { account, issuer, keys: Arc::default(), ended, fetched: Arc::default() };
+        tokio::spawn(follow_keys(verifier.account.clone(), Arc::downgrade(&verifier.keys)));
+        Ok(verifier)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, VerifyingKey>> {
@@ -120,6 +124,22 @@ impl Verifier {
 #[must_use]
 pub fn check(token: &str, key: &VerifyingKey, issuer: &str, now: i64) -> Option<Claims> {
     Parts::split(token)?.check(key, issuer, now)
+}
+
+/// Asks for the keys now and then, so that the next one is known before it signs.
+async fn follow_keys(mut account: AccountServiceClient<Channel>, keys: Weak<Mutex<HashMap<String, VerifyingKey>>>) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        if keys.strong_count() == 0 {
+            return;
+        }
+        // Without an answer those that are known stay.
+        let Ok(answer) = account.get_keys(GetKeysRequest {}).await else { continue };
+        let new = parse_keys(&answer.into_inner().jwks);
+        if let (Some(keys), false) = (keys.upgrade(), new.is_empty()) {
+            *keys.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+    }
 }
 
 fn parse_keys(jwks: &str) -> HashMap<String, VerifyingKey> {

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod deletions;
+mod keys;
 
 use super::{AccountStore, Change, KEEP_MS, Session};
 use madang_proto::{
@@ -22,8 +23,7 @@ fn session(user: UserId, device: &str, at: i64) -> Session {
 /// # Panics
 /// That is how it tells.
 pub async fn check(store: &dyn AccountStore) {
-    let (first, second) = tokio::join!(store.signing_key(), store.signing_key());
-    assert_eq!(first.expect(FAILED), second.expect(FAILED), "all sign with the same key");
+    keys::check(store).await;
     profiles(store).await;
     sessions(store).await;
     tokens(store).await;

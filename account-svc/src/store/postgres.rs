@@ -3,6 +3,7 @@
 
 mod blocks;
 mod deletions;
+mod keys;
 mod schema;
 
 use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
@@ -26,7 +27,7 @@ use madang_proto::{
     client::v1::{Device, User, UserKind},
     id::{SessionId, UserId},
 };
-use schema::{account, ended, refresh, session, signing_key};
+use schema::{account, ended, refresh, session};
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
 
@@ -167,20 +168,6 @@ async fn note_end(connection: &mut AsyncPgConnection, gone: &[Uuid], now: i64) -
 
 #[async_trait]
 impl AccountStore for PostgresAccounts {
-    async fn signing_key(&self) -> Result<(String, [u8; 32]), Error> {
-        let mut connection = self.connection().await?;
-        let (kid, seed) = (Uuid::new_v4().simple().to_string(), rand::random::<[u8; 32]>().to_vec());
-        diesel::insert_into(signing_key::table)
-            .values((signing_key::one.eq(true), signing_key::kid.eq(kid), signing_key::seed.eq(seed)))
-            .on_conflict_do_nothing()
-            .execute(&mut connection)
-            .await?;
-        let key = signing_key::table.select((signing_key::kid, signing_key::seed));
-        let (kid, seed): (String, Vec<u8>) = key.first(&mut connection).await?;
-        let seed = seed.try_into().map_err(|_| unavailable("the signing key is not 32 bytes long"))?;
-        Ok((kid, seed))
-    }
-
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
         let (status_message, picture, user, deleted_at) = (String::new(), String::new(), person(id), 0);
         let row = AccountRow { user, handle, name, status_message, password, created_at: at, picture, deleted_at };

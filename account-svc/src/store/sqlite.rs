@@ -2,6 +2,7 @@
 
 mod blocks;
 mod deletions;
+mod keys;
 
 use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
 use async_trait::async_trait;
@@ -81,7 +82,7 @@ impl SqliteAccounts {
             let change = "ALTER TABLE account ADD COLUMN picture TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 1;";
             connection.execute_batch(&format!("BEGIN; {change} COMMIT;"))?;
         }
-        for (number, tables) in [(2, blocks::TABLES), (3, deletions::TABLES)] {
+        for (number, tables) in [(2, blocks::TABLES), (3, deletions::TABLES), (4, keys::TABLES)] {
             if version < number {
                 let change = format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT;");
                 connection.execute_batch(&change)?;
@@ -115,18 +116,6 @@ fn end(transaction: &Connection, which: &str, values: &[&dyn ToSql], now: i64) -
 
 #[async_trait]
 impl AccountStore for SqliteAccounts {
-    async fn signing_key(&self) -> Result<(String, [u8; 32]), Error> {
-        let (kid, seed) = (uuid::Uuid::new_v4().simple().to_string(), rand::random::<[u8; 32]>());
-        self.run(move |connection| {
-            connection.execute(
-                "INSERT INTO signing_key SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM signing_key)",
-                params![kid, seed],
-            )?;
-            connection.query_row("SELECT kid, seed FROM signing_key LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        })
-        .await
-    }
-
     async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
         self.run(move |connection| {
             connection

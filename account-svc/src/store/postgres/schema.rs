@@ -56,10 +56,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    signing_key (one) {
-        one -> Bool,
+    token_key (kid) {
         kid -> Text,
         seed -> Binary,
+        signs_from -> BigInt,
     }
 }
 
