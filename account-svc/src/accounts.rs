@@ -8,7 +8,7 @@ use crate::{
     store::{self, AccountStore, Begun, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_mesh::{clock::now_ms, operations::Operations, token::Claims};
+use madang_mesh::{channel::Channel, clock::now_ms, operations::Operations, token::Claims};
 use madang_proto::{
     account::v1::TokenSet,
     client::v1::{Device, User},
@@ -20,7 +20,6 @@ use madang_proto::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tonic::transport::Channel;
 
 /// How long an older refresh token works after the newer one was used, in ms.
 const GRACE_MS: i64 = 60_000;

@@ -16,10 +16,8 @@ pub mod push;
 pub mod settings;
 
 use axum::{
-    Router,
-    http::{Method, Uri},
-    middleware,
-    routing::{any, get, patch, post, put},
+    Router, middleware,
+    routing::{get, patch, post, put},
 };
 use limit::Limits;
 use madang_mesh::{
@@ -103,7 +101,7 @@ impl process::Service for Service {
             .route("/v1/sessions", post(accounts::log_in))
             .route("/v1/sessions/refresh", post(accounts::refresh))
             .layer(middleware::from_fn_with_state(self.shared.limits.clone(), limit::entrance));
-        let mut router = Router::new()
+        let router = Router::new()
             .merge(entrance)
             .route("/v1/sessions", get(accounts::sessions))
             .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))

@@ -569,6 +569,39 @@ pub struct AcceptInviteResponse {
     #[prost(message, optional, tag = "1")]
     pub conversation: ::core::option::Option<super::super::client::v1::Conversation>,
 }
+/// Whose memberships.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListMembershipsRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The last conversation of the page before; empty: from the first.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
+    /// How many; 0: 200. At most 1,000.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+}
+/// A page of them; one without any is the end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListMembershipsResponse {
+    /// By the conversation's id, ascending.
+    #[prost(message, repeated, tag = "1")]
+    pub memberships: ::prost::alloc::vec::Vec<Membership>,
+}
+/// A place in a conversation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Membership {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Direct or group.
+    #[prost(enumeration = "super::super::client::v1::ConversationKind", tag = "2")]
+    pub kind: i32,
+    /// Whether the user is in it now.
+    #[prost(bool, tag = "3")]
+    pub present: bool,
+}
 /// Whose badges.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBadgesRequest {
@@ -1175,6 +1208,33 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "GetCursor"));
             self.inner.unary(req, path, codec).await
         }
+        /// Every conversation that a user is or was in, by their ids. Internal: what the end of an account goes through.
+        pub async fn list_memberships(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListMembershipsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMembershipsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/ListMemberships",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.group.v1.GroupService", "ListMemberships"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1349,6 +1409,14 @@ pub mod group_service_server {
             request: tonic::Request<super::GetCursorRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetCursorResponse>,
+            tonic::Status,
+        >;
+        /// Every conversation that a user is or was in, by their ids. Internal: what the end of an account goes through.
+        async fn list_memberships(
+            &self,
+            request: tonic::Request<super::ListMembershipsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMembershipsResponse>,
             tonic::Status,
         >;
     }
@@ -2316,6 +2384,51 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCursorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/ListMemberships" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListMembershipsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListMembershipsRequest>
+                    for ListMembershipsSvc<T> {
+                        type Response = super::ListMembershipsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListMembershipsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_memberships(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListMembershipsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
