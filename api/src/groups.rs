@@ -5,7 +5,7 @@ use crate::{
     auth::Caller,
     conversations::{id, with_last_messages, with_profiles},
     pictures,
-    problem::{Body, Problem, invalid, present},
+    problem::{Body, Problem, idempotency_key, invalid, present},
 };
 use axum::{
     Json, body,
@@ -44,12 +44,8 @@ pub(crate) async fn create_group(
     headers: HeaderMap,
     Body(group): Body<NewGroup>,
 ) -> Result<Response, Problem> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if key.len() > 255 {
-        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
-    }
     let NewGroup { name, members, history, data } = group;
-    let (user, idempotency_key) = (me.user.to_string(), key.to_owned());
+    let (user, idempotency_key) = (me.user.to_string(), idempotency_key(&headers)?);
     let request = CreateGroupRequest { user, name, members, history: history.into(), data, idempotency_key };
     let answer = shared.group.create_group(request).await?.into_inner();
     let mut conversation = answer.conversation.unwrap_or_default();

@@ -4,12 +4,12 @@ use crate::{
     Shared,
     auth::Caller,
     conversations::{id, with_last_messages, with_profiles},
-    problem::{Body, Problem, number},
+    problem::{Body, Problem, idempotency_key, number},
 };
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use madang_proto::{client::v1::Conversation, group::v1::*};
 use serde::{Deserialize, Deserializer};
@@ -52,9 +52,12 @@ pub(crate) async fn create(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
+    headers: HeaderMap,
     Body(NewInvite { expires_at, max_uses }): Body<NewInvite>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let request = CreateInviteRequest { user: me.user.to_string(), conversation: id(&c)?, expires_at, max_uses };
+    let (user, conversation) = (me.user.to_string(), id(&c)?);
+    let idempotency_key = idempotency_key(&headers)?;
+    let request = CreateInviteRequest { user, conversation, expires_at, max_uses, idempotency_key };
     let invite = shared.group.create_invite(request).await?.into_inner().invite.unwrap_or_default();
     Ok((StatusCode::CREATED, Json(shown(invite))))
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use madang_mesh::status::from_status;
@@ -82,6 +82,15 @@ pub(crate) fn number<'de, D: Deserializer<'de>, T: FromStr>(from: D, wrong: &str
         _ => String::new(),
     };
     text.parse().map(Some).map_err(|_| serde::de::Error::custom(wrong))
+}
+
+/// The `Idempotency-Key` of a request, or nothing.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if key.len() > 255 {
+        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
+    }
+    Ok(key.to_owned())
 }
 
 /// The parameters behind the path.

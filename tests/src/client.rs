@@ -21,9 +21,21 @@ pub async fn call(server: &Running, method: &str, path: &str, token: &str, body:
 
 /// The same, of the door at an address.
 pub async fn call_at(door: SocketAddr, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    call_with(door, method, path, token, "", body).await
+}
+
+/// The same, with a head of its own besides: lines, each with its end.
+pub async fn call_with(
+    door: SocketAddr,
+    method: &str,
+    path: &str,
+    token: &str,
+    head: &str,
+    body: Value,
+) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{head}content-length: {}\r\n\r\n{body}",
         body.len()
     );
     let answer = exchange(door, &request).await;

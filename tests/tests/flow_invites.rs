@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, sign_up},
+    client::{Person, Socket, call, call_with, sign_up},
     start_with,
 };
 use serde_json::{Value, json};
@@ -212,4 +212,21 @@ async fn a_group_has_so_many_invites_and_codes_are_not_to_be_guessed() {
     let missed = answers.iter().filter(|(status, _)| *status == 404).count();
     assert!(missed >= 30 && limited + missed == 40 && limited > 0, "{answers:?}");
     assert_eq!(club.ask(0, "GET", &format!("/v1/invites/{soon}"), Value::Null).await.0, 200, "others are not held up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_makes_one_invite() {
+    let club = Club::new(0, &[]).await;
+    let make = async |key: &str, body: Value| {
+        let (path, head) = (format!("/v1/groups/{}/invites", club.group), format!("idempotency-key: {key}\r\n"));
+        call_with(club.server.http, "POST", &path, &club.people[0].token, &head, body).await
+    };
+    let (first, again) = (make("k", json!({"maxUses": 2})).await, make("k", json!({"maxUses": 2})).await);
+    assert_eq!((first.0, &first.1), (201, &again.1));
+    assert_eq!(reason(make("k", json!({"maxUses": 3})).await), (409, "KEY_REUSED".into()));
+    let other = make("l", json!({"maxUses": 2})).await;
+    assert_ne!(other.1["code"], first.1["code"]);
+    let (_, list) = club.ask(0, "GET", "{g}/invites", Value::Null).await;
+    assert_eq!(list["invites"].as_array().unwrap().len(), 2);
+    assert_eq!(make(&"k".repeat(256), json!({})).await.0, 400);
 }

@@ -27,6 +27,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         summary: "Make an invite: an admin's right. At most 50 of a group are of use.",
         body: "NewInvite",
         answer: ("201", "Invite", "With its code."),
+        idempotent: true,
         ..POST
     },
     Endpoint {

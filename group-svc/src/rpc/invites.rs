@@ -4,7 +4,7 @@
 use super::{Groups, conversation, failed, not_found, refuse, user, view};
 use crate::store::{
     Seen,
-    invites::{Hash, Kept, Taken, hash, new_code},
+    invites::{Hash, Kept, Taken, code, hash, new_code},
     present,
 };
 use madang_mesh::{
@@ -64,20 +64,40 @@ impl Groups {
     }
 
     pub(super) async fn invite(&self, request: CreateInviteRequest) -> Result<Invite, Status> {
-        let CreateInviteRequest { user: whose, conversation: id, expires_at, max_uses } = request;
+        let CreateInviteRequest { user: whose, conversation: id, expires_at, max_uses, idempotency_key: key } = request;
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         self.administered(whose, id).await?;
         let now = clock::now_ms();
+        let mut code = new_code();
+        if !key.is_empty() {
+            code = self.code_of(whose, id, &key, now).await?;
+            let made = self.store.find_invite(hash(&code)).await.map_err(|error| failed(&error))?;
+            match made {
+                Some(made) if (made.expires_at, made.max_uses) == (expires_at, max_uses) => return Ok(made.view()),
+                Some(_) => {
+                    let message = "this Idempotency-Key stands for another invite of yours: take a new one";
+                    return Err(refuse(Reason::KeyReused, message));
+                }
+                None => {}
+            }
+        }
         if expires_at != 0 && expires_at <= now {
             return Err(refuse(Reason::InvalidField, "expiresAt must be a time to come, in ms since 1970, or 0"));
         }
-        let invite = Kept { code: new_code(), conversation: id, by: whose, expires_at, max_uses, uses: 0 };
+        let invite = Kept { code, conversation: id, by: whose, expires_at, max_uses, uses: 0 };
         if !self.store.invite(invite.clone(), now).await.map_err(|error| failed(&error))? {
             let most = crate::store::invites::INVITES;
             let message = format!("the group has {most} invites that are of use: take one back first");
             return Err(refuse(Reason::TooManyInvites, message));
         }
         Ok(invite.view())
+    }
+
+    /// The code that an idempotency key stands for.
+    async fn code_of(&self, whose: UserId, id: ConversationId, key: &str, now: i64) -> Result<String, Status> {
+        let new = uuid::Uuid::from_bytes(rand::random()).into();
+        let made = self.store.made(whose, format!("invite {id} {key}"), new, now).await;
+        Ok(code(*made.map_err(|error| failed(&error))?.bytes()))
     }
 
     pub(super) async fn uninvite(&self, request: DeleteInviteRequest) -> Result<(), Status> {

@@ -22,7 +22,13 @@ pub type Hash = [u8; 32];
 /// A new code, of 128 random bits.
 #[must_use]
 pub fn new_code() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+    code(rand::random())
+}
+
+/// The code of these random bits.
+#[must_use]
+pub fn code(random: [u8; 16]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 /// What a code is found by: a database's comparing tells nothing of it.

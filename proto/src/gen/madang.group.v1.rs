@@ -499,6 +499,9 @@ pub struct CreateInviteRequest {
     /// How many may join with it; 0: any number.
     #[prost(uint32, tag = "4")]
     pub max_uses: u32,
+    /// The same key within 24 h makes one invite; empty: none.
+    #[prost(string, tag = "5")]
+    pub idempotency_key: ::prost::alloc::string::String,
 }
 /// The invite.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
