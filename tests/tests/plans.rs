@@ -203,7 +203,11 @@ async fn accounts_are_found_by_indexes() {
                INSERT INTO session (id, "user", device, kind, name, app, created_at, used_at)
                SELECT md5('s' || n)::uuid, md5('u' || n)::uuid, 'd', 1, '', '', n, n FROM generate_series(1, 200000) n;
                INSERT INTO refresh (hash, session, current, next_used_at)
-               SELECT sha256(n::text::bytea), md5('s' || n)::uuid, true, 0 FROM generate_series(1, 200000) n;"#,
+               SELECT sha256(n::text::bytea), md5('s' || n)::uuid, true, 0 FROM generate_series(1, 200000) n;
+               INSERT INTO block ("user", other, blocked, version, changed_at, told)
+               SELECT md5('u' || n)::uuid, md5('u' || n + 1)::uuid, true, 1, n, true FROM generate_series(1, 200000) n;
+               INSERT INTO deletion ("user", erase, picture, round, due_at)
+               SELECT md5('u' || n)::uuid, false, '', 1, 9000000000000000 + n FROM generate_series(1, 200000) n;"#,
         )
         .await;
     database.run("VACUUM ANALYZE").await;
@@ -213,7 +217,7 @@ async fn accounts_are_found_by_indexes() {
     madang_account::store::conformance::check(&store).await;
     let plans = plans(before);
     assert!(plans.len() >= 15, "{}", plans.len());
-    check_plans(&plans, &["account", "session", "refresh"]);
+    check_plans(&plans, &["account", "session", "refresh", "block", "deletion"]);
     if let Ok(out) = std::env::var("MADANG_PLANS_OUT") {
         let text: Vec<_> = plans
             .iter()

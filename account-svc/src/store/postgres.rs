@@ -15,7 +15,7 @@ use diesel::{
     sql_types::BigInt,
 };
 use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{Object, Pool},
@@ -133,6 +133,7 @@ impl PostgresAccounts {
         let mut config = ManagerConfig::default();
         // Without a query for each use; a connection with an open transaction is still rejected.
         config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(|url| Box::pin(establish(url)));
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
         let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
         Ok(Self { pool })
@@ -142,6 +143,18 @@ impl PostgresAccounts {
         let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
         connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
     }
+}
+
+/// What every connection is told, as group-svc's are (docs/postgres.md): nothing is read whole, and a transaction whose
+/// owner has gone away in the middle ends.
+const SETTINGS_OF_CONNECTION: &str = "SET enable_seqscan = off; SET random_page_cost = 1.1; SET jit = off;
+    SET idle_in_transaction_session_timeout = 3000";
+
+async fn establish(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
+    let mut connection = AsyncPgConnection::establish(url).await?;
+    let set = connection.batch_execute(SETTINGS_OF_CONNECTION).await;
+    set.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
 }
 
 async fn migrate(url: Secret) -> Result<(), Error> {
