@@ -8,7 +8,6 @@ pub mod reads;
 mod services;
 mod state;
 
-use crate::services;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use state::State;
@@ -77,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
 fn up(folder: &Path, args: &services::Args) -> anyhow::Result<()> {
     let missing = "run this in Madang's source folder: it starts the backends as the tests do";
     ensure!(Path::new(BACKENDS).exists(), "{BACKENDS} is not here; {missing}");
-    services::binaries()?;
+    crate::services::binaries()?;
     std::fs::create_dir_all(folder).with_context(|| format!("can't write to {}", folder.display()))?;
     if state::locked(folder)? {
         bail!("it is up already (madang dev status), or still coming up or going down");
