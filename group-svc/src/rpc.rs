@@ -8,6 +8,7 @@ use crate::{
     store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present, settings},
     token::{Place, Sync},
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use madang_mesh::{
     channel::Channel,
     clock,
@@ -43,6 +44,9 @@ pub struct Groups {
     /// Codes of invites that people try.
     pub(crate) tries: Rate<UserId>,
 }
+
+/// How many badges are looked up at once, of those that one call asks for.
+const BADGES: usize = 8;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -448,11 +452,9 @@ impl GroupService for Groups {
             return Err(refuse(Reason::TooLarge, "at most 1000 users are asked for at once"));
         }
         let now = clock::now_ms();
-        let mut badges = Vec::with_capacity(users.len());
-        for each in users {
-            let (badge, _) = self.store.badge(user(&each)?, now).await.map_err(|error| failed(&error))?;
-            badges.push(badge);
-        }
+        let users = users.iter().map(|each| user(each)).collect::<Result<Vec<_>, _>>()?;
+        let badges = stream::iter(users).map(|user| self.store.badge(user, now)).buffered(BADGES);
+        let badges: Vec<_> = badges.map_ok(|(badge, _)| badge).try_collect().await.map_err(|error| failed(&error))?;
         Ok(Response::new(ListBadgesResponse { badges }))
     }
 

@@ -1,5 +1,5 @@
 //! Who is to be told of a message: its conversation's members at its revision who are so still, but the sender, who has
-//! read it, who does not want to hear of it, and devices that have shown to have it. A browser is told in any case: that it
+//! read it, who does not want to hear of it or of them, and devices that have shown to have it. A browser is told in any case: that it
 //! is connected says nothing of whether anybody looks at it.
 
 mod names;
@@ -11,8 +11,15 @@ use crate::{
     words::Shown,
 };
 use futures_util::future::join_all;
-use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::Position, shard::Shard};
+use madang_mesh::{
+    channel::{Channel, Channels},
+    clock::now_ms,
+    homes::Homes,
+    log::Position,
+    shard::Shard,
+};
 use madang_proto::{
+    account::v1::{FindBlocksRequest, account_service_client::AccountServiceClient},
     chat::v1::{DeliveredQuestion, ListDeliveredRequest, home_service_client::HomeServiceClient},
     client::v1::{ConversationKind, DeviceKind, Notify, PushType},
     group::v1::{ListBadgesRequest, LoadRoomsRequest, RoomMember, RoomState, group_service_client::GroupServiceClient},
@@ -24,7 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 /// How long homes may take to say what was delivered; who does not answer has delivered nothing.
 const HOMES: Duration = Duration::from_secs(1);
@@ -32,6 +39,8 @@ const HOMES: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(200);
 /// How many rooms, badges or questions are asked after at once.
 const AT_ONCE: usize = 1000;
+/// After how many pairs' blocks.
+const PAIRS: usize = 10_000;
 
 /// Something in the log that devices may have to be told of.
 pub struct Job {
@@ -96,6 +105,7 @@ pub enum Unknown {
 pub struct Audience {
     store: Arc<dyn Subscriptions>,
     group: GroupServiceClient<Channel>,
+    account: AccountServiceClient<Channel>,
     homes: Homes,
     channels: Channels,
     names: Names,
@@ -129,11 +139,11 @@ impl Audience {
     pub fn new(
         store: Arc<dyn Subscriptions>,
         group: GroupServiceClient<Channel>,
-        account: madang_proto::account::v1::account_service_client::AccountServiceClient<Channel>,
+        account: AccountServiceClient<Channel>,
         homes: Homes,
         channels: Channels,
     ) -> Self {
-        Self { store, group, homes, channels, names: Names::new(account) }
+        Self { store, group, homes, channels, names: Names::new(account.clone()), account }
     }
 
     /// The pushes that some of a shard's log asks for; waits until that can be said, or it is too old. How many messages
@@ -168,6 +178,10 @@ impl Audience {
             let rooms = self.rooms(&[push.conversation].into(), &HashMap::new()).await?;
             let Some(room) = rooms.get(&push.conversation) else { return Ok(false) };
             if !wants(room, push.to.user, (push.revision, push.seq), push.mention, now_ms()) {
+                return Ok(false);
+            }
+            let pair = push.sender.map(|sender| (sender, push.to.user));
+            if !self.blocks(pair.into_iter().collect()).await?.is_empty() {
                 return Ok(false);
             }
         }
@@ -217,11 +231,15 @@ impl Audience {
         }
         let places = self.places(concerned.iter().map(|(_, user, _)| *user).collect()).await?;
         concerned.retain(|(_, user, _)| places.contains_key(user));
-        let have = self.have(shard, jobs, &concerned, &places).await;
-        let senders = concerned.iter().filter_map(|(at, ..)| match &jobs[*at].what {
+        let sender = |at: usize| match &jobs[at].what {
             What::Message(message) => Some(message.sender),
             What::Read { .. } => None,
-        });
+        };
+        let pairs = concerned.iter().filter_map(|(at, user, _)| Some((sender(*at)?, *user)));
+        let blocks = self.blocks(pairs.collect()).await?;
+        concerned.retain(|(at, user, _)| sender(*at).is_none_or(|sender| !blocks.contains(&(sender, *user))));
+        let have = self.have(shard, jobs, &concerned, &places).await;
+        let senders = concerned.iter().filter_map(|(at, ..)| sender(*at));
         let names = self.names.of(senders.collect()).await;
         let mut pushes = Vec::new();
         for (at, user, mention) in concerned {
@@ -289,6 +307,19 @@ impl Audience {
             places.entry(each.user).or_default().push(Arc::new(each));
         }
         Ok(places)
+    }
+
+    /// Those of the pairs, each a sender and somebody else, between whom there is a block.
+    async fn blocks(&self, pairs: HashSet<(UserId, UserId)>) -> Result<HashSet<(UserId, UserId)>, Unknown> {
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let mut found = HashSet::new();
+        for some in pairs.chunks(PAIRS) {
+            let bytes: Vec<u8> = some.iter().flat_map(|(one, other)| [*one.bytes(), *other.bytes()].concat()).collect();
+            let request = FindBlocksRequest { pairs: bytes.into() };
+            let blocked = self.account.clone().find_blocks(request).await?.into_inner().blocked;
+            found.extend(blocked.into_iter().filter_map(|at| some.get(at as usize)));
+        }
+        Ok(found)
     }
 
     async fn badges(&self, users: HashSet<UserId>) -> Result<HashMap<UserId, u64>, Unknown> {

@@ -2,14 +2,13 @@
 //! an outage that is longer than it remembers them, every session is asked after.
 
 use crate::store::{Error, Subscriptions};
-use madang_mesh::clock::now_ms;
+use madang_mesh::{channel::Channel, clock::now_ms};
 use madang_proto::{
     account::v1::{ListEndedSessionsRequest, ListSessionsRequest, account_service_client::AccountServiceClient},
     id::{SessionId, UserId},
 };
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// How often account-svc is asked.

@@ -9,6 +9,7 @@ use crate::{
     vapid::Vapid,
 };
 use madang_mesh::{
+    channel::Channel,
     clock::now_ms,
     status::{from_status, to_status},
 };
@@ -19,7 +20,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use std::sync::Arc;
-use tonic::{Request, Response, Status, transport::Channel};
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// What is asked of notify-svc.

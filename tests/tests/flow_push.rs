@@ -198,12 +198,12 @@ async fn who_has_it_is_not_told_but_browsers_are() {
 async fn who_does_not_want_to_be_told_or_has_left_is_not() {
     let Stage { push, server, _folder } = Stage::set().await;
     let mut people = Vec::new();
-    for handle in ["ann", "muted", "mentions", "none", "removed", "witness"] {
+    for handle in ["ann", "muted", "mentions", "none", "removed", "blocker", "witness"] {
         let device = sign_up(&server, handle, "DEVICE_KIND_MOBILE").await;
         device.subscribe(&server, &push).await;
         people.push(device);
     }
-    let [ann, muted, mentions, none, removed, witness] = &people[..] else { panic!() };
+    let [ann, muted, mentions, none, removed, blocker, witness] = &people[..] else { panic!() };
     let members: Vec<_> = people[1..].iter().map(|device| &device.person.id).collect();
     let body = json!({"name": "방", "members": members});
     let (_, group) = call(&server, "POST", "/v1/groups", &ann.person.token, body).await;
@@ -217,6 +217,9 @@ async fn who_does_not_want_to_be_told_or_has_left_is_not() {
         let (status, answer) = call(&server, "PATCH", &path, &device.person.token, settings).await;
         assert_eq!(status, 200, "{answer}");
     }
+    let path = format!("/v1/blocks/{}", ann.person.id);
+    let (status, answer) = call(&server, "PUT", &path, &blocker.person.token, Value::Null).await;
+    assert!(status < 300, "{answer}");
     ann.say(&server, json!({"conversation": id}), "just before").await;
     let path = format!("/v1/groups/{id}/members/{}", removed.person.id);
     assert_eq!(call(&server, "DELETE", &path, &ann.person.token, Value::Null).await.0, 200);

@@ -1,7 +1,7 @@
 //! Where devices are notified: registered by whose they are, of the last who does, until the session ends; with one key.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
-use madang_mesh::channel::Channels;
+use madang_mesh::channel::{Channel, Channels};
 use madang_proto::notify::v1::{
     GetKeyRequest, ListSubscriptionsRequest, Provider, Subscription, notify_service_client::NotifyServiceClient,
 };
@@ -12,7 +12,7 @@ use madang_tests::{
 };
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);

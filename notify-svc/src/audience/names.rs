@@ -1,5 +1,6 @@
 //! The names of people, for a while: a push that names somebody does not ask for each message.
 
+use madang_mesh::channel::Channel;
 use madang_proto::{
     account::v1::{GetUsersRequest, account_service_client::AccountServiceClient},
     id::UserId,
@@ -9,7 +10,6 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tonic::transport::Channel;
 
 /// For how long a name is not asked again.
 const GOOD: Duration = Duration::from_secs(60);
