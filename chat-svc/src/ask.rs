@@ -2,16 +2,19 @@
 
 use crate::{
     content, retry,
-    room::{Request, not_found},
+    room::{Amendment, How, Request, not_found},
 };
 use madang_mesh::clock::now_micros;
 use madang_proto::{
     chat::v1::{Operation, operation::Body},
-    client::v1::{Ack, ConversationKind, History, Role},
+    client::v1::{Ack, Content, ConversationKind, History, React, Role},
     id::{ConversationId, UserId},
     log::v1 as log,
     reason::{Reason, Refusal},
 };
+
+/// How many messages are erased with one request, at most.
+const ERASED: usize = 200;
 
 /// Takes the answer to where it was asked; called exactly once.
 pub type Answer = Box<dyn FnOnce(Result<Ack, Refusal>) + Send>;
@@ -71,6 +74,28 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
             let hash = content::hash("send", &content);
             What::Request(Request::Send { first_to, client_id, hash, content }, dated)
         }
+        Some(Body::Edit(edit)) => {
+            let (seq, id) = (edit.seq, edit.client_id.clone());
+            let content = content::of_edit(edit, max_text)?;
+            let hash = content::hash(&format!("edit {seq}"), &content);
+            let as_sent = content::hash("send", &content);
+            amend(seq, &id, hash, How::Edit(content, as_sent))?
+        }
+        Some(Body::Delete(delete)) => {
+            let hash = content::hash(&format!("delete {}", delete.seq), &Content::default());
+            amend(delete.seq, &delete.client_id, hash, How::Delete)?
+        }
+        Some(Body::React(React { seq, emoji, remove: removed, client_id, .. })) => {
+            content::check_emoji(&emoji)?;
+            let hash = content::hash(&format!("react {seq} {removed} {emoji}"), &Content::default());
+            amend(seq, &client_id, hash, How::React { emoji, removed })?
+        }
+        Some(Body::Erase(erase)) => {
+            if erase.seqs.len() > ERASED {
+                return Err(Refusal::new(Reason::TooLarge, format!("at most {ERASED} messages are erased at once")));
+            }
+            What::Request(Request::Erase(erase.seqs), 0)
+        }
         Some(Body::Read(read)) => What::Read(read.seq),
         Some(Body::Typing(_)) => What::Typing,
         Some(Body::CreateGroup(group)) => {
@@ -117,6 +142,11 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
     };
     // A malformed id is one that does not exist.
     Ok((conversation.map_err(|_| not_found())?, Some(actor), what, bytes))
+}
+
+fn amend(seq: u64, client_id: &str, hash: u64, how: How) -> Result<What, Refusal> {
+    let (client_id, dated) = retry::dated(client_id, now_micros() / 1000)?;
+    Ok(What::Request(Request::Amend(Amendment { seq, client_id, hash, how }), dated))
 }
 
 fn slice(user: UserId) -> bytes::Bytes {

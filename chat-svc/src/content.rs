@@ -1,7 +1,7 @@
 //! What may be said: the limits of a message's content, checked where it is numbered, whichever door it came by.
 
 use madang_proto::{
-    client::v1::{Attachment, Content, Mention, Send},
+    client::v1::{Attachment, Content, Edit, Mention, Send},
     id::UserId,
     reason::{Reason, Refusal},
 };
@@ -31,6 +31,27 @@ pub fn of_send(send: Send, max_text: usize) -> Result<Content, Refusal> {
     let content = Content { text, reply_to, mentions, attachments, r#type: kind, data };
     check(&content, max_text)?;
     Ok(content)
+}
+
+/// The content of an edit, checked like a send's.
+pub fn of_edit(edit: Edit, max_text: usize) -> Result<Content, Refusal> {
+    let Edit { text, reply_to, mentions, attachments, r#type, data, .. } = edit;
+    of_send(Send { text, reply_to, mentions, attachments, r#type, data, ..Send::default() }, max_text)
+}
+
+/// The most bytes of an emoji.
+const MAX_EMOJI: usize = 64;
+
+/// Checks an emoji: any short text, since what counts as one grows every year.
+pub fn check_emoji(emoji: &str) -> Result<(), Refusal> {
+    if emoji.len() > MAX_EMOJI {
+        let message = format!("emoji has {} bytes; at most {MAX_EMOJI} are taken", emoji.len());
+        return Err(refuse(Reason::TooLarge, message));
+    }
+    if emoji.chars().all(|c| c == '\u{fe0f}') || emoji.contains('\0') {
+        return Err(refuse(Reason::InvalidField, "emoji must be one, without NUL"));
+    }
+    Ok(())
 }
 
 fn check(content: &Content, max_text: usize) -> Result<(), Refusal> {

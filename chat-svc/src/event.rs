@@ -1,5 +1,6 @@
 //! From the log's record of an event to what clients see of it.
 
+use crate::fan_out::Outgoing;
 use bytes::Bytes;
 use madang_proto::{
     client::v1 as client,
@@ -7,6 +8,7 @@ use madang_proto::{
     log::v1::{LoggedEvent, MemberSettings, logged_event::Body},
 };
 use prost::Message as _;
+use std::sync::Arc;
 
 fn user(bytes: &[u8]) -> String {
     UserId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
@@ -35,6 +37,18 @@ pub fn encode(event: &LoggedEvent) -> Bytes {
     to_client(event).encode_to_vec().into()
 }
 
+/// The event as it goes to its recipients: with its body, and without it to those who may not see what it changes.
+pub fn outgoing(
+    event: &LoggedEvent,
+    recipients: Arc<[UserId]>,
+    blind: Arc<[UserId]>,
+) -> impl Iterator<Item = Outgoing> {
+    let without = || client::Event { body: None, ..to_client(event) }.encode_to_vec().into();
+    let blind = (!blind.is_empty()).then(|| Outgoing { event: without(), recipients: blind });
+    let seeing = (!recipients.is_empty()).then(|| Outgoing { event: encode(event), recipients });
+    seeing.into_iter().chain(blind)
+}
+
 /// The client's event, without a cursor. Without a body where clients of this version see none.
 #[must_use]
 pub fn to_client(event: &LoggedEvent) -> client::Event {
@@ -61,7 +75,30 @@ pub fn to_client(event: &LoggedEvent) -> client::Event {
             marks: read.marks.iter().map(|mark| client::ReadMark { user: user(&mark.user), seq: mark.seq }).collect(),
         })),
         Body::Settings(settings) => Some(client::event::Body::Settings(own_settings(settings, event.last_seq))),
-        Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_) => None,
+        Body::Edited(edited) => {
+            let content = edited.content.clone().unwrap_or_default();
+            let client::Content { text, reply_to, mentions, attachments, r#type, data } = content;
+            let seq = edited.seq;
+            Some(client::event::Body::Edited(client::Edited {
+                seq,
+                text,
+                reply_to,
+                mentions,
+                attachments,
+                r#type,
+                data,
+            }))
+        }
+        Body::Deleted(deleted) => {
+            Some(client::event::Body::Deleted(client::Deleted { seq: deleted.seq, by: user(&event.actor) }))
+        }
+        Body::Reacted(reacted) => Some(client::event::Body::Reacted(client::Reacted {
+            seq: reacted.seq,
+            user: user(&event.actor),
+            emoji: reacted.emoji.clone(),
+            removed: reacted.removed,
+            count: reacted.count,
+        })),
     });
     client::Event {
         cursor: String::new(),

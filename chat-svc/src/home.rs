@@ -13,18 +13,20 @@ mod memory;
 mod pressure;
 mod replay;
 mod upkeep;
+mod waiting;
 
 use crate::{
     ask::{Ask, What},
     event,
-    fan_out::{Committed, FanOut, Outgoing},
+    fan_out::{Committed, FanOut},
     notices::Notices,
     room::{Limits, Request, Room},
     shelf,
 };
 use append::{Appended, append};
-use batch::Batch;
-use fetch::{Absent, Fetched};
+use batch::{Batch, Done};
+use fetch::Absent;
+use fetch::Fetched;
 pub use fetch::{Pair, Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use hand_over::Left;
@@ -147,6 +149,9 @@ struct Home {
     horizon_ms: i64,
     /// Of rooms that are being fetched, in order.
     waiting: HashMap<ConversationId, VecDeque<Ask>>,
+    /// Of messages that are being fetched; nothing else of their rooms waits for them.
+    loading: HashMap<(ConversationId, u64), Vec<Ask>>,
+    /// How many asks wait in both.
     waiting_count: usize,
     ready: VecDeque<Ask>,
     /// Rooms that were just found not to be there.
@@ -209,6 +214,7 @@ impl Home {
             rooms: HashMap::new(),
             horizon_ms,
             waiting: HashMap::new(),
+            loading: HashMap::new(),
             waiting_count: 0,
             ready: VecDeque::new(),
             absent: HashMap::new(),
@@ -349,60 +355,13 @@ impl Home {
                     return (ask.answer)(Err(pressure::refusal()));
                 }
                 let room = self.rooms.get(&conversation);
-                if let Err((ask, wanted)) = batch.add(ask, room, absent, self.world.limits) {
-                    self.wait(ask, wanted);
+                match batch.add(ask, room, absent, self.world.limits) {
+                    Ok(()) => {}
+                    Err((ask, fetch::Wanted::Message { seq, revision, .. })) => {
+                        self.wait_for_message(ask, seq, revision)
+                    }
+                    Err((ask, wanted)) => self.wait(ask, wanted),
                 }
-            }
-        }
-    }
-
-    fn wait(&mut self, ask: Ask, wanted: fetch::Wanted) {
-        if self.waiting_count >= QUEUE {
-            return (ask.answer)(Err(overloaded()));
-        }
-        self.to_fetch.push(wanted);
-        self.waiting_count += 1;
-        self.waiting.entry(ask.conversation).or_default().push_back(ask);
-    }
-
-    fn fetch(&mut self) {
-        if !self.to_fetch.is_empty() {
-            let wanted = std::mem::take(&mut self.to_fetch);
-            self.fetches.spawn(fetch::fetch(self.world.sources.clone(), wanted));
-        }
-    }
-
-    fn fetched(&mut self, fetched: Fetched) {
-        let (conversation, refusal) = match fetched {
-            Fetched::Room(conversation, row, blocks) => {
-                if !self.rooms.contains_key(&conversation) {
-                    self.keep(conversation, Room { blocks, ..Room::loaded(&row, self.horizon_ms) });
-                }
-                (conversation, None)
-            }
-            Fetched::Absent(conversation, absent) => {
-                self.absent.insert(conversation, absent);
-                (conversation, None)
-            }
-            Fetched::Blocks(conversation, blocks) => {
-                self.found_blocks(&conversation, blocks);
-                (conversation, None)
-            }
-            Fetched::Ids { conversation, since_micros, uses } => {
-                if let Some(room) = self.rooms.get_mut(&conversation) {
-                    room.seen.extend_back(since_micros, uses);
-                }
-                self.weigh(&conversation);
-                (conversation, None)
-            }
-            Fetched::Failed(conversation, refusal) => (conversation, Some(refusal)),
-        };
-        let queue = self.waiting.remove(&conversation).unwrap_or_default();
-        self.waiting_count -= queue.len();
-        for ask in queue.into_iter().rev() {
-            match &refusal {
-                Some(refusal) => (ask.answer)(Err(refusal.clone())),
-                None => self.ready.push_front(ask),
             }
         }
     }
@@ -426,7 +385,7 @@ impl Home {
         self.last = position;
         self.pressure.appended(position, batch.bytes());
         let mut begun = batch.begun();
-        let (states, events, answers, again) = batch.into_parts();
+        let Done { states, events, facts, answers, again } = batch.into_parts();
         let changed: Vec<_> = states.keys().copied().collect();
         for (conversation, state) in states {
             match self.rooms.get_mut(&conversation) {
@@ -448,12 +407,20 @@ impl Home {
                     self.unread_marks.insert(conversation);
                 }
             }
-            deliveries.push(Outgoing { event: event::encode(&numbered.event), recipients: numbered.recipients });
+            deliveries.extend(event::outgoing(&numbered.event, numbered.recipients, numbered.blind));
         }
-        let forget = self.pressure.stored_until_ms().min(now_micros() / 1000 - crate::retry::KEEP_MS);
+        for ((conversation, seq), facts) in facts {
+            if let Some(room) = self.rooms.get_mut(&conversation) {
+                let at_ms = facts.at_micros / 1000;
+                room.recent.note(seq, facts, at_ms);
+            }
+        }
+        let stored = self.pressure.stored_until_ms();
+        let forget = stored.min(now_micros() / 1000 - crate::retry::KEEP_MS);
         for conversation in changed {
             if let Some(room) = self.rooms.get_mut(&conversation) {
                 room.seen.forget_before(forget);
+                room.recent.forget(forget, stored);
             }
             self.weigh(&conversation);
         }

@@ -4,8 +4,10 @@
 //! dated later than the horizon plus a margin and isn't in memory is new, at no cost; for an older one the home first
 //! moves the horizon back by reading ids from the store.
 
+use crate::room::facts;
 use madang_proto::{
     id::{ClientId, UserId},
+    log::v1::LoggedEvent,
     reason::{Reason, Refusal},
 };
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +33,7 @@ pub const MOST: usize = 200_000;
 pub struct Use {
     /// A hash of what was asked.
     pub hash: u64,
-    /// The message's number.
+    /// The number of the message that it made or changed.
     pub seq: u64,
     /// The event's number.
     pub revision: u64,
@@ -144,6 +146,14 @@ impl Seen {
             }
         }
     }
+}
+
+/// The client id that an event of the log used.
+#[must_use]
+pub fn used(event: &LoggedEvent) -> Option<(Key, Use)> {
+    let key = (UserId::from_slice(&event.actor).ok()?, ClientId::from_slice(&event.client_id).ok()?);
+    let (hash, revision, at_micros) = (event.request_hash, event.revision, event.at_micros);
+    Some((key, Use { hash, seq: facts::message_of(event)?, revision, at_micros }))
 }
 
 /// When the client says that it made the id, in ms, if that is within the limits.

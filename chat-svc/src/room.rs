@@ -4,14 +4,18 @@
 //! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
 //! ever rolled back.
 
+mod amend;
 pub mod blocks;
+pub mod facts;
 mod members;
 mod profile;
 mod rank;
 pub mod settings;
 
+pub use amend::{Amendment, How, MOST_EMOJI, no_message, split_blind};
 pub use blocks::Blocks;
-pub use members::{Member, Members};
+use facts::{Facts, Recent};
+pub use members::{Member, Members, joined_seq, recipients_at};
 pub use profile::Profile;
 use rank::{heir, may_remove, require};
 pub use settings::Settings;
@@ -26,7 +30,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -35,6 +39,8 @@ use std::{
 pub struct State {
     /// Direct or group.
     pub kind: ConversationKind,
+    /// Which messages members see.
+    pub history: History,
     /// The newest event.
     pub revision: u64,
     /// The newest message.
@@ -62,6 +68,8 @@ pub struct Room {
     pub seen: Seen,
     /// Of a direct conversation: whether one blocks the other.
     pub blocks: Blocks,
+    /// What is known of its messages.
+    pub recent: Recent,
     /// Where its newest event is in the log; 0: it was loaded, so the databases have all of it.
     pub last_position: u64,
     /// When it was last asked for something, in ticks of its home.
@@ -84,6 +92,10 @@ pub enum Request {
         /// What is said.
         content: Content,
     },
+    /// Change a message.
+    Amend(Amendment),
+    /// Erase messages, whoever is in the room; each as it is known to be.
+    Erase(Vec<u64>),
     /// Make the group.
     Create(log::Created),
     /// Bring people in.
@@ -118,6 +130,8 @@ pub struct Numbered {
     pub event: LoggedEvent,
     /// Members before or after it.
     pub recipients: Arc<[UserId]>,
+    /// Members who may not see the message that it changes: they get it without its body.
+    pub blind: Arc<[UserId]>,
 }
 
 /// A conversation that one is not in, and one that does not exist: the same answer.
@@ -133,14 +147,32 @@ pub enum Verdict {
     Events(Vec<Numbered>),
     /// It changes nothing.
     Nothing,
+    /// It changes nothing of a message, which is as an event (its number, and microseconds since 1970) has left it.
+    Unchanged(u64, i64),
 }
 
-/// Numbers a request into `state`, which is a draft's copy; `None`: there is no such room (yet).
+/// The messages of which something must be known before a request is numbered.
+#[must_use]
+pub fn needs<'a>(state: Option<&'a State>, actor: Option<UserId>, request: &'a Request) -> &'a [u64] {
+    match (state, actor, request) {
+        (Some(state), Some(actor), Request::Amend(Amendment { seq, .. }))
+            if (1..=state.last_seq).contains(seq) && amend::sees(state, actor, *seq) =>
+        {
+            std::slice::from_ref(seq)
+        }
+        (Some(_), _, Request::Erase(seqs)) => seqs,
+        _ => &[],
+    }
+}
+
+/// Numbers a request into `state`, which is a draft's copy; `None`: there is no such room (yet). `facts` has what is known
+/// of the messages that it [`needs`].
 pub fn number(
     state: &mut Option<State>,
     conversation: ConversationId,
     actor: Option<UserId>,
     request: Request,
+    facts: &HashMap<u64, Arc<Facts>>,
     now_micros: i64,
     limits: Limits,
 ) -> Result<Verdict, Refusal> {
@@ -164,7 +196,9 @@ pub fn number(
         change(state, &event);
         let after = state.members.present();
         let recipients = if before.len() > after.len() { before } else { after };
-        events.push(Numbered { event, recipients });
+        let joined = |user: &UserId| state.members.get(user).map(|member| member.joined_seq);
+        let (recipients, blind) = split_blind(recipients, state.history, &event, joined);
+        events.push(Numbered { event, recipients, blind });
     };
     match request {
         Request::Create(created) => {
@@ -188,6 +222,23 @@ pub fn number(
                 return Err(Refusal::new(Reason::MessageNotFound, message));
             }
             push(state, Body::Message(content), Some((client_id, hash)));
+        }
+        Request::Amend(amendment) => {
+            let actor = actor.ok_or_else(not_found)?;
+            let state = member_of(state, actor)?;
+            let known = facts.get(&amendment.seq).ok_or_else(|| no_message(amendment.seq))?;
+            let id = (amendment.client_id, amendment.hash);
+            match amend::amended(state, actor, amendment, known)? {
+                None => return Ok(Verdict::Unchanged(known.revision, known.at_micros)),
+                Some(body) => push(state, body, Some(id)),
+            }
+        }
+        Request::Erase(seqs) => {
+            let Some(state) = state else { return Ok(Verdict::Nothing) };
+            let theirs = |seq: &u64| facts.get(seq).is_some_and(|it| !it.deleted && Some(it.sender) == actor);
+            for seq in seqs.into_iter().filter(theirs) {
+                push(state, Body::Deleted(log::MessageDeleted { seq }), None);
+            }
         }
         Request::Add(mut users) => {
             let state = group_of(state, actor.ok_or_else(not_found)?)?;
@@ -301,19 +352,10 @@ fn full(limits: Limits) -> Refusal {
     Refusal::new(Reason::GroupFull, message)
 }
 
-/// Who is sent an event that group-svc's row has passed: members before or after it. Whoever has left and joined again
-/// since counts from their last joining on: they are shown nothing of what was before it.
-#[must_use]
-pub fn recipients_at(row: &RoomState, revision: u64) -> BTreeSet<UserId> {
-    let there = |member: &&madang_proto::group::v1::RoomMember| {
-        member.joined_revision <= revision && (member.left_revision == 0 || revision <= member.left_revision)
-    };
-    row.members.iter().filter(there).filter_map(|member| UserId::from_slice(&member.user).ok()).collect()
-}
-
 fn empty(kind: ConversationKind) -> State {
     let (members, profile, settings) = (Arc::default(), Arc::default(), Arc::default());
-    State { kind, revision: 0, last_seq: 0, last_at_micros: 0, members, profile, settings }
+    let history = History::Unspecified;
+    State { kind, history, revision: 0, last_seq: 0, last_at_micros: 0, members, profile, settings }
 }
 
 /// A room before its first event, which says what kind it is.
@@ -347,6 +389,9 @@ fn change(state: &mut State, event: &LoggedEvent) {
     if let Some(profile) = Profile::after(event) {
         state.profile = Arc::new(profile);
     }
+    if let Some(Body::Created(created)) = &event.body {
+        state.history = created.history();
+    }
     members::change(state, event);
 }
 
@@ -355,8 +400,8 @@ impl Room {
     #[must_use]
     pub fn begun(state: State) -> Self {
         let (marks, pending_marks, seen) = (HashMap::new(), BTreeMap::new(), Seen::default());
-        let blocks = Blocks::Unknown;
-        Self { state, marks, pending_marks, seen, blocks, last_position: 0, touched: 0, weight: 0 }
+        let (blocks, recent) = (Blocks::Unknown, Recent::default());
+        Self { state, marks, pending_marks, seen, blocks, recent, last_position: 0, touched: 0, weight: 0 }
     }
 
     /// A room as group-svc has it; ids before `horizon_ms` are not in memory.
@@ -367,13 +412,15 @@ impl Room {
         members.change(|all| {
             for member in row.members.iter().filter(|member| member.left_revision == 0) {
                 if let Ok(user) = UserId::from_slice(&member.user) {
-                    all.insert(user, Member { role: member.role(), joined_revision: member.joined_revision });
+                    let (joined_revision, joined_seq) = (member.joined_revision, member.joined_seq);
+                    all.insert(user, Member { role: member.role(), joined_revision, joined_seq });
                     marks.insert(user, member.read_seq);
                 }
             }
         });
         let state = State {
             kind: row.kind(),
+            history: row.history(),
             revision: row.revision,
             last_seq: row.last_seq,
             last_at_micros: row.last_at_micros,
@@ -382,8 +429,9 @@ impl Room {
             settings: Arc::new(row.members.iter().filter_map(set_by).collect()),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
-        let blocks = Blocks::Unknown;
-        let mut room = Self { state, marks, pending_marks, seen, blocks, last_position: 0, touched: 0, weight: 0 };
+        let (blocks, recent) = (Blocks::Unknown, Recent::default());
+        let (last_position, touched, weight) = (0, 0, 0);
+        let mut room = Self { state, marks, pending_marks, seen, blocks, recent, last_position, touched, weight };
         room.owe_marks();
         room
     }
@@ -407,6 +455,7 @@ impl Room {
         self.state.last_at_micros = event.at_micros;
         change(&mut self.state, event);
         self.apply_marks(event);
+        self.recent.replay(event);
         true
     }
 

@@ -66,9 +66,9 @@ fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal
         client_frame::Body::Send(send) => (send.conversation.clone(), operation::Body::Send(send)),
         client_frame::Body::Read(read) => (read.conversation.clone(), operation::Body::Read(read)),
         client_frame::Body::Typing(typing) => (typing.conversation.clone(), operation::Body::Typing(typing)),
-        client_frame::Body::Edit(_) => return Err(unimplemented("edit")),
-        client_frame::Body::Delete(_) => return Err(unimplemented("delete")),
-        client_frame::Body::React(_) => return Err(unimplemented("react")),
+        client_frame::Body::Edit(edit) => (edit.conversation.clone(), operation::Body::Edit(edit)),
+        client_frame::Body::Delete(delete) => (delete.conversation.clone(), operation::Body::Delete(delete)),
+        client_frame::Body::React(react) => (react.conversation.clone(), operation::Body::React(react)),
         client_frame::Body::Watch(_) => return Err(unimplemented("watch")),
         client_frame::Body::Hello(_) | client_frame::Body::Ping(_) => {
             return Err(Refusal::new(Reason::InvalidFrame, "hello and ping are for the gateway"));

@@ -13,6 +13,7 @@ use madang_chat::{
     inbox::{self, Heard, Inbox},
     notices::Notices,
     retry::{Key, Use},
+    room::facts::Facts,
     room::{Limits, Request},
 };
 use madang_mesh::{
@@ -106,6 +107,9 @@ impl Sources for Empty {
     }
     async fn client_ids(&self, _: ConversationId, _: i64, _: u64) -> Result<Vec<(Key, Use)>, Refusal> {
         Ok(Vec::new())
+    }
+    async fn message(&self, _: ConversationId, _: u64, _: u64) -> Result<Facts, Refusal> {
+        unreachable!("nothing is changed")
     }
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
         Ok(users.clone())

@@ -82,6 +82,12 @@ reasons! {
     Blocked = "BLOCKED", PermissionDenied, false;
     /// One's role does not allow it.
     RoleRequired = "ROLE_REQUIRED", PermissionDenied, false;
+    /// The message is somebody else's.
+    NotSender = "NOT_SENDER", PermissionDenied, false;
+    /// The message was taken back.
+    MessageDeleted = "MESSAGE_DELETED", FailedPrecondition, false;
+    /// A message carries at most 20 different emoji.
+    TooManyReactions = "TOO_MANY_REACTIONS", FailedPrecondition, false;
     /// The caller may not call this.
     NotAllowed = "NOT_ALLOWED", PermissionDenied, false;
     /// The handle belongs to somebody.

@@ -8,10 +8,11 @@ pub mod sqlite;
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
-    client::v1::{Event, Message},
+    client::v1::{Content, Event, Message, Reaction},
     id::ConversationId,
     store::v1::ClientIdUse,
 };
+use std::collections::{BTreeMap, HashSet};
 
 /// How many notices are given at once, at most.
 pub const NOTICES: usize = 1000;
@@ -48,6 +49,17 @@ pub enum Entry {
         /// Its client id's use, for late retries.
         used: ClientIdUse,
     },
+    /// A change of a message that was sent before.
+    Change {
+        /// Where.
+        conversation: ConversationId,
+        /// The last message before it.
+        last_seq: u64,
+        /// Its client id's use: of which message, by whom, with which event, when.
+        used: ClientIdUse,
+        /// What became of it.
+        change: Change,
+    },
     /// Who came or went, and what was renamed.
     Notice {
         /// Where.
@@ -66,6 +78,79 @@ pub enum Entry {
         /// When, microseconds since 1970.
         at_micros: i64,
     },
+}
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Its content is this now.
+    Edited(Box<Content>),
+    /// Content and reactions are gone.
+    Deleted,
+    /// An emoji came or went.
+    Reacted {
+        /// Which, without U+FE0F.
+        key: String,
+        /// Whose, 16 bytes.
+        user: Vec<u8>,
+        /// It went.
+        removed: bool,
+        /// The event with which it came to be there.
+        began: u64,
+        /// All that there are now.
+        now: Vec<Reaction>,
+    },
+}
+
+impl Change {
+    /// Does it to a message.
+    pub(crate) fn apply(&self, message: &mut Message, used: &ClientIdUse) {
+        message.revision = used.revision;
+        match self {
+            Self::Edited(content) => {
+                put(message, (**content).clone());
+                message.edited_at = used.at_micros / 1000;
+            }
+            Self::Deleted => {
+                put(message, Content::default());
+                (message.deleted, message.edited_at) = (true, 0);
+                message.reactions = Vec::new();
+            }
+            Self::Reacted { now, .. } => message.reactions = now.clone(),
+        }
+    }
+}
+
+fn put(message: &mut Message, content: Content) {
+    let Content { text, reply_to, mentions, attachments, r#type, data } = content;
+    (message.text, message.reply_to, message.mentions) = (text, reply_to, mentions);
+    (message.attachments, message.r#type, message.data) = (attachments, r#type, data);
+}
+
+/// An emoji without U+FE0F: those that differ in it only are one.
+#[must_use]
+pub fn emoji_key(emoji: &str) -> String {
+    emoji.chars().filter(|c| *c != '\u{fe0f}').collect()
+}
+
+/// A message with all who reacted to it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// It.
+    pub message: Message,
+    /// Who put which emoji there: its key, the event with which it came, and their ids, 16 bytes each.
+    pub reactors: BTreeMap<String, (u64, Vec<u8>)>,
+    /// When it was last changed, microseconds since 1970.
+    pub changed_micros: i64,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Messages, by the event that changed them last.
+    pub messages: Vec<Message>,
+    /// All up to this event are there.
+    pub revision: u64,
 }
 
 /// Which changes.
@@ -120,8 +205,19 @@ pub trait Messages: Send + Sync + 'static {
     ) -> Result<Vec<Message>, Error>;
 
     /// Messages whose last change came since a revision, as they are now, by that change's revision upwards; none if the
-    /// revision is too old to say.
-    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error>;
+    /// revision is too old to say. Fewer than the limit, and not all, where that would take long.
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Changes>, Error>;
+
+    /// A message with all who reacted to it.
+    async fn load(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error>;
+
+    /// Which emoji (their keys) a user (16 bytes) has put under which of these messages.
+    async fn reacted(
+        &self,
+        conversation: ConversationId,
+        user: Vec<u8>,
+        seqs: Vec<u64>,
+    ) -> Result<HashSet<(u64, String)>, Error>;
 
     /// Messages of many conversations, in the order asked for; those that are not there are left out.
     async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error>;
@@ -145,7 +241,11 @@ pub trait Messages: Send + Sync + 'static {
 }
 
 /// Checks that messages are those from a number on, without a hole.
-pub(crate) fn whole(conversation: ConversationId, messages: &[Message], first: u64) -> Result<(), Error> {
+pub(crate) fn whole<'a>(
+    conversation: ConversationId,
+    messages: impl IntoIterator<Item = &'a Message>,
+    first: u64,
+) -> Result<(), Error> {
     match (first..).zip(messages).find(|(seq, message)| message.seq != *seq) {
         Some((seq, _)) => Err(Error::Hole { conversation, seq }),
         None => Ok(()),

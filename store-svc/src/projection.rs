@@ -1,6 +1,6 @@
 //! From the log to rows: what each event leaves in history.
 
-use crate::messages::{Entry as Row, Messages};
+use crate::messages::{Change, Entry as Row, Messages, emoji_key};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -10,7 +10,7 @@ use madang_mesh::{
 use madang_proto::{
     client::v1 as client,
     id::{ClientId, ConversationId, UserId},
-    log::v1::{JoinedUser, LoggedEvent, Record, logged_event::Body},
+    log::v1::{self as log, JoinedUser, LoggedEvent, Record, logged_event::Body},
     store::v1::ClientIdUse,
 };
 use prost::Message as _;
@@ -87,17 +87,19 @@ pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
         };
         Row::Notice { conversation, event }
     };
+    let last_seq = event.last_seq;
+    let used = |seq| ClientIdUse {
+        sender: event.actor.to_vec(),
+        client_id: event.client_id.to_vec(),
+        request_hash: event.request_hash,
+        seq,
+        revision: event.revision,
+        at_micros: event.at_micros,
+    };
     Ok(match event.body {
         Some(Body::Message(content)) => Row::Message {
             conversation,
-            used: ClientIdUse {
-                sender: event.actor.to_vec(),
-                client_id: event.client_id.to_vec(),
-                request_hash: event.request_hash,
-                seq: event.last_seq,
-                revision: event.revision,
-                at_micros: event.at_micros,
-            },
+            used: used(last_seq),
             message: Box::new(client::Message {
                 seq: event.last_seq,
                 revision: event.revision,
@@ -134,7 +136,22 @@ pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
             let LoggedEvent { revision, last_seq, at_micros, .. } = event;
             Row::Other { conversation, revision, last_seq, at_micros }
         }
-        Some(Body::Edited(_) | Body::Deleted(_) | Body::Reacted(_) | Body::Settings(_)) | None => {
+        Some(Body::Edited(log::MessageEdited { seq, content })) => {
+            let change = Change::Edited(Box::new(content.unwrap_or_default()));
+            Row::Change { conversation, last_seq, used: used(seq), change }
+        }
+        Some(Body::Deleted(log::MessageDeleted { seq })) => {
+            Row::Change { conversation, last_seq, used: used(seq), change: Change::Deleted }
+        }
+        Some(Body::Reacted(reacted)) => {
+            let log::MessageReacted { seq, emoji, removed, began, now, .. } = reacted;
+            let now =
+                now.into_iter().map(|each| client::Reaction { emoji: each.emoji, count: each.count, mine: false });
+            let (key, user) = (emoji_key(&emoji), event.actor.to_vec());
+            let change = Change::Reacted { key, user, removed, began, now: now.collect() };
+            Row::Change { conversation, last_seq, used: used(seq), change }
+        }
+        Some(Body::Settings(_)) | None => {
             return Err(HandleError::Stop("an event of a kind that this version does not store".into()));
         }
     })

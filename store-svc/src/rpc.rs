@@ -1,6 +1,7 @@
 //! gRPC: who may see what of a conversation is asked of group-svc for every read on behalf of a user.
 
 mod changes;
+mod load;
 
 use crate::{
     messages::{self, Messages},
@@ -183,6 +184,7 @@ impl StoreService for History {
             if has_after { high } else { access.last_seq.max(high) },
         );
         let notices = self.store.notices(id, seqs, (access.first_revision, revision)).await.map_err(failed)?;
+        self.mark_mine(id, &user, messages.iter_mut()).await?;
         Ok(Response::new(ListMessagesResponse { messages, notices, revision, has_before, has_after }))
     }
 
@@ -208,7 +210,9 @@ impl StoreService for History {
             .map(|seq| (id, seq))
             .collect();
         let found = self.store.messages(wanted).await.map_err(failed)?;
-        Ok(Response::new(GetMessagesResponse { messages: found.into_iter().map(|(_, message)| message).collect() }))
+        let mut messages: Vec<_> = found.into_iter().map(|(_, message)| message).collect();
+        self.mark_mine(id, &user, messages.iter_mut()).await?;
+        Ok(Response::new(GetMessagesResponse { messages }))
     }
 
     async fn batch_get_messages(
@@ -216,6 +220,13 @@ impl StoreService for History {
         request: Request<BatchGetMessagesRequest>,
     ) -> Result<Response<BatchGetMessagesResponse>, Status> {
         self.many_messages(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn load_message(
+        &self,
+        request: Request<LoadMessageRequest>,
+    ) -> Result<Response<LoadMessageResponse>, Status> {
+        self.load(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_client_ids(

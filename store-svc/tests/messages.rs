@@ -3,7 +3,7 @@
 
 use madang_store::messages::{
     cassandra::{CassandraMessages, Options},
-    conformance::{check, check_changes, check_holes, check_replicas},
+    conformance::{amended, check, check_changes, check_holes, check_replicas},
     sqlite::SqliteMessages,
 };
 
@@ -14,6 +14,7 @@ async fn sqlite() {
     check(&store).await;
     check_changes(&store).await;
     check_holes(&store).await;
+    amended::check(&store).await;
     check_replicas(&store, &SqliteMessages::open(folder.path()).unwrap()).await;
 }
 
@@ -31,6 +32,7 @@ async fn cassandra() {
     check(&store).await;
     check_changes(&store).await;
     check_holes(&store).await;
+    amended::check(&store).await;
     // Another process on the same keyspace finds what is there.
     let other = CassandraMessages::open(&options).await.unwrap();
     assert_eq!(madang_store::messages::Messages::cursor(&other, 0).await.unwrap(), 18);

@@ -5,7 +5,10 @@ use crate::{
     ask::{Answer, Ask, What},
     home::fetch::{Absent, Wanted},
     retry::{Key, Known, Use},
-    room::{self, Blocks, Limits, Numbered, Request, Room, State, Verdict, blocks},
+    room::{
+        self, Amendment, Blocks, Limits, Numbered, Request, Room, State, Verdict, blocks,
+        facts::{self, Facts},
+    },
 };
 use bytes::Bytes;
 use madang_mesh::log::Position;
@@ -16,7 +19,10 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The format of records that this version writes.
 pub const FORMAT: u32 = 1;
@@ -28,12 +34,27 @@ const MAX_BYTES: usize = 512 << 10;
 /// An event of the batch, its room, and the client id that it used.
 pub type Event = (ConversationId, Numbered, Option<(Key, Use)>);
 
+/// For those who apply a batch.
+pub struct Done {
+    /// Rooms, as they are now.
+    pub states: HashMap<ConversationId, State>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Messages, as they are now.
+    pub facts: HashMap<(ConversationId, u64), Arc<Facts>>,
+    /// Who is told what.
+    pub answers: Vec<(Answer, Result<Ack, Refusal>)>,
+    /// What waited for it.
+    pub again: Vec<Ask>,
+}
+
 /// What is numbered together.
 pub struct Batch {
     now_micros: i64,
     nonce: u64,
     bytes: usize,
     drafts: HashMap<ConversationId, State>,
+    facts: HashMap<(ConversationId, u64), Arc<Facts>>,
     used: HashSet<(ConversationId, Key)>,
     events: Vec<Event>,
     answers: Vec<(Answer, Result<Ack, Refusal>)>,
@@ -52,6 +73,7 @@ impl Batch {
             nonce: rand::random(),
             bytes: 0,
             drafts: HashMap::new(),
+            facts: HashMap::new(),
             used: HashSet::new(),
             events: Vec::new(),
             answers: Vec::new(),
@@ -107,8 +129,8 @@ impl Batch {
         self.bytes
     }
 
-    /// Numbers a request, or answers it. It comes back with what must be fetched first: client ids from the store, or
-    /// whether there is a block. `absent`: what is known of a room that is not there.
+    /// Numbers a request, or answers it. It comes back with what must be fetched first: client ids or a message from the
+    /// store, or whether there is a block. `absent`: what is known of a room that is not there.
     #[allow(clippy::result_large_err)] // the ask goes back whole, to wait
     pub fn add(
         &mut self,
@@ -117,36 +139,40 @@ impl Batch {
         absent: Option<Absent>,
         limits: Limits,
     ) -> Result<(), (Ask, Wanted)> {
-        let Ask { conversation, actor, what, bytes, answer } = ask;
-        let What::Request(request, dated) = what else { return Ok(()) };
+        let What::Request(request, dated) = &ask.what else { return Ok(()) };
+        let conversation = ask.conversation;
+        let at_revision = room.map_or(0, |room| room.state.revision);
         let mut state = self.drafts.get(&conversation).cloned().or_else(|| room.map(|room| room.state.clone()));
         let mut used = None;
         // Settings have no number: what is waited for is their time.
-        let whose = actor.filter(|_| matches!(request, Request::Settings(_)));
-        if let (Request::Send { first_to, client_id, hash, .. }, Some(actor)) = (&request, actor) {
-            let key = (actor, *client_id);
+        let whose = ask.actor.filter(|_| matches!(request, Request::Settings(_)));
+        let identified = match request {
+            Request::Send { client_id, hash, .. } | Request::Amend(Amendment { client_id, hash, .. }) => {
+                Some((*client_id, *hash))
+            }
+            _ => None,
+        };
+        if let (Some((client_id, hash)), Some(actor)) = (identified, ask.actor) {
+            let key = (actor, client_id);
             if self.used.contains(&(conversation, key)) {
                 // A retry of what is in flight waits for it.
-                let what = What::Request(request, dated);
-                self.again.push(Ask { conversation, actor: Some(actor), what, bytes, answer });
+                self.again.push(ask);
                 return Ok(());
             }
             let member = state.as_ref().is_some_and(|state| state.members.get(&actor).is_some());
-            match room.map(|room| room.seen.look_up(&key, dated)) {
+            match room.map(|room| room.seen.look_up(&key, *dated)) {
                 Some(Known::Used(known)) => {
-                    answer(retried(conversation, known, *hash));
+                    (ask.answer)(retried(conversation, known, hash));
                     return Ok(());
                 }
-                Some(Known::AskSince(since)) if member => {
-                    let what = What::Request(request, dated);
-                    let revision = room.map_or(0, |room| room.state.revision);
-                    let wanted = Wanted::Ids { conversation, since_micros: since, revision };
-                    return Err((Ask { conversation, actor: Some(actor), what, bytes, answer }, wanted));
+                Some(Known::AskSince(since_micros)) if member => {
+                    return Err((ask, Wanted::Ids { conversation, since_micros, revision: at_revision }));
                 }
                 _ => {}
             }
-            if state.is_none() && first_to.is_some() && absent.and_then(|absent| absent.peer_known) == Some(false) {
-                answer(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
+            let first_to = matches!(request, Request::Send { first_to: Some(_), .. });
+            if state.is_none() && first_to && absent.and_then(|absent| absent.peer_known) == Some(false) {
+                (ask.answer)(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
                 return Ok(());
             }
             let begun = || self.begun.get(&conversation).copied().unwrap_or_default();
@@ -155,29 +181,42 @@ impl Batch {
                 (None, Some(_)) => begun(),
                 (None, None) => absent.unwrap_or_default().blocks,
             };
-            match blocks::check(&request, actor, state.as_ref(), known) {
+            match blocks::check(request, actor, state.as_ref(), known) {
                 blocks::Say::Go => {}
                 blocks::Say::No(refusal) => {
-                    answer(Err(refusal));
+                    (ask.answer)(Err(refusal));
                     return Ok(());
                 }
-                blocks::Say::Ask(peer) => {
-                    let what = What::Request(request, dated);
-                    let ask = Ask { conversation, actor: Some(actor), what, bytes, answer };
-                    return Err((ask, Wanted::Blocks(conversation, (actor, peer))));
-                }
+                blocks::Say::Ask(peer) => return Err((ask, Wanted::Blocks(conversation, (actor, peer)))),
             }
             if room.is_some_and(|room| room.seen.is_full()) {
                 let message = "too much was said here in the last quarter of an hour: send again a little later";
-                answer(Err(Refusal::new(Reason::Overloaded, message).after(5000)));
+                (ask.answer)(Err(Refusal::new(Reason::Overloaded, message).after(5000)));
                 return Ok(());
             }
             if state.is_none() {
                 self.begun.insert(conversation, known);
             }
-            used = Some((key, *hash));
+            used = Some((key, hash));
         }
-        match room::number(&mut state, conversation, actor, request, self.now_micros, limits) {
+        let mut known = HashMap::new();
+        let mut missing = None;
+        for seq in room::needs(state.as_ref(), ask.actor, request) {
+            match self.known(conversation, *seq, room) {
+                Some(facts) => drop(known.insert(*seq, facts)),
+                None => missing = Some(*seq),
+            }
+        }
+        if let Some(seq) = missing {
+            return Err((ask, Wanted::Message { conversation, seq, revision: at_revision }));
+        }
+        let Ask { actor, what, bytes, answer, .. } = ask;
+        let What::Request(request, _) = what else { return Ok(()) };
+        let changes = match &request {
+            Request::Amend(Amendment { seq, .. }) => Some(*seq),
+            _ => None,
+        };
+        match room::number(&mut state, conversation, actor, request, &known, self.now_micros, limits) {
             // What follows from a draft is so once the log has it.
             Err(refusal) if self.has(&conversation) => self.answers.push((answer, Err(refusal))),
             Err(refusal) => answer(Err(refusal)),
@@ -186,18 +225,24 @@ impl Batch {
                 let ack = Ack { conversation: conversation.to_string(), seq: last_seq, revision, at, duplicate: true };
                 self.answers.push((answer, Ok(ack)));
             }
+            Ok(Verdict::Unchanged(revision, at_micros)) => {
+                let (seq, at) = (changes.unwrap_or(0), at_micros / 1000);
+                let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: true };
+                self.answers.push((answer, Ok(ack)));
+            }
             Ok(Verdict::Events(events)) => {
                 let (revision, last_seq, at) = numbers(state.as_ref(), whose);
-                let seq = if used.is_some() { last_seq } else { 0 };
+                let seq = if used.is_some() { changes.unwrap_or(last_seq) } else { 0 };
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: false };
                 self.answers.push((answer, Ok(ack)));
                 self.bytes += bytes;
                 let newest = events.len().saturating_sub(1);
                 for (n, numbered) in events.into_iter().enumerate() {
                     self.bytes += 120;
+                    self.learn(conversation, &numbered, room);
                     let used = used.filter(|_| n == newest).map(|(key, hash)| {
                         self.used.insert((conversation, key));
-                        (key, Use { hash, seq: last_seq, revision, at_micros: numbered.event.at_micros })
+                        (key, Use { hash, seq, revision, at_micros: numbered.event.at_micros })
                     });
                     self.events.push((conversation, numbered, used));
                 }
@@ -207,6 +252,20 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// What is known of a message, as this batch leaves it.
+    fn known(&self, conversation: ConversationId, seq: u64, room: Option<&Room>) -> Option<Arc<Facts>> {
+        self.facts.get(&(conversation, seq)).or_else(|| room?.recent.get(seq)).cloned()
+    }
+
+    /// Takes note of what an event makes of a message.
+    fn learn(&mut self, conversation: ConversationId, numbered: &Numbered, room: Option<&Room>) {
+        if let Some(seq) = facts::message_of(&numbered.event)
+            && let Some(now) = facts::after(self.known(conversation, seq, room).as_deref(), &numbered.event)
+        {
+            self.facts.insert((conversation, seq), Arc::new(now));
+        }
     }
 
     /// As the log has it.
@@ -246,12 +305,10 @@ impl Batch {
         }
     }
 
-    /// For those who apply it: drafts, events, answers, and what waited for them.
-    #[allow(clippy::type_complexity)] // four parts, each named where it is taken
-    pub fn into_parts(
-        self,
-    ) -> (HashMap<ConversationId, State>, Vec<Event>, Vec<(Answer, Result<Ack, Refusal>)>, Vec<Ask>) {
-        (self.drafts, self.events, self.answers, self.again)
+    /// For those who apply it.
+    pub fn into_parts(self) -> Done {
+        let Self { drafts: states, events, facts, answers, again, .. } = self;
+        Done { states, events, facts, answers, again }
     }
 }
 

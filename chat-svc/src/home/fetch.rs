@@ -1,18 +1,25 @@
 //! What is not in memory is in the databases: rooms from group-svc, client ids from store-svc, people from account-svc.
 
 use crate::{
+    content,
     retry::{Key, Use},
-    room::Blocks,
+    room::{
+        Blocks,
+        facts::{Facts, Reacted},
+    },
 };
 use async_trait::async_trait;
 use madang_mesh::{channel::Channel, log::Position, shard::Shard, status::from_status};
 use madang_proto::{
     account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
-    client::v1::ConversationKind,
+    client::v1::{self as client, ConversationKind},
     group::v1::{self as group, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
     id::{ClientId, ConversationId, UserId},
-    reason::Refusal,
-    store::v1::{self as store, ListClientIdsRequest, store_service_client::StoreServiceClient},
+    reason::{Reason, Refusal},
+    store::v1::{
+        self as store, ListClientIdsRequest, LoadMessageRequest, LoadMessageResponse,
+        store_service_client::StoreServiceClient,
+    },
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -41,6 +48,9 @@ pub trait Sources: Send + Sync + 'static {
         since_micros: i64,
         revision: u64,
     ) -> Result<Vec<(Key, Use)>, Refusal>;
+
+    /// What there is to know of a message of a room, up to this event at least.
+    async fn message(&self, conversation: ConversationId, seq: u64, revision: u64) -> Result<Facts, Refusal>;
 
     /// How far store-svc and group-svc have come in the log of a shard, as their databases have it.
     async fn cursors(&self, _shard: Shard) -> Result<[Position; 2], Refusal> {
@@ -90,6 +100,15 @@ pub enum Wanted {
         /// Up to which event at least.
         revision: u64,
     },
+    /// What there is to know of a message.
+    Message {
+        /// Of which room.
+        conversation: ConversationId,
+        /// Which one.
+        seq: u64,
+        /// Up to which event at least.
+        revision: u64,
+    },
 }
 
 /// What is known of a room that is not there.
@@ -118,6 +137,15 @@ pub enum Fetched {
         since_micros: i64,
         /// The ids.
         uses: Vec<(Key, Use)>,
+    },
+    /// What there is to know of a message.
+    Message {
+        /// Of which room.
+        conversation: ConversationId,
+        /// Which one.
+        seq: u64,
+        /// It; or why not.
+        facts: Result<Arc<Facts>, Refusal>,
     },
     /// A source did not answer.
     Failed(ConversationId, Refusal),
@@ -163,6 +191,13 @@ impl Sources for Services {
         Ok(uses.collect())
     }
 
+    async fn message(&self, conversation: ConversationId, seq: u64, revision: u64) -> Result<Facts, Refusal> {
+        let request = LoadMessageRequest { conversation: conversation.to_string(), seq, at_least: revision };
+        let store = self.store.clone().max_decoding_message_size(crate::MAX_GRPC);
+        let answer = bounded(async move { { store }.load_message(request).await }).await?;
+        facts(answer).ok_or_else(|| Refusal::new(Reason::Internal, "the message store answered what can't be read"))
+    }
+
     async fn cursors(&self, shard: Shard) -> Result<[Position; 2], Refusal> {
         let (mut store, mut group) = (self.store.clone(), self.group.clone());
         let stored = bounded(store.get_cursor(store::GetCursorRequest { shard })).await?.position;
@@ -191,6 +226,25 @@ impl Sources for Services {
     }
 }
 
+fn facts(answer: LoadMessageResponse) -> Option<Facts> {
+    let message = answer.message?;
+    let client::Message { sender, revision, deleted, text, reply_to, mentions, attachments, r#type, data, .. } =
+        message;
+    let content = client::Content { text, reply_to, mentions, attachments, r#type, data };
+    let reacted = |each: store::Reactors| {
+        let users = each.users.chunks_exact(16).map(UserId::from_slice).collect::<Result<_, _>>().ok()?;
+        Some(Reacted { emoji: each.emoji, began: each.began, users })
+    };
+    Some(Facts {
+        sender: sender.parse().ok()?,
+        content: if deleted { 0 } else { content::hash("send", &content) },
+        deleted,
+        revision,
+        at_micros: answer.changed_micros,
+        reactions: answer.reactors.into_iter().map(reacted).collect::<Option<_>>()?,
+    })
+}
+
 /// All that is wanted, with one request for the rooms.
 pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetched> {
     let (mut rooms, mut pairs) = (Vec::new(), Vec::new());
@@ -199,6 +253,10 @@ pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetche
         match each {
             Wanted::Room { conversation, first } => rooms.push((conversation, first)),
             Wanted::Blocks(conversation, pair) => pairs.push((conversation, pair)),
+            Wanted::Message { conversation, seq, revision } => {
+                let facts = sources.message(conversation, seq, revision).await.map(Arc::new);
+                fetched.push(Fetched::Message { conversation, seq, facts });
+            }
             Wanted::Ids { conversation, since_micros, revision } => {
                 fetched.push(match sources.client_ids(conversation, since_micros, revision).await {
                     Ok(uses) => Fetched::Ids { conversation, since_micros, uses },

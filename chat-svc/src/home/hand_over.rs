@@ -47,7 +47,8 @@ impl Home {
     pub(super) fn turn_away(&mut self, mut asks: mpsc::Receiver<Ask>) {
         asks.close();
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
-        for ask in self.ready.drain(..).chain(waiting) {
+        let loading = std::mem::take(&mut self.loading).into_values().flatten();
+        for ask in self.ready.drain(..).chain(waiting).chain(loading) {
             (ask.answer)(Err(moving()));
         }
         while let Ok(ask) = asks.try_recv() {
@@ -191,6 +192,7 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         user: bytes(user.bytes()),
         role: member.role.into(),
         joined_revision: member.joined_revision,
+        joined_seq: member.joined_seq,
     };
     let used = |((sender, client_id), used): (&(UserId, ClientId), &Use)| chat::LiveUse {
         sender: bytes(sender.bytes()),
@@ -219,14 +221,16 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
             .map(|(user, set)| chat::LiveSettings { user: bytes(user.bytes()), settings: Some(set.clone()) })
             .collect(),
         blocks: chat::Blocks::from(room.blocks).into(),
+        history: state.history.into(),
     }
 }
 
 fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
-    let (kind, blocks) = (live.kind(), live.blocks());
+    let (kind, blocks, history) = (live.kind(), live.blocks(), live.history());
     let mark = |mark: &MovedMark| Some((UserId::from_slice(&mark.user).ok()?, mark.seq));
     let member = |each: &chat::LiveMember| {
-        let member = Member { role: each.role(), joined_revision: each.joined_revision };
+        let (joined_revision, joined_seq) = (each.joined_revision, each.joined_seq);
+        let member = Member { role: each.role(), joined_revision, joined_seq };
         Some((UserId::from_slice(&each.user).ok()?, member))
     };
     let used = |each: &chat::LiveUse| {
@@ -238,6 +242,7 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     let members = live.members.iter().map(member).collect::<Option<_>>()?;
     let state = State {
         kind,
+        history,
         revision: live.revision,
         last_seq: live.last_seq,
         last_at_micros: live.last_at_micros,

@@ -35,8 +35,8 @@ static BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
 #[must_use]
 pub fn cost(room: &Room) -> usize {
     let people = room.marks.len().max(room.state.members.present().len());
-    let (profile, settings) = (room.state.profile.bytes(), settings::cost(&room.state.settings));
-    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + SEEN * room.seen.len() + profile + settings
+    let (rest, settings) = (room.state.profile.bytes() + room.recent.bytes(), settings::cost(&room.state.settings));
+    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + SEEN * room.seen.len() + rest + settings
 }
 
 /// How much rooms may cost in this process, and how much they do.

@@ -8,13 +8,7 @@ use super::{
     lost,
     pressure::{Checkpoint, Pressure},
 };
-use crate::{
-    event,
-    fan_out::{Committed, Outgoing},
-    retry::Use,
-    room::Room,
-    shelf,
-};
+use crate::{event, fan_out::Committed, retry, room::Room, shelf};
 use futures_util::StreamExt;
 use madang_mesh::{
     clock::now_micros,
@@ -22,8 +16,8 @@ use madang_mesh::{
     shard::Shard,
 };
 use madang_proto::{
-    id::{ClientId, ConversationId, UserId},
-    log::v1::{FanOutPosition, LoggedEvent, Record, logged_event::Body},
+    id::{ConversationId, UserId},
+    log::v1::{FanOutPosition, LoggedEvent, Record},
 };
 use prost::Message as _;
 use std::{
@@ -183,7 +177,9 @@ async fn replay(
                     room.state.revision, event.revision
                 ));
             }
-            note(room, event);
+            if let Some((key, used)) = retry::used(event) {
+                room.seen.note(key, used);
+            }
             room.last_position = logged.position;
             if logged.position < unsent_from {
                 continue;
@@ -193,21 +189,17 @@ async fn replay(
                 Some(row) => crate::room::recipients_at(row, event.revision),
                 None => before.iter().chain(&*room.state.members.present()).copied().collect(),
             };
-            deliveries.push(Outgoing { event: event::encode(event), recipients: recipients.into_iter().collect() });
+            let joined = |user: &UserId| match row {
+                Some(row) => crate::room::joined_seq(row, user),
+                None => room.state.members.get(user).map(|member| member.joined_seq),
+            };
+            let recipients = recipients.into_iter().collect();
+            let (recipients, blind) = crate::room::split_blind(recipients, room.state.history, event, joined);
+            deliveries.extend(event::outgoing(event, recipients, blind));
         }
         if !deliveries.is_empty() {
             commits.push(Committed { shard, position: logged.position, deliveries });
         }
     }
     Ok((rooms, commits))
-}
-
-/// Takes note of the client id that the event used.
-fn note(room: &mut Room, event: &LoggedEvent) {
-    if let (Some(Body::Message(_)), Ok(actor), Ok(id)) =
-        (&event.body, UserId::from_slice(&event.actor), ClientId::from_slice(&event.client_id))
-    {
-        let (hash, revision, at_micros) = (event.request_hash, event.revision, event.at_micros);
-        room.seen.note((actor, id), Use { hash, seq: event.last_seq, revision, at_micros });
-    }
 }

@@ -1,5 +1,6 @@
 //! An answer comes after the log has it, and not if it does not.
 
+mod amend;
 mod blocks;
 mod faults;
 mod hand_over;

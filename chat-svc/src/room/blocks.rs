@@ -3,7 +3,7 @@
 //! account-svc has them. A home asks for them with the room, and is told when they change: then it knows nothing, until
 //! it has asked anew. So what is known is never older than the last change that was answered.
 
-use super::{Request, State};
+use super::{How, Request, State};
 use madang_proto::{
     chat::v1 as chat,
     client::v1::ConversationKind,
@@ -67,7 +67,11 @@ impl Request {
     /// own, go on.
     #[must_use]
     pub fn is_said(&self) -> bool {
-        matches!(self, Self::Send { .. })
+        match self {
+            Self::Send { .. } => true,
+            Self::Amend(change) => !matches!(change.how, How::Delete),
+            _ => false,
+        }
     }
 }
 

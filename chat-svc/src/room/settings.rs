@@ -108,7 +108,7 @@ pub(super) fn number(
         ..LoggedEvent::default()
     };
     Arc::make_mut(&mut state.settings).insert(actor, new);
-    Ok(Verdict::Events(vec![Numbered { event, recipients: Arc::from([actor]) }]))
+    Ok(Verdict::Events(vec![Numbered { event, recipients: Arc::from([actor]), blind: Arc::default() }]))
 }
 
 impl State {
@@ -170,7 +170,15 @@ mod tests {
     fn change(room: &mut Room, user: UserId, change: ChangeSettings) -> LoggedEvent {
         let (mut state, id) = (Some(room.state.clone()), ConversationId::new());
         let limits = Limits { members: 200 };
-        let verdict = crate::room::number(&mut state, id, Some(user), Request::Settings(change), 5_000_000, limits);
+        let verdict = crate::room::number(
+            &mut state,
+            id,
+            Some(user),
+            Request::Settings(change),
+            &HashMap::new(),
+            5_000_000,
+            limits,
+        );
         let Ok(Verdict::Events(mut events)) = verdict else { panic!("not numbered") };
         assert_eq!(&*events[0].recipients, [user]);
         assert_eq!(state.as_ref().unwrap().revision, room.state.revision, "it takes no revision");

@@ -1,5 +1,7 @@
 //! Numbering, over random histories and at its edges.
 
+mod amend;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -35,9 +37,9 @@ fn create(members: &[u8]) -> Request {
 }
 
 fn ask(state: &mut Option<State>, actor: u8, request: Request) -> Result<Vec<Numbered>, Reason> {
-    match number(state, conversation(), Some(user(actor)), request, 1_000, LIMITS) {
+    match number(state, conversation(), Some(user(actor)), request, &HashMap::new(), 1_000, LIMITS) {
         Ok(Verdict::Events(events)) => Ok(events),
-        Ok(Verdict::Nothing) => Ok(Vec::new()),
+        Ok(Verdict::Nothing | Verdict::Unchanged(..)) => Ok(Vec::new()),
         Err(refusal) => Err(refusal.reason),
     }
 }
@@ -108,7 +110,7 @@ proptest! {
                 _ => say(None),
             };
             let actor = if what == 2 { None } else { Some(user(actor)) };
-            if let Ok(Verdict::Events(new)) = number(&mut state, conversation(), actor, request, now, LIMITS) {
+            if let Ok(Verdict::Events(new)) = number(&mut state, conversation(), actor, request, &HashMap::new(), now, LIMITS) {
                 events.extend(new);
             }
         }

@@ -139,7 +139,7 @@ fn lock(folder: &Path) -> std::io::Result<std::fs::File> {
 fn prepare(connection: &Connection, shared: &Shared) -> rusqlite::Result<()> {
     // FULL: with WAL, every commit is fsynced. That is what an acknowledgement rests on.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA auto_vacuum = NONE; PRAGMA busy_timeout = 2000;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA auto_vacuum = NONE; PRAGMA secure_delete = ON; PRAGMA busy_timeout = 2000;
          CREATE TABLE IF NOT EXISTS record (
              shard INTEGER NOT NULL, position INTEGER NOT NULL, at_micros INTEGER NOT NULL, payload BLOB NOT NULL,
              PRIMARY KEY (shard, position)) WITHOUT ROWID;

@@ -219,7 +219,10 @@ pub struct Operation {
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// What.
-    #[prost(oneof = "operation::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20")]
+    #[prost(
+        oneof = "operation::Body",
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20"
+    )]
     pub body: ::core::option::Option<operation::Body>,
 }
 /// Nested message and enum types in `Operation`.
@@ -260,6 +263,18 @@ pub mod operation {
         /// The actor comes in by an invite, which group-svc has checked.
         #[prost(message, tag = "13")]
         Admit(super::Admit),
+        /// A new content of the actor's own message.
+        #[prost(message, tag = "14")]
+        Edit(super::super::super::client::v1::Edit),
+        /// A message is taken back.
+        #[prost(message, tag = "15")]
+        Delete(super::super::super::client::v1::Delete),
+        /// An emoji comes or goes.
+        #[prost(message, tag = "16")]
+        React(super::super::super::client::v1::React),
+        /// Messages are erased, whoever is in the room.
+        #[prost(message, tag = "17")]
+        Erase(super::EraseMessages),
         /// A block between the two of a direct conversation has begun or ended: what the home knows of that is no more good.
         #[prost(message, tag = "20")]
         BlocksChanged(super::BlocksChanged),
@@ -371,6 +386,14 @@ pub struct ChangeSettings {
 /// that it is the home: whoever is from then on asks anew. There need not be such a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlocksChanged {}
+/// Messages are taken back by the server itself: their author's account is gone, or the law wants it. The operation's
+/// actor is who sent them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseMessages {
+    /// Which, at most 200; those that are deleted already, or somebody else's, are passed over.
+    #[prost(uint64, repeated, tag = "1")]
+    pub seqs: ::prost::alloc::vec::Vec<u64>,
+}
 /// The answer to a numbered operation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperateResponse {
@@ -581,6 +604,9 @@ pub struct LiveRoom {
     /// Of those who have set something.
     #[prost(message, repeated, tag = "13")]
     pub settings: ::prost::alloc::vec::Vec<LiveSettings>,
+    /// Which messages members see.
+    #[prost(enumeration = "super::super::client::v1::History", tag = "14")]
+    pub history: i32,
     /// Of a direct conversation: whether one blocks the other.
     #[prost(enumeration = "Blocks", tag = "20")]
     pub blocks: i32,
@@ -607,6 +633,9 @@ pub struct LiveMember {
     /// The event with which they joined.
     #[prost(uint64, tag = "3")]
     pub joined_revision: u64,
+    /// The newest message when they joined.
+    #[prost(uint64, tag = "4")]
+    pub joined_seq: u64,
 }
 /// What became of a client id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -914,7 +943,8 @@ pub mod chat_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.ChatService", "SendMessage"));
             self.inner.unary(req, path, codec).await
         }
-        /// Replaces the content of the user's own message.
+        /// Replaces the content of the user's own message. PERMISSION_DENIED, NOT_FOUND, FAILED_PRECONDITION (MESSAGE_DELETED),
+        /// and what SendMessage answers.
         pub async fn edit_message(
             &mut self,
             request: impl tonic::IntoRequest<super::EditMessageRequest>,
@@ -939,7 +969,7 @@ pub mod chat_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.ChatService", "EditMessage"));
             self.inner.unary(req, path, codec).await
         }
-        /// Takes a message back, for all.
+        /// Takes a message back, for all: the user's own, or as an admin of the group. PERMISSION_DENIED, NOT_FOUND.
         pub async fn delete_message(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteMessageRequest>,
@@ -964,7 +994,7 @@ pub mod chat_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.ChatService", "DeleteMessage"));
             self.inner.unary(req, path, codec).await
         }
-        /// Puts an emoji under a message, or removes it.
+        /// Puts an emoji under a message, or removes it. NOT_FOUND, FAILED_PRECONDITION (MESSAGE_DELETED, TOO_MANY_REACTIONS).
         pub async fn react(
             &mut self,
             request: impl tonic::IntoRequest<super::ReactRequest>,
@@ -1072,7 +1102,8 @@ pub mod chat_service_server {
             tonic::Response<super::SendMessageResponse>,
             tonic::Status,
         >;
-        /// Replaces the content of the user's own message.
+        /// Replaces the content of the user's own message. PERMISSION_DENIED, NOT_FOUND, FAILED_PRECONDITION (MESSAGE_DELETED),
+        /// and what SendMessage answers.
         async fn edit_message(
             &self,
             request: tonic::Request<super::EditMessageRequest>,
@@ -1080,7 +1111,7 @@ pub mod chat_service_server {
             tonic::Response<super::EditMessageResponse>,
             tonic::Status,
         >;
-        /// Takes a message back, for all.
+        /// Takes a message back, for all: the user's own, or as an admin of the group. PERMISSION_DENIED, NOT_FOUND.
         async fn delete_message(
             &self,
             request: tonic::Request<super::DeleteMessageRequest>,
@@ -1088,7 +1119,7 @@ pub mod chat_service_server {
             tonic::Response<super::DeleteMessageResponse>,
             tonic::Status,
         >;
-        /// Puts an emoji under a message, or removes it.
+        /// Puts an emoji under a message, or removes it. NOT_FOUND, FAILED_PRECONDITION (MESSAGE_DELETED, TOO_MANY_REACTIONS).
         async fn react(
             &self,
             request: tonic::Request<super::ReactRequest>,

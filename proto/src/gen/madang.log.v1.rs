@@ -244,12 +244,12 @@ pub struct MessageDeleted {
     pub seq: u64,
 }
 /// An emoji was put or removed.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MessageReacted {
     /// Which message.
     #[prost(uint64, tag = "1")]
     pub seq: u64,
-    /// Which emoji.
+    /// Which emoji, as first sent.
     #[prost(string, tag = "2")]
     pub emoji: ::prost::alloc::string::String,
     /// Whether it was removed.
@@ -257,6 +257,22 @@ pub struct MessageReacted {
     pub removed: bool,
     /// How many there are of it now.
     #[prost(uint32, tag = "4")]
+    pub count: u32,
+    /// The event with which the emoji came under the message.
+    #[prost(uint64, tag = "5")]
+    pub began: u64,
+    /// All emoji of the message as they are now, in the order in which they came.
+    #[prost(message, repeated, tag = "6")]
+    pub now: ::prost::alloc::vec::Vec<EmojiCount>,
+}
+/// How many people put an emoji under a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EmojiCount {
+    /// The emoji, as first sent.
+    #[prost(string, tag = "1")]
+    pub emoji: ::prost::alloc::string::String,
+    /// How many.
+    #[prost(uint32, tag = "2")]
     pub count: u32,
 }
 /// One publish into the inbox of a shard: what one chat-svc has for the users there.

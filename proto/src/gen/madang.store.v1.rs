@@ -274,6 +274,45 @@ pub struct GetCursorResponse {
     #[prost(uint64, tag = "1")]
     pub position: u64,
 }
+/// Which message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadMessageRequest {
+    /// In which conversation.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Its number.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// The home's revision: the answer has all events up to it (2 s, then UNAVAILABLE).
+    #[prost(uint64, tag = "3")]
+    pub at_least: u64,
+}
+/// It, as it is now; NOT_FOUND if there is none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LoadMessageResponse {
+    /// The message.
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<super::super::client::v1::Message>,
+    /// Who reacted, by the order in which the emoji stand.
+    #[prost(message, repeated, tag = "2")]
+    pub reactors: ::prost::alloc::vec::Vec<Reactors>,
+    /// When it was last changed, microseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub changed_micros: i64,
+}
+/// Who put one emoji under a message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reactors {
+    /// The emoji, as first sent.
+    #[prost(string, tag = "1")]
+    pub emoji: ::prost::alloc::string::String,
+    /// The event with which it came there.
+    #[prost(uint64, tag = "2")]
+    pub began: u64,
+    /// Who, 16 bytes each, one after another.
+    #[prost(bytes = "vec", tag = "3")]
+    pub users: ::prost::alloc::vec::Vec<u8>,
+}
 /// Generated client implementations.
 pub mod store_service_client {
     #![allow(
@@ -558,6 +597,32 @@ pub mod store_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// A message with all who reacted to it; what a home asks before it lets somebody change a message that it does not
+        /// have in memory. Internal: not for any user's eyes.
+        pub async fn load_message(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LoadMessageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LoadMessageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.store.v1.StoreService/LoadMessage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.store.v1.StoreService", "LoadMessage"));
+            self.inner.unary(req, path, codec).await
+        }
         /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
         /// was said about it are lost.
         pub async fn get_cursor(
@@ -664,6 +729,15 @@ pub mod store_service_server {
             request: tonic::Request<super::ListClientIdsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListClientIdsResponse>,
+            tonic::Status,
+        >;
+        /// A message with all who reacted to it; what a home asks before it lets somebody change a message that it does not
+        /// have in memory. Internal: not for any user's eyes.
+        async fn load_message(
+            &self,
+            request: tonic::Request<super::LoadMessageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LoadMessageResponse>,
             tonic::Status,
         >;
         /// How far this reader has come in the log of a shard, as its database has it: what is left when the log and all that
@@ -1100,6 +1174,51 @@ pub mod store_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListClientIdsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.store.v1.StoreService/LoadMessage" => {
+                    #[allow(non_camel_case_types)]
+                    struct LoadMessageSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::LoadMessageRequest>
+                    for LoadMessageSvc<T> {
+                        type Response = super::LoadMessageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LoadMessageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StoreService>::load_message(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LoadMessageSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -3,12 +3,13 @@
 //! the home gave its event: replays change nothing, and no skewed clock undoes a later change.
 
 mod balancing;
+mod changes;
 mod guard;
 mod rows;
 mod safe;
 mod statements;
 
-use super::{Entry, Error, Messages, NOTICES, Since, number, whole};
+use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, number};
 use async_trait::async_trait;
 use balancing::Balancing;
 use cdrs_tokio::{
@@ -41,7 +42,7 @@ use rows::{Partition, Rows, WAYMARK, Work, waymark_bucket};
 use safe::Safe;
 use statements::{Statements, prepare_keyspace};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -95,11 +96,6 @@ pub struct CassandraMessages {
 }
 
 #[derive(TryFromRow)]
-struct BodyRow {
-    body: Blob,
-}
-
-#[derive(TryFromRow)]
 struct NoticeRow {
     last_seq: i64,
     revision: i64,
@@ -128,8 +124,8 @@ struct CursorRow {
 #[derive(TryFromRow)]
 struct UseRow {
     seq: i64,
-    at_micros: i64,
-    used: Blob,
+    at_micros: Option<i64>,
+    used: Option<Blob>,
 }
 
 impl From<cdrs_tokio::error::Error> for Error {
@@ -265,44 +261,6 @@ impl CassandraMessages {
         writes.try_collect().await
     }
 
-    /// Exactly the messages from a number to another, which all are there: one range scan, two across a border.
-    async fn range(
-        &self,
-        consistency: Consistency,
-        conversation: ConversationId,
-        low: i64,
-        high: i64,
-    ) -> Result<Vec<Message>, Error> {
-        let mut messages = Vec::new();
-        for bucket in bucket(low)..=bucket(high) {
-            let limit = usize::try_from(high - low + 1).unwrap_or(0);
-            let rows = i32::try_from(limit).unwrap_or(i32::MAX);
-            let values = query_values!(id(conversation), bucket, low, high, rows);
-            for row in self.select_at::<BodyRow>(consistency, &self.statements.range, values, limit).await? {
-                messages.push(Message::decode(&row.body.into_vec()[..])?);
-            }
-        }
-        messages.sort_unstable_by_key(|message| message.seq);
-        let (first, wanted) = (low.unsigned_abs(), usize::try_from(high - low + 1).unwrap_or(0));
-        whole(conversation, &messages, first)?;
-        if messages.len() < wanted {
-            return Err(Error::Hole { conversation, seq: first + messages.len() as u64 });
-        }
-        Ok(messages)
-    }
-
-    /// The same; what is not there at quorum is asked of all replicas, since one of them may have lost it with its disk.
-    async fn all_of(&self, conversation: ConversationId, low: i64, high: i64) -> Result<Vec<Message>, Error> {
-        match self.range(Consistency::LocalQuorum, conversation, low, high).await {
-            Err(hole @ Error::Hole { .. }) => {
-                HOLES.inc();
-                tracing::error!(error = %hole, "history has a hole at quorum; it is read again from all replicas");
-                self.range(Consistency::All, conversation, low, high).await
-            }
-            other => other,
-        }
-    }
-
     /// The waymark at or before a revision, and the next one, as far as they are there.
     async fn waymarks(
         &self,
@@ -341,8 +299,9 @@ impl Messages for CassandraMessages {
     }
 
     async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
-        let Work { messages, notices, waymarks, heads } = Work::of(entries);
+        let Work { messages, notices, waymarks, changes, heads } = Work::of(entries);
         self.write_all(&self.statements.insert_message, messages).await?;
+        self.write_changes(changes).await?;
         self.write_all(&self.statements.insert_notice, notices).await?;
         self.write_all(&self.statements.insert_waymark, waymarks).await?;
         // Who sees the head sees the rows. The revision is the timestamp: a head can only grow.
@@ -382,46 +341,32 @@ impl Messages for CassandraMessages {
         } else {
             (low, high.min(low.saturating_add(most - 1)))
         };
-        self.all_of(conversation, low, high).await
+        Ok(self.all_of(conversation, low, high).await?.into_iter().map(|stored| stored.message).collect())
     }
 
-    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error> {
-        let Some(head) = self.head(conversation).await? else { return Ok(Some(Vec::new())) };
-        let (before, after) = self.waymarks(conversation, since.revision).await?;
-        if after.is_some_and(|mark| mark.at_micros < since.oldest_micros) {
-            return Ok(None);
-        }
-        // There are no more messages after a revision than events; and all that a waymark counts are before it.
-        let events = head.revision.saturating_sub(number(since.revision)).max(0);
-        let low = (head.last_seq - events + 1).max(before.map_or(0, |mark| mark.last_seq) + 1);
-        let (mut next, mut found) = (low.max(number(since.first_seq)), Vec::new());
-        let most = i64::try_from(since.limit).unwrap_or(i64::MAX).min(number(u64::MAX >> 8));
-        while next <= head.last_seq && found.len() < since.limit {
-            let high = head.last_seq.min(next + most - 1);
-            for message in self.all_of(conversation, next, high).await? {
-                if message.revision > since.until {
-                    return Ok(Some(found));
-                }
-                if message.revision > since.revision && found.len() < since.limit {
-                    found.push(message);
-                }
-            }
-            next = high + 1;
-        }
-        Ok(Some(found))
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Changes>, Error> {
+        self.changes_since(conversation, since).await
+    }
+
+    async fn load(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error> {
+        self.load_message(conversation, seq).await
+    }
+
+    async fn reacted(
+        &self,
+        conversation: ConversationId,
+        user: Vec<u8>,
+        seqs: Vec<u64>,
+    ) -> Result<HashSet<(u64, String)>, Error> {
+        self.reacted_by(conversation, user, seqs).await
     }
 
     async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error> {
-        let reads = stream::iter(wanted).map(|(conversation, seq)| async move {
-            let seq = number(seq);
-            let values = query_values!(id(conversation), bucket(seq), seq);
-            let Some(row) = self.select::<BodyRow>(&self.statements.one, values, 1).await?.pop() else {
-                return Ok::<_, Error>(None);
-            };
-            Ok(Some((conversation, Message::decode(&row.body.into_vec()[..])?)))
+        let reads = stream::iter(wanted).map(async |(conversation, seq)| {
+            Ok::<_, Error>((conversation, self.one(conversation, number(seq)).await?))
         });
         let found: Vec<_> = reads.buffered(READS).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        Ok(found.into_iter().filter_map(|(id, stored)| Some((id, stored?.message))).collect())
     }
 
     async fn notices(
@@ -470,19 +415,29 @@ impl Messages for CassandraMessages {
     ) -> Result<Vec<ClientIdUse>, Error> {
         let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
         let mut next = head.last_seq;
+        // The newest event that is too old, as far as messages tell.
+        let mut until = 0;
         let mut uses = Vec::new();
-        while next > 0 && uses.len() < limit {
+        'messages: while next > 0 && uses.len() < limit {
             let values = query_values!(id(conversation), bucket(next), next, USES);
             let rows = self.select::<UseRow>(&self.statements.uses, values, USES.unsigned_abs() as usize).await?;
             // The rest of the bucket is empty: on with the one before it.
             next = rows.last().map_or((next >> BUCKET_BITS) << BUCKET_BITS, |row| row.seq) - 1;
             for row in rows {
-                if row.at_micros < since_micros || uses.len() >= limit {
+                // A row of which only a change has arrived says nothing of its sending.
+                let (Some(at), Some(used)) = (row.at_micros, row.used) else { continue };
+                let used = ClientIdUse::decode(&used.into_vec()[..])?;
+                if at < since_micros {
+                    until = used.revision;
+                    break 'messages;
+                }
+                if uses.len() >= limit {
                     return Ok(uses);
                 }
-                uses.push(ClientIdUse::decode(&row.used.into_vec()[..])?);
+                uses.push(used);
             }
         }
+        self.uses_of_changes(conversation, (number(until), head.revision), since_micros, limit, &mut uses).await?;
         Ok(uses)
     }
 }

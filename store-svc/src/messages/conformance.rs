@@ -2,7 +2,9 @@
 
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{Entry, Error, Messages, Since};
+pub mod amended;
+
+use super::{Changes, Entry, Error, Messages, Since};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
@@ -124,8 +126,8 @@ pub async fn check_changes(store: &dyn Messages) {
     }
     let is_message = |revision: &u64| revision % 5 < 2;
     let since = |revision, until, limit| Since { revision, until, first_seq: 1, limit, oldest_micros: 0 };
-    let revisions = |found: Option<Vec<Message>>| {
-        found.map(|found| found.into_iter().map(|message| message.revision).collect::<Vec<_>>())
+    let revisions = |found: Option<Changes>| {
+        found.map(|found| found.messages.into_iter().map(|message| message.revision).collect::<Vec<_>>())
     };
     // Around every border that an index could have, and anywhere between.
     for from in [0, 1, 2, 3, 4, 5, 62, 63, 64, 65, 66, 127, 128, 129, 999, 1000, 1001, 1983, 1984, 1985, 1998, 1999] {

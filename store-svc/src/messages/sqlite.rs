@@ -1,7 +1,9 @@
 //! Messages in one SQLite file: a row for each message, one for each notice, and the cursors that say how much of the
 //! log they hold. It may fall back after a power cut: the log replays what is missing, and every write is idempotent.
 
-use super::{Entry, Error, Messages, NOTICES, Since, number, whole};
+mod change;
+
+use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, number, whole};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -12,6 +14,7 @@ use madang_proto::{
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -40,10 +43,17 @@ impl SqliteMessages {
         let file = folder.join("messages.db");
         let connection = Connection::open(&file)?;
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;
              CREATE TABLE IF NOT EXISTS message (
                  conversation BLOB, seq INTEGER, revision INTEGER NOT NULL, at_micros INTEGER NOT NULL,
-                 used BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
+                 used BLOB NOT NULL, body BLOB NOT NULL, changed_micros INTEGER,
+                 PRIMARY KEY (conversation, seq)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS reaction (
+                 conversation BLOB, seq INTEGER, user BLOB, emoji TEXT, began INTEGER NOT NULL,
+                 PRIMARY KEY (conversation, seq, user, emoji)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS change (
+                 conversation BLOB, revision INTEGER, at_micros INTEGER NOT NULL, used BLOB NOT NULL,
+                 PRIMARY KEY (conversation, revision)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS message_revision ON message (conversation, revision);
              CREATE TABLE IF NOT EXISTS notice (
                  conversation BLOB, revision INTEGER, last_seq INTEGER NOT NULL, body BLOB NOT NULL,
@@ -51,6 +61,11 @@ impl SqliteMessages {
              CREATE TABLE IF NOT EXISTS head (conversation BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);",
         )?;
+        // As it was before messages could be changed.
+        let known = "SELECT count(*) FROM pragma_table_info('message') WHERE name = 'changed_micros'";
+        if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
+            connection.execute_batch("ALTER TABLE message ADD COLUMN changed_micros INTEGER")?;
+        }
         Ok(Self { writer: Arc::new(Mutex::new(connection)), readers: Arc::default(), file })
     }
 
@@ -102,8 +117,11 @@ impl Messages for SqliteMessages {
         self.write(move |connection| {
             let transaction = connection.transaction()?;
             {
-                let mut message =
-                    transaction.prepare_cached("INSERT OR REPLACE INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+                // One that is there may have been changed since.
+                let mut message = transaction.prepare_cached(
+                    "INSERT INTO message (conversation, seq, revision, at_micros, used, body)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                )?;
                 let mut notice = transaction.prepare_cached("INSERT OR REPLACE INTO notice VALUES (?1, ?2, ?3, ?4)")?;
                 let mut head = transaction.prepare_cached(
                     "INSERT INTO head VALUES (?1, ?2) ON CONFLICT DO UPDATE SET revision = max(revision, ?2)",
@@ -128,6 +146,10 @@ impl Messages for SqliteMessages {
                             let (revision, last_seq) = (number(event.revision), number(event.last_seq));
                             notice.execute(params![conversation.bytes(), revision, last_seq, event.encode_to_vec()])?;
                             (conversation, event.revision)
+                        }
+                        Entry::Change { conversation, used, change: what, .. } => {
+                            change::apply(&transaction, conversation, &used, &what)?;
+                            (conversation, used.revision)
                         }
                         Entry::Other { conversation, revision, .. } => (conversation, revision),
                     };
@@ -185,31 +207,21 @@ impl Messages for SqliteMessages {
         .await
     }
 
-    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Vec<Message>>, Error> {
-        self.read(move |connection| {
-            let after = number(since.revision);
-            let oldest: Option<i64> = connection
-                .prepare_cached(
-                    "SELECT at_micros FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
-                     ORDER BY revision LIMIT 1",
-                )?
-                .query_row(params![conversation.bytes(), after], |row| row.get(0))
-                .optional()?;
-            if oldest.is_some_and(|at| at < since.oldest_micros) {
-                return Ok(None);
-            }
-            let (until, first) = (number(since.until), number(since.first_seq));
-            let limit = i64::try_from(since.limit).unwrap_or(i64::MAX);
-            let bodies: Vec<Vec<u8>> = connection
-                .prepare_cached(
-                    "SELECT body FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
-                     AND revision <= ?3 AND seq >= ?4 ORDER BY revision LIMIT ?5",
-                )?
-                .query_map(params![conversation.bytes(), after, until, first, limit], body)?
-                .collect::<Result<_, _>>()?;
-            Ok(Some(bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<_, _>>()?))
-        })
-        .await
+    async fn changes(&self, conversation: ConversationId, since: Since) -> Result<Option<Changes>, Error> {
+        self.read(move |connection| change::since(connection, conversation, since)).await
+    }
+
+    async fn load(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error> {
+        self.read(move |connection| change::load(connection, conversation, seq)).await
+    }
+
+    async fn reacted(
+        &self,
+        conversation: ConversationId,
+        user: Vec<u8>,
+        seqs: Vec<u64>,
+    ) -> Result<HashSet<(u64, String)>, Error> {
+        self.read(move |connection| change::reacted(connection, conversation, &user, &seqs)).await
     }
 
     async fn messages(&self, wanted: Vec<(ConversationId, u64)>) -> Result<Vec<(ConversationId, Message)>, Error> {
@@ -264,15 +276,19 @@ impl Messages for SqliteMessages {
         limit: usize,
     ) -> Result<Vec<ClientIdUse>, Error> {
         self.read(move |connection| {
-            let mut select = connection
-                .prepare_cached("SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC")?;
-            let mut rows = select.query([conversation.bytes()])?;
             let mut uses = Vec::new();
-            while let Some(row) = rows.next()?
-                && row.get::<_, i64>(0)? >= since_micros
-                && uses.len() < limit
-            {
-                uses.push(ClientIdUse::decode(&row.get::<_, Vec<u8>>(1)?[..])?);
+            for select in [
+                "SELECT at_micros, used FROM message WHERE conversation = ?1 ORDER BY seq DESC",
+                "SELECT at_micros, used FROM change WHERE conversation = ?1 ORDER BY revision DESC",
+            ] {
+                let mut select = connection.prepare_cached(select)?;
+                let mut rows = select.query([conversation.bytes()])?;
+                while let Some(row) = rows.next()?
+                    && row.get::<_, i64>(0)? >= since_micros
+                    && uses.len() < limit
+                {
+                    uses.push(ClientIdUse::decode(&row.get::<_, Vec<u8>>(1)?[..])?);
+                }
             }
             Ok(uses)
         })

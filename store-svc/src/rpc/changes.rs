@@ -2,7 +2,7 @@
 //! for many is shown nothing of what they are not in, and nothing that could be had by asking for one alone is different.
 
 use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, cut, failed};
-use crate::messages::{NOTICES, Since};
+use crate::messages::{Changes, NOTICES, Since};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use madang_mesh::{clock, status::to_status};
 use madang_proto::{
@@ -57,13 +57,14 @@ impl History {
         let id = conversation(&id)?;
         self.fresh(id).await?;
         let (access, revision) = self.access(id, &user, at_least).await?;
-        self.since(id, access, revision, since, self.settings.page(limit)).await?.ok_or_else(too_old)
+        self.since(id, &user, access, revision, since, self.settings.page(limit)).await?.ok_or_else(too_old)
     }
 
     /// What came after `since`, as of `revision`; none if that is too old.
     async fn since(
         &self,
         id: ConversationId,
+        user: &str,
         access: Access,
         revision: u64,
         since: u64,
@@ -76,14 +77,16 @@ impl History {
         let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
         let Access { first_seq, first_revision, .. } = access;
         let wanted = Since { revision: since, until: revision, first_seq, limit: limit + 1, oldest_micros };
-        let Some(mut messages) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
+        let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
+        let Changes { mut messages, revision: whole } = changes;
         let found = messages.len();
         messages.truncate(limit);
         cut(&mut messages, false);
-        if messages.len() < found {
-            answer.more = true;
-            answer.revision = messages.last().map_or(revision, |last| last.revision);
-        }
+        answer.revision = match messages.last() {
+            Some(last) if messages.len() < found => last.revision,
+            _ => whole.min(revision),
+        };
+        answer.more = answer.revision < revision;
         let revisions = ((since + 1).max(first_revision), answer.revision);
         let mut notices = self.store.notices(id, (0, u64::MAX >> 1), revisions).await.map_err(failed)?;
         let full = notices.len() >= NOTICES;
@@ -92,6 +95,7 @@ impl History {
             answer.revision = notices.last().map_or(answer.revision, |last| last.revision);
             messages.retain(|message| message.revision <= answer.revision);
         }
+        self.mark_mine(id, user, messages.iter_mut()).await?;
         (answer.messages, answer.notices) = (messages, notices);
         Ok(Some(answer))
     }
@@ -113,7 +117,8 @@ impl History {
             access.into_iter().map(|access| (access.conversation.clone(), access)).collect();
         let reads = asked.into_iter().filter_map(|(id, since)| {
             let access = access.get(&id.to_string())?.clone();
-            Some(async move { Ok((since, self.one_of_many(id, access, since).await?)) }.boxed())
+            let user = &user;
+            Some(async move { Ok((since, self.one_of_many(id, user, access, since).await?)) }.boxed())
         });
         // Made before they run, in a type of their own: the compiler can't tell that they may move between threads else.
         let reads: Vec<BoxFuture<'_, Result<(u64, ConversationChanges), Status>>> = reads.collect();
@@ -136,6 +141,7 @@ impl History {
     async fn one_of_many(
         &self,
         id: ConversationId,
+        user: &str,
         access: ConversationAccess,
         since: u64,
     ) -> Result<ConversationChanges, Status> {
@@ -147,7 +153,7 @@ impl History {
         }
         self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
         let access = Access { first_seq, first_revision, last_seq };
-        let Some(found) = self.since(id, access, revision, since, MESSAGES).await? else {
+        let Some(found) = self.since(id, user, access, revision, since, MESSAGES).await? else {
             return Ok(ConversationChanges { conversation, revision: since, too_old: true, ..Default::default() });
         };
         let ListChangesResponse { messages, notices, revision, more } = found;
@@ -183,9 +189,13 @@ impl History {
             }
             found = self.store.messages(asked).await.map_err(failed)?;
         }
-        let found = found
-            .into_iter()
-            .map(|(id, message)| FoundMessage { conversation: id.to_string(), message: Some(message) });
-        Ok(BatchGetMessagesResponse { found: found.collect() })
+        let own = stream::iter(found).map(|(id, mut message)| {
+            let user = &user;
+            async move {
+                self.mark_mine(id, user, std::iter::once(&mut message)).await?;
+                Ok::<_, Status>(FoundMessage { conversation: id.to_string(), message: Some(message) })
+            }
+        });
+        Ok(BatchGetMessagesResponse { found: own.buffered(READS).try_collect().await? })
     }
 }

@@ -10,7 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use madang_chat::{
     home::Sources,
-    retry::{Key, Use},
+    retry::{self, Key, Use},
+    room::{
+        facts::{self, Facts},
+        no_message,
+    },
 };
 use madang_mesh::{
     log::{Entry, Position},
@@ -19,7 +23,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
-    id::{ClientId, ConversationId, UserId},
+    id::{ConversationId, UserId},
     log::v1::{JoinedUser, LoggedEvent, Record, logged_event::Body},
     reason::{Reason, Refusal},
 };
@@ -283,6 +287,21 @@ impl Sources for SimulatedSources {
         Err(Refusal::new(Reason::Lagging, "history does not have this revision yet").after(500))
     }
 
+    async fn message(&self, conversation: ConversationId, seq: u64, revision: u64) -> Result<Facts, Refusal> {
+        check::count("looks for a message");
+        for _ in 0..10 {
+            let found = ask(self.0, move |state| {
+                let events = state.events.get(&conversation).map_or(&[][..], |events| events);
+                (events.len() as u64 >= revision).then(|| facts::of(events, seq))
+            });
+            if let Some(found) = found.await? {
+                return found.ok_or_else(|| no_message(seq));
+            }
+            net::pause(200 * MS).await;
+        }
+        Err(Refusal::new(Reason::Lagging, "history does not have this revision yet").after(500))
+    }
+
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
         Ok(users.clone())
     }
@@ -290,13 +309,7 @@ impl Sources for SimulatedSources {
 
 fn uses(events: &[LoggedEvent], since_micros: i64) -> Vec<(Key, Use)> {
     let messages = events.iter().filter(|event| event.at_micros >= since_micros);
-    messages
-        .filter_map(|event| {
-            let key = (UserId::from_slice(&event.actor).ok()?, ClientId::from_slice(&event.client_id).ok()?);
-            let (seq, revision, at_micros) = (event.last_seq, event.revision, event.at_micros);
-            Some((key, Use { hash: event.request_hash, seq, revision, at_micros }))
-        })
-        .collect()
+    messages.filter_map(retry::used).collect()
 }
 
 /// What somebody's list and `changes` say of one conversation.

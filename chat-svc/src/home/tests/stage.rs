@@ -6,7 +6,10 @@ use crate::{
     inbox::memory::MemoryInbox,
     retry::Key,
     retry::Use,
-    room,
+    room::{
+        self,
+        facts::{self, Facts},
+    },
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -115,6 +118,7 @@ pub struct Databases {
     pub down: AtomicBool,
     pub rooms_asked: AtomicUsize,
     pub ids_asked: AtomicUsize,
+    pub messages_asked: AtomicUsize,
     /// What a log had that is lost.
     before: Mutex<Vec<LoggedEvent>>,
     /// How far store-svc is behind group-svc.
@@ -164,12 +168,14 @@ impl Sources for Databases {
                 user: user.bytes().to_vec(),
                 role: member.role.into(),
                 joined_revision: member.joined_revision,
+                joined_seq: member.joined_seq,
                 read_seq: room.marks.get(user).copied().unwrap_or(0),
                 settings: room.state.settings.get(user).cloned(),
                 ..RoomMember::default()
             };
             let state = RoomState {
                 kind: room.state.kind.into(),
+                history: room.state.history.into(),
                 revision: room.state.revision,
                 last_seq: room.state.last_seq,
                 last_at_micros: room.state.last_at_micros,
@@ -194,12 +200,19 @@ impl Sources for Databases {
         }
         let events = self.events().into_iter();
         let of = events.filter(|e| e.conversation[..] == conversation.bytes()[..] && e.at_micros >= since_micros);
-        let uses = of.filter_map(|e| {
-            let key = (UserId::from_slice(&e.actor).ok()?, ClientId::from_slice(&e.client_id).ok()?);
-            let (seq, revision, at_micros) = (e.last_seq, e.revision, e.at_micros);
-            Some((key, Use { hash: e.request_hash, seq, revision, at_micros }))
-        });
+        let uses = of.filter_map(|event| crate::retry::used(&event));
         Ok(uses.collect())
+    }
+
+    async fn message(&self, id: ConversationId, seq: u64, revision: u64) -> Result<Facts, Refusal> {
+        self.up()?;
+        self.messages_asked.fetch_add(1, SeqCst);
+        if self.room(&id).is_none_or(|room| room.state.revision < revision) {
+            return Err(moving());
+        }
+        let events = self.events();
+        let of = events.iter().filter(|event| event.conversation[..] == id.bytes()[..]);
+        facts::of(of, seq).ok_or_else(|| room::no_message(seq))
     }
 
     async fn cursors(&self, _: Shard) -> Result<[Position; 2], Refusal> {
@@ -249,6 +262,7 @@ impl Stage {
             down: AtomicBool::new(false),
             rooms_asked: AtomicUsize::new(0),
             ids_asked: AtomicUsize::new(0),
+            messages_asked: AtomicUsize::new(0),
             before: Mutex::default(),
             behind: AtomicUsize::new(0),
             blocks: Mutex::default(),

@@ -1,10 +1,10 @@
 //! What a batch of the log leaves in Cassandra, as rows by their partitions: the same batch gives the same rows, with the
 //! same write timestamps.
 
-use super::{BATCH_BYTES, bucket, id};
-use crate::messages::{Entry, number};
+use super::{BATCH_BYTES, bucket, changes::change_bucket, id};
+use crate::messages::{Change, Entry, number};
 use cdrs_tokio::{query::QueryValues, query_values, types::blob::Blob};
-use madang_proto::id::ConversationId;
+use madang_proto::{client::v1::Message, id::ConversationId, store::v1::ClientIdUse};
 use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,12 +42,64 @@ impl Rows {
 /// A conversation's bucket.
 pub(super) type Partition = (ConversationId, i32);
 
+/// What changes of messages leave, each kind for a statement of its own.
+#[derive(Default)]
+pub(super) struct ChangeRows {
+    pub(super) reacted: BTreeMap<Partition, Rows>,
+    pub(super) unreacted: BTreeMap<Partition, Rows>,
+    pub(super) forgotten: BTreeMap<Partition, Rows>,
+    pub(super) edited: BTreeMap<Partition, Rows>,
+    pub(super) counted: BTreeMap<Partition, Rows>,
+    pub(super) deleted: BTreeMap<Partition, Rows>,
+    pub(super) by_revision: BTreeMap<Partition, Rows>,
+}
+
+impl ChangeRows {
+    fn push(&mut self, conversation: ConversationId, used: &ClientIdUse, change: &Change) {
+        let (seq, revision, at) = (number(used.seq), number(used.revision), used.at_micros);
+        let place = (conversation, bucket(seq));
+        let c = || id(conversation);
+        let mut message = Message::default();
+        change.apply(&mut message, used);
+        let body = message.encode_to_vec();
+        let bytes = body.len() + 96;
+        match change {
+            Change::Edited(_) => {
+                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
+                self.edited.entry(place).or_default().push(row, bytes);
+            }
+            Change::Deleted => {
+                let row = query_values!(at, c(), place.1, seq);
+                self.forgotten.entry(place).or_default().push(row, 64);
+                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
+                self.deleted.entry(place).or_default().push(row, bytes);
+            }
+            Change::Reacted { key, user, removed, began, .. } => {
+                let user = Blob::from(user.clone());
+                if *removed {
+                    let row = query_values!(at, c(), place.1, seq, user, key.as_str());
+                    self.unreacted.entry(place).or_default().push(row, 128);
+                } else {
+                    let row = query_values!(c(), place.1, seq, user, key.as_str(), number(*began), at);
+                    self.reacted.entry(place).or_default().push(row, 128);
+                }
+                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
+                self.counted.entry(place).or_default().push(row, bytes);
+            }
+        }
+        let place = (conversation, change_bucket(revision));
+        let row = query_values!(c(), place.1, revision, seq, at, Blob::from(used.encode_to_vec()), at);
+        self.by_revision.entry(place).or_default().push(row, 128);
+    }
+}
+
 /// A batch of the log, as rows.
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) messages: BTreeMap<Partition, Rows>,
     pub(super) notices: BTreeMap<Partition, Rows>,
     pub(super) waymarks: BTreeMap<Partition, Rows>,
+    pub(super) changes: ChangeRows,
     /// Of each conversation the newest revision and seq.
     pub(super) heads: HashMap<ConversationId, (u64, u64)>,
 }
@@ -81,6 +133,10 @@ impl Work {
                     );
                     work.notices.entry(partition).or_default().push(row, bytes);
                     (conversation, event.revision, event.last_seq, at)
+                }
+                Entry::Change { conversation, last_seq, used, change } => {
+                    work.changes.push(conversation, &used, &change);
+                    (conversation, used.revision, last_seq, used.at_micros)
                 }
                 Entry::Other { conversation, revision, last_seq, at_micros } => {
                     (conversation, revision, last_seq, at_micros)

@@ -5,10 +5,15 @@ use cdrs_tokio::query::PreparedQuery;
 use tokio::time::timeout;
 
 /// The tables, without `CREATE TABLE IF NOT EXISTS` and their keyspace.
-const TABLES: [&str; 5] = [
-    "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob,
+const TABLES: [&str; 7] = [
+    "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob, reactions blob,
+     changed bigint, changed_micros bigint,
      PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
      AND compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}",
+    "reaction (conversation blob, bucket int, seq bigint, user blob, emoji text, began bigint,
+     PRIMARY KEY ((conversation, bucket), seq, user, emoji))",
+    "change (conversation blob, bucket int, revision bigint, seq bigint, at_micros bigint, used blob,
+     PRIMARY KEY ((conversation, bucket), revision))",
     "notice (conversation blob, bucket int, last_seq bigint, revision bigint, body blob,
      PRIMARY KEY ((conversation, bucket), last_seq, revision))",
     "head (conversation blob PRIMARY KEY, revision bigint, last_seq bigint)",
@@ -20,6 +25,13 @@ const TABLES: [&str; 5] = [
 /// The statements, prepared.
 pub(super) struct Statements {
     pub insert_message: PreparedQuery,
+    pub edit_message: PreparedQuery,
+    pub count_reactions: PreparedQuery,
+    pub delete_message: PreparedQuery,
+    pub insert_reaction: PreparedQuery,
+    pub delete_reaction: PreparedQuery,
+    pub delete_reactions: PreparedQuery,
+    pub insert_change: PreparedQuery,
     pub insert_notice: PreparedQuery,
     pub insert_head: PreparedQuery,
     pub insert_waymark: PreparedQuery,
@@ -28,6 +40,10 @@ pub(super) struct Statements {
     pub head: PreparedQuery,
     pub range: PreparedQuery,
     pub one: PreparedQuery,
+    pub changes: PreparedQuery,
+    pub change_uses: PreparedQuery,
+    pub reactions: PreparedQuery,
+    pub own_reactions: PreparedQuery,
     pub waymarks: PreparedQuery,
     pub notices: PreparedQuery,
     pub uses: PreparedQuery,
@@ -53,6 +69,9 @@ pub(super) async fn prepare_keyspace(session: &CassandraSession, options: &Optio
             // Several processes may begin at once.
             session.query(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}")).await?;
         }
+        // As it was before messages could be changed.
+        let columns = "(reactions blob, changed bigint, changed_micros bigint)";
+        session.query(format!("ALTER TABLE \"{keyspace}\".message ADD IF NOT EXISTS {columns}")).await?;
         Ok::<_, Error>(())
     };
     timeout(6 * PATIENCE, run).await.map_err(late)?
@@ -61,15 +80,36 @@ pub(super) async fn prepare_keyspace(session: &CassandraSession, options: &Optio
 impl Statements {
     /// Prepares them.
     pub async fn prepare(session: &CassandraSession, keyspace: &str) -> Result<Self, Error> {
+        let part = "WHERE conversation = ? AND bucket = ?";
         let table = |name: &str| format!("\"{keyspace}\".{name}");
         let (message, notice, head, cursor) = (table("message"), table("notice"), table("head"), table("cursor"));
-        let waymark = table("waymark");
-        let part = "WHERE conversation = ? AND bucket = ?";
+        let (waymark, reaction, change) = (table("waymark"), table("reaction"), table("change"));
+        let whole = "used, body, reactions, changed, changed_micros";
+        let set = "SET {}changed = ?, changed_micros = ? WHERE conversation = ? AND bucket = ? AND seq = ?";
+        let update = |cells: &str| format!("UPDATE {message} USING TIMESTAMP ? {}", set.replace("{}", cells));
+        let drop = format!("DELETE FROM {reaction} USING TIMESTAMP ? {part} AND seq = ?");
         let all = async {
             Ok::<_, Error>(Self {
                 insert_message: session
                     .prepare(format!(
                         "INSERT INTO {message} (conversation, bucket, seq, at_micros, used, body)
+                         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                    ))
+                    .await?,
+                edit_message: session.prepare(update("body = ?, ")).await?,
+                count_reactions: session.prepare(update("reactions = ?, ")).await?,
+                delete_message: session.prepare(update("reactions = null, body = ?, ")).await?,
+                insert_reaction: session
+                    .prepare(format!(
+                        "INSERT INTO {reaction} (conversation, bucket, seq, user, emoji, began)
+                         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
+                    ))
+                    .await?,
+                delete_reaction: session.prepare(format!("{drop} AND user = ? AND emoji = ?")).await?,
+                delete_reactions: session.prepare(drop).await?,
+                insert_change: session
+                    .prepare(format!(
+                        "INSERT INTO {change} (conversation, bucket, revision, seq, at_micros, used)
                          VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
                     ))
                     .await?,
@@ -99,10 +139,27 @@ impl Statements {
                 head: session.prepare(format!("SELECT revision, last_seq FROM {head} WHERE conversation = ?")).await?,
                 range: session
                     .prepare(format!(
-                        "SELECT body FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
+                        "SELECT {whole} FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
                     ))
                     .await?,
-                one: session.prepare(format!("SELECT body FROM {message} {part} AND seq = ?")).await?,
+                one: session.prepare(format!("SELECT {whole} FROM {message} {part} AND seq = ?")).await?,
+                changes: session
+                    .prepare(format!(
+                        "SELECT revision, seq FROM {change} {part} AND revision > ? AND revision <= ? LIMIT ?"
+                    ))
+                    .await?,
+                change_uses: session
+                    .prepare(format!(
+                        "SELECT revision, at_micros, used FROM {change} {part} AND revision > ? AND revision <= ?
+                         ORDER BY revision DESC LIMIT ?"
+                    ))
+                    .await?,
+                reactions: session
+                    .prepare(format!("SELECT user, emoji, began FROM {reaction} {part} AND seq = ?"))
+                    .await?,
+                own_reactions: session
+                    .prepare(format!("SELECT seq, emoji FROM {reaction} {part} AND seq IN ? AND user = ?"))
+                    .await?,
                 waymarks: session
                     .prepare(format!(
                         "SELECT revision, last_seq, at_micros FROM {waymark} {part} AND revision >= ? AND revision <= ? LIMIT ?"

@@ -1,0 +1,88 @@
+//! Changes of messages that a home has in memory, and of those that it must ask the store for.
+
+use super::{super::*, stage::*};
+use crate::room::{Amendment, How};
+use madang_proto::id::{ClientId, UserId};
+use std::sync::atomic::Ordering::SeqCst;
+
+fn change(seq: u64, client_id: ClientId, hash: u64, how: How) -> What {
+    What::Request(Request::Amend(Amendment { seq, client_id, hash, how }), client_id.at_ms().unwrap())
+}
+
+fn react(emoji: &str) -> How {
+    How::React { emoji: emoji.into(), removed: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_any_change_is_answered_alike_and_another_request_with_its_id_is_refused() {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let room = ConversationId::direct(ann, bob);
+    home.send(ann, bob, ClientId::now()).await.unwrap();
+    let id = ClientId::now();
+    let ask = async |hash, how| home.ask(room, bob, change(1, id, hash, how)).await.unwrap();
+    // Two at once: the second waits for the first.
+    let (one, two) = tokio::join!(ask(5, react("a")), ask(5, react("a")));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.seq, one.revision, one.duplicate), (1, 3, false));
+    assert_eq!((two.seq, two.revision, two.at, two.duplicate), (1, 3, one.at, true));
+    assert_eq!(ask(6, react("b")).await.unwrap_err().reason, Reason::ClientIdReused);
+    let other = home.ask(room, bob, change(1, ClientId::now(), 7, react("a"))).await.unwrap().unwrap();
+    assert_eq!((other.seq, other.revision, other.duplicate), (1, 3, true), "it is there already");
+    assert_eq!(stage.log.records().len(), 3, "a marker, a message with its room, and one reaction");
+    assert_eq!(stage.databases.messages_asked.load(SeqCst), 0, "a new message is in memory");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_in_memory_comes_from_the_store_as_it_is_by_then() {
+    let stage = Stage { memory: 0, ..Stage::new() };
+    let home = stage.home(None).await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let room = ConversationId::direct(ann, bob);
+    home.send(ann, bob, ClientId::now()).await.unwrap();
+    home.send(ann, bob, ClientId::now()).await.unwrap();
+    let ask = |seq, how| home.ask(room, bob, change(seq, ClientId::now(), 7, how));
+    ask(1, react("a")).await.unwrap().unwrap();
+    stage.write(stage.log.entries().len() as u64).await;
+    tokio::time::sleep(12 * TICK).await;
+    // All at once: the message is asked for once, and each finds what the one before it left.
+    let asked: Vec<_> = ["a", "b", "b"].into_iter().map(|emoji| ask(1, react(emoji))).collect();
+    let mut answers = Vec::new();
+    for each in asked {
+        answers.push(each.await.unwrap().unwrap());
+    }
+    let of: Vec<_> = answers.iter().map(|ack| (ack.seq, ack.revision, ack.duplicate)).collect();
+    assert_eq!(of, [(1, 4, true), (1, 5, false), (1, 5, true)]);
+    assert_eq!(stage.databases.messages_asked.load(SeqCst), 1);
+    // The store is away: the message is not known, but what is said goes on.
+    stage.databases.down.store(true, SeqCst);
+    let (refused, said) = tokio::join!(ask(2, react("a")), home.send(bob, ann, ClientId::now()));
+    assert!(refused.unwrap().unwrap_err().reason.retryable());
+    assert_eq!(said.unwrap().seq, 3);
+    stage.databases.down.store(false, SeqCst);
+    assert_eq!(ask(9, react("a")).await.unwrap().unwrap_err().reason, Reason::MessageNotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_home_knows_by_its_log_or_by_what_was_handed_over() {
+    for hand_over in [false, true] {
+        let stage = Stage::new();
+        let home = stage.home(None).await;
+        let (ann, bob, id) = (UserId::new(), UserId::new(), ClientId::now());
+        let room = ConversationId::direct(ann, bob);
+        home.send(ann, bob, ClientId::now()).await.unwrap();
+        let delete = || change(1, id, 4, How::Delete);
+        home.ask(room, ann, delete()).await.unwrap().unwrap();
+        if hand_over {
+            // Its facts are not: the store has them.
+            stage.write(stage.log.entries().len() as u64).await;
+        }
+        let left = home.stop().await.filter(|_| hand_over);
+        let home = stage.home(left.map(handed)).await;
+        let again = home.ask(room, ann, delete()).await.unwrap().unwrap();
+        assert_eq!((again.seq, again.revision, again.duplicate), (1, 3, true));
+        let late = home.ask(room, bob, change(1, ClientId::now(), 5, react("a"))).await.unwrap();
+        assert_eq!(late.unwrap_err().reason, Reason::MessageDeleted);
+    }
+}
