@@ -2,6 +2,7 @@
 //! memory, and pushes each event once to every trunk that has a connection of a recipient.
 
 mod delivered;
+mod frame;
 mod origins;
 mod reach;
 mod shard;
@@ -10,11 +11,14 @@ mod tail;
 mod trunk;
 
 pub use delivered::Question;
+pub use frame::frame;
 pub use origins::{Origins, Peers};
-pub use state::frame;
 pub use trunk::TrunkHandle;
 
-use crate::inbox::Inbox;
+use crate::{
+    inbox::Inbox,
+    presence::{Board, Watching},
+};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use madang_mesh::shard::{Shard, shard_of};
@@ -49,6 +53,7 @@ enum Command {
     Notify { users: Vec<UserId>, frame: Bytes },
     Delivered { user: UserId, trunk: u64, connection: u64, cursor: String },
     AskDelivered { questions: Vec<Question>, answer: oneshot::Sender<Vec<(usize, UserId, String)>> },
+    Watch { user: UserId, trunk: u64, connection: u64, watching: Option<Watching> },
 }
 
 /// How long what is known of a shard's users is kept after the shard went elsewhere: it often comes back at once, as
@@ -79,6 +84,7 @@ struct Runner {
     inbox: Arc<dyn Inbox>,
     origins: Arc<dyn Origins>,
     budget: Arc<Budget>,
+    board: Board,
     running: HashMap<Shard, (CancellationToken, JoinHandle<State>)>,
     parked: HashMap<Shard, (Instant, State)>,
 }
@@ -91,6 +97,7 @@ impl Runner {
             // All are told before any is waited for.
             for shard in &lost {
                 self.connections.lock().remove(shard);
+                self.board.ended(*shard);
                 if let Some((token, _)) = self.running.get(shard) {
                     token.cancel();
                 }
@@ -121,7 +128,8 @@ impl Runner {
 
     fn start(&mut self, shard: Shard, cancel: &CancellationToken) {
         let Config { shards, devices, .. } = self.connections.config;
-        let new = || State::new(shard, shards, devices as usize, self.budget.clone());
+        self.board.begun(shard);
+        let new = || State::new(shard, shards, devices as usize, self.budget.clone(), self.board.clone());
         let state = self.parked.remove(&shard).map_or_else(new, |(_, state)| state);
         let token = cancel.child_token();
         let (sender, receiver) = mpsc::channel(COMMANDS);
@@ -133,12 +141,13 @@ impl Runner {
 }
 
 impl Connections {
-    /// Serves the users of the shards that are held, until `cancel`.
+    /// Serves the users of the shards that are held, until `cancel`; who is connected is on the board.
     #[must_use]
     pub fn spawn(
         inbox: Arc<dyn Inbox>,
         origins: Arc<dyn Origins>,
         config: Config,
+        board: Board,
         held: watch::Receiver<BTreeSet<Shard>>,
         cancel: CancellationToken,
     ) -> Self {
@@ -148,6 +157,7 @@ impl Connections {
             inbox,
             origins,
             budget: Budget::new(config.tail_bytes),
+            board,
             running: HashMap::new(),
             parked: HashMap::new(),
         };

@@ -13,6 +13,7 @@ pub mod home;
 pub mod homes;
 pub mod inbox;
 pub mod notices;
+pub mod presence;
 pub mod refusals;
 pub mod retry;
 pub mod room;
@@ -38,6 +39,7 @@ use madang_proto::{
     group::v1::group_service_client::GroupServiceClient,
     store::v1::store_service_client::StoreServiceClient,
 };
+use presence::Presences;
 use router::Router;
 use rpc::Rpc;
 use std::{sync::Arc, time::Duration};
@@ -104,7 +106,16 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
     };
     let config =
         connection::Config { shards: settings.shards, devices: settings.max_devices, tail_bytes: settings.tail_bytes };
-    let connections = Connections::spawn(inbox.clone(), Arc::new(peers), config, leases.held.clone(), drain.clone());
+    let presences = Presences::new(presence::Ways {
+        map: map.clone(),
+        process: process.clone(),
+        channels: context.channels.clone(),
+        sources: sources.clone(),
+        shards: settings.shards,
+    });
+    tokio::spawn(presences.clone().run(drain.clone()));
+    let (held, board) = (leases.held.clone(), presences.board());
+    let connections = Connections::spawn(inbox.clone(), Arc::new(peers), config, board, held, drain.clone());
     let notices = notices::Notices::new(connections.clone(), map.clone(), process.clone(), context.channels.clone());
     let router =
         Router::new(homes.clone(), map.clone(), process.clone(), context.channels.clone(), settings.max_message_bytes);
@@ -119,7 +130,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         memory: home::Memory::new(settings.room_bytes),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);
-    let rpc = Rpc { router, homes, connections, fan_out, inbox, map, drain: drain.clone() };
+    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, map, drain: drain.clone() };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

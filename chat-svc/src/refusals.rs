@@ -33,5 +33,12 @@ pub static TRUNK: LazyLock<Refused> = LazyLock::new(|| {
 });
 /// Notices for shards that have too much to do.
 pub static NOTICES: LazyLock<Refused> = LazyLock::new(|| {
-    Refused::new("notices", "typing notices were dropped since 4,096 commands wait for a shard of users")
+    Refused::new(
+        "notices",
+        "notices of typing and presence were dropped since too much waits for a shard of users or a gateway",
+    )
+});
+/// Watches for which there is no room.
+pub static WATCHES: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new("watches", "watches got OVERLOADED since 1,000,000 users are watched in a chat-svc: more of them help")
 });

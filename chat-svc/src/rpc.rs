@@ -2,10 +2,11 @@
 
 use crate::{
     ask::Answer,
-    connection::{Connections, Question},
+    connection::{Connections, Question, TrunkHandle},
     fan_out::FanOut,
     homes::Homes,
     inbox::Inbox,
+    presence::{self, Presence, Presences},
     router::Router,
 };
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::AsciiMetadataValue};
 
 /// The metadata that names the user for whom an internal service acts.
 const USER: &str = "madang-user";
@@ -42,6 +43,7 @@ pub struct Rpc {
     pub(crate) router: Router,
     pub(crate) homes: Homes,
     pub(crate) connections: Connections,
+    pub(crate) presences: Presences,
     pub(crate) fan_out: FanOut,
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) map: watch::Receiver<ShardMap>,
@@ -69,16 +71,22 @@ fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal
         client_frame::Body::Edit(edit) => (edit.conversation.clone(), operation::Body::Edit(edit)),
         client_frame::Body::Delete(delete) => (delete.conversation.clone(), operation::Body::Delete(delete)),
         client_frame::Body::React(react) => (react.conversation.clone(), operation::Body::React(react)),
-        client_frame::Body::Watch(_) => return Err(unimplemented("watch")),
-        client_frame::Body::Hello(_) | client_frame::Body::Ping(_) => {
-            return Err(Refusal::new(Reason::InvalidFrame, "hello and ping are for the gateway"));
+        client_frame::Body::Watch(_) | client_frame::Body::Hello(_) | client_frame::Body::Ping(_) => {
+            return Err(Refusal::new(Reason::InvalidFrame, "this is for a connection"));
         }
     };
     Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body) })
 }
 
+/// The user for whom a call is.
+fn acting_for(value: &AsciiMetadataValue) -> Result<UserId, Status> {
+    let missing = "the call names no user: put the user's id into the metadata madang-user";
+    let user = value.to_str().unwrap_or_default().parse();
+    user.map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing)))
+}
+
 impl Rpc {
-    fn frame(&self, connection: u64, user: &str, bytes: Bytes, trunk: &crate::connection::TrunkHandle) {
+    async fn frame(&self, connection: u64, user: &str, bytes: Bytes, trunk: &TrunkHandle) {
         let frame = match ClientFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -87,6 +95,9 @@ impl Rpc {
             }
         };
         let id = frame.id;
+        if let Some(client_frame::Body::Watch(watch)) = &frame.body {
+            return self.watch(connection, id, user, &watch.users, trunk).await;
+        }
         let trunk = trunk.clone();
         let answer: Answer = Box::new(move |result| {
             if id != 0 {
@@ -99,8 +110,25 @@ impl Rpc {
         }
     }
 
+    /// Watches users for a connection, instead of those that it has watched.
+    async fn watch(&self, connection: u64, id: u32, user: &str, users: &[String], trunk: &TrunkHandle) {
+        let invalid = |_| Refusal::new(Reason::InvalidField, "the connection is of nobody");
+        let parsed = presence::users(users).and_then(|users| Ok((user.parse().map_err(invalid)?, users)));
+        let watching = parsed.and_then(|(user, users)| self.presences.watch(user, trunk.offer(connection), &users));
+        let (answer, watching) = match watching {
+            Ok(watching) => (Ok(Ack::default()), Some(watching)),
+            Err(refusal) => (Err(refusal), None),
+        };
+        if id != 0 {
+            trunk.reply(connection, answer_frame(id, answer));
+        }
+        if let Some(watching) = watching {
+            trunk.watch(connection, watching).await;
+        }
+    }
+
     /// Reads a trunk until it ends; never stops reading.
-    async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: crate::connection::TrunkHandle) {
+    async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: TrunkHandle) {
         let mut users: HashMap<u64, String> = HashMap::new();
         loop {
             let request = tokio::select! {
@@ -116,7 +144,7 @@ impl Rpc {
                     }
                     Some(upstream::Item::Frame(bytes)) => {
                         if let Some(user) = users.get(&connection) {
-                            self.frame(connection, user, bytes, &trunk);
+                            self.frame(connection, user, bytes, &trunk).await;
                         }
                     }
                     Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
@@ -140,9 +168,8 @@ impl Rpc {
     }
 
     async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
-        let user = request.metadata().get(USER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let missing = "the call names no user: put the user's id into the metadata madang-user";
-        let user: UserId = user.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing)))?;
+        let nobody = AsciiMetadataValue::from_static("");
+        let user = acting_for(request.metadata().get(USER).unwrap_or(&nobody))?;
         let operation = operation(&user.to_string(), body).map_err(|refusal| to_status(&refusal))?;
         let (sender, receiver) = oneshot::channel();
         self.router.submit(operation, Box::new(move |result| drop(sender.send(result))));
@@ -217,8 +244,24 @@ impl ChatService for Rpc {
         Ok(Response::new(MarkReadResponse { ack }))
     }
 
-    async fn get_presence(&self, _: Request<GetPresenceRequest>) -> Result<Response<GetPresenceResponse>, Status> {
-        Err(to_status(&unimplemented("presence")))
+    async fn get_presence(
+        &self,
+        request: Request<GetPresenceRequest>,
+    ) -> Result<Response<GetPresenceResponse>, Status> {
+        let refused = |refusal: Refusal| to_status(&refusal);
+        let whose: Option<UserId> = match request.metadata().get(USER) {
+            Some(value) => Some(acting_for(value)?),
+            None => None,
+        };
+        let mut users: Vec<UserId> = presence::users(&request.get_ref().users).map_err(refused)?;
+        if let Some(whose) = whose {
+            let visible = self.presences.visible(whose, &users).await.map_err(refused)?;
+            users.retain(|user| visible.contains(user));
+        }
+        let found = self.presences.look_up(&users).await.map_err(refused)?;
+        let absent = Presence { online: false, last_seen: 0 };
+        let presences = users.iter().map(|user| found.get(user).copied().unwrap_or(absent).of(*user)).collect();
+        Ok(Response::new(GetPresenceResponse { presences }))
     }
 }
 
@@ -304,6 +347,26 @@ impl HomeService for Rpc {
         }
         self.connections.notify(&here, frame);
         Ok(Response::new(NotifyResponse {}))
+    }
+
+    async fn look_up_presence(
+        &self,
+        request: Request<LookUpPresenceRequest>,
+    ) -> Result<Response<LookUpPresenceResponse>, Status> {
+        let LookUpPresenceRequest { users, epoch, since } = request.into_inner();
+        let users = users.chunks_exact(16).filter_map(|id| UserId::from_slice(id).ok());
+        let answer = self.presences.board().answer(users, epoch, since);
+        let presences = answer.presences.into_iter().map(|(user, presence)| UserPresence {
+            user: Bytes::copy_from_slice(user.bytes()),
+            online: presence.online,
+            last_seen: presence.last_seen,
+        });
+        Ok(Response::new(LookUpPresenceResponse {
+            epoch: answer.epoch,
+            version: answer.version,
+            lost: answer.lost,
+            presences: presences.collect(),
+        }))
     }
 
     async fn rewind(&self, request: Request<RewindRequest>) -> Result<Response<RewindResponse>, Status> {

@@ -102,6 +102,8 @@ struct Connection {
     frames: Bucket,
     cursor: String,
     delivered: Delivered,
+    /// It watches somebody: that ends with each link.
+    watching: bool,
     /// `ready` has been sent.
     ready: bool,
     /// Asked for with this frame.
@@ -237,6 +239,7 @@ impl Connection {
             frames,
             cursor,
             delivered: Delivered::default(),
+            watching: false,
             ready: false,
             hello_id,
             began: now,
@@ -319,7 +322,8 @@ impl Connection {
     async fn link_anew(&mut self) -> Result<(), End> {
         let open = open(&self.claims, &self.device, &self.cursor);
         self.way = Way::look(&self.shared.trunks, self.claims.user, open, &self.pause);
-        if self.requests.lose() {
+        let watching = std::mem::take(&mut self.watching);
+        if self.requests.lose() || watching {
             self.send(&[encoded(0, server_frame::Body::Interrupted(Interrupted {}))]).await?;
         }
         Ok(())
@@ -389,6 +393,7 @@ impl Connection {
             if self.way.opened().is_some() {
                 // Told whether or not something was asked: a watch ends with the home.
                 self.requests.lose();
+                self.watching = false;
                 frames.push(encoded(0, server_frame::Body::Interrupted(Interrupted {})));
             }
             self.pause.grow();

@@ -436,6 +436,16 @@ impl GroupService for Groups {
         Ok(Response::new(ListAccessResponse { access: access.collect() }))
     }
 
+    async fn list_acquainted(&self, request: Request<ListAcquaintedRequest>) -> Answer<ListAcquaintedResponse> {
+        let ListAcquaintedRequest { user: whose, users } = request.into_inner();
+        if users.len() > 1000 {
+            return Err(refuse(Reason::TooLarge, "at most 1000 users are asked about at once"));
+        }
+        let others = users.iter().map(|each| user(each)).collect::<Result<_, _>>()?;
+        let found = self.store.acquainted(user(&whose)?, others).await.map_err(|error| failed(&error))?;
+        Ok(Response::new(ListAcquaintedResponse { users: found.iter().map(ToString::to_string).collect() }))
+    }
+
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {
         let asked = request.into_inner().conversations;
         if asked.len() > 1000 {

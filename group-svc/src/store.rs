@@ -209,6 +209,9 @@ pub trait GroupStore: invites::Invites {
         limit: usize,
     ) -> Result<Vec<Membership>, Error>;
 
+    /// Those of these users who are in a conversation with a user now; in any order.
+    async fn acquainted(&self, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error>;
+
     /// The group that an idempotency key stands for: `new`, if the key is new, or a day old.
     async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error>;
 }

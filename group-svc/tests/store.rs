@@ -6,7 +6,7 @@ use madang_group::store::{
     After,
     conformance::{check, check_invites, check_lists, check_replicas, check_settings},
     invites::{Invites, Kept, Taken, hash, new_code},
-    postgres::{PostgresGroups, list::statement},
+    postgres::{PostgresGroups, acquainted::ACQUAINTED, list::statement},
     sqlite::SqliteGroups,
 };
 use madang_mesh::secret::Secret;
@@ -111,4 +111,9 @@ async fn lists_are_found_by_indexes() {
         }
         assert!(plan.contains("member_user") && plan.contains("member_left"), "{plan}");
     }
+    let statement =
+        ACQUAINTED.replace("$1", "md5('u77')::uuid").replace("$2", "ARRAY[md5('u78')::uuid, md5('u79')::uuid]");
+    let plan: Vec<Plan> = diesel::sql_query(format!("EXPLAIN {statement}")).load(&mut connection).await.unwrap();
+    let plan = plan.into_iter().map(|plan| plan.line).collect::<Vec<_>>().join("\n");
+    assert!(!plan.contains("Seq Scan on member"), "{plan}");
 }

@@ -8,6 +8,7 @@ use crate::{
     store::{self, Subscription, Subscriptions},
     vapid::Vapid,
 };
+use madang_mesh::channel::Channel;
 use madang_mesh::{
     channel::Channel,
     clock::now_ms,

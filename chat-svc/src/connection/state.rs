@@ -4,6 +4,7 @@
 use super::{
     Command,
     delivered::Arrivals,
+    frame::frame,
     reach::{Ask, LISTED, Reach},
     tail::{Budget, Place, Tail, TailEntry, TailEvent},
     trunk::Trunk,
@@ -12,8 +13,9 @@ use crate::{
     cursor::Cursor,
     fan_out::Rewound,
     inbox::{Heard, InboxEntry},
+    presence::{Board, Present, Watching, moves_people},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use madang_mesh::{clock::now_micros, log::Position, shard::Shard};
 use madang_proto::{
     chat::v1::{ClosedReason, Downstream, Open, Opened, downstream::Item},
@@ -21,7 +23,7 @@ use madang_proto::{
     id::UserId,
     log::v1::{Delivery, InboxBatch, InboxBeacon},
 };
-use prost::{Message as _, encoding::encode_varint};
+use prost::Message as _;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
@@ -45,6 +47,9 @@ pub(super) struct Connection {
     pub device: String,
     /// What it has shown to have is before this.
     pub confirmed: Option<Place>,
+    /// Ends with the connection.
+    watching: Option<Watching>,
+    _present: Present,
 }
 
 #[derive(Default)]
@@ -83,21 +88,7 @@ pub(super) struct State {
     /// What has left the tail though it was not old, by source: up to where, and when it was read.
     cut: BTreeMap<Shard, (Position, Instant)>,
     stored: BTreeMap<Shard, Position>,
-}
-
-/// An event's frame for clients: its cursor is appended to its bytes, nothing is decoded.
-#[must_use]
-pub fn frame(event: &[u8], cursor: &str) -> Bytes {
-    // ServerFrame.event is field 5, Event.cursor field 1, both length-delimited.
-    let inner = event.len() + 2 + cursor.len();
-    let mut frame = BytesMut::with_capacity(inner + 6);
-    frame.put_u8(0x2a);
-    encode_varint(inner as u64, &mut frame);
-    frame.put_slice(event);
-    frame.put_u8(0x0a);
-    encode_varint(cursor.len() as u64, &mut frame);
-    frame.put_slice(cursor.as_bytes());
-    frame.freeze()
+    board: Board,
 }
 
 /// How a connection begins.
@@ -109,7 +100,7 @@ enum Begin {
 
 impl State {
     /// Knows nothing yet.
-    pub fn new(shard: Shard, shards: u32, devices: usize, budget: Arc<Budget>) -> Self {
+    pub fn new(shard: Shard, shards: u32, devices: usize, budget: Arc<Budget>, board: Board) -> Self {
         Self {
             shard,
             devices,
@@ -128,6 +119,7 @@ impl State {
             listed: BTreeMap::new(),
             cut: BTreeMap::new(),
             stored: BTreeMap::new(),
+            board,
         }
     }
 
@@ -140,6 +132,13 @@ impl State {
                     if state.connections.is_empty() && state.recent.is_empty() {
                         self.users.remove(&user);
                     }
+                }
+            }
+            Command::Watch { user, trunk, connection, watching } => {
+                let connections = self.users.get_mut(&user).map(|state| &mut state.connections);
+                let mut all = connections.into_iter().flatten();
+                if let Some(each) = all.find(|each| (each.trunk.id, each.connection) == (trunk, connection)) {
+                    each.watching = watching;
                 }
             }
             Command::Notify { users, frame } => {
@@ -342,7 +341,9 @@ impl State {
         let cursor = self.frozen.unwrap_or(self.tail.end()).to_string();
         let live = server_frame::Body::Live(Live { cursor: cursor.clone() });
         send(Item::Frame(ServerFrame { id: 0, body: Some(live) }.encode_to_vec().into()), cursor);
-        state.connections.push(Connection { trunk, connection, device, confirmed: None });
+        let present = self.board.present(user);
+        let (confirmed, watching) = (None, None);
+        state.connections.push(Connection { trunk, connection, device, confirmed, watching, _present: present });
     }
 
     fn deliver(&mut self, entry: &InboxEntry) {
@@ -464,11 +465,17 @@ impl State {
 /// One item for each trunk that has a connection of a recipient.
 fn push(users: &mut HashMap<UserId, User>, event: &TailEvent, cursor: &str, place: Place) {
     let mut trunks: Vec<(Arc<Trunk>, Vec<u64>)> = Vec::new();
+    let mut moves = None;
     for user in event.users.chunks_exact(16) {
         let Ok(user) = UserId::from_slice(user) else { continue };
         let state = users.entry(user).or_default();
         state.recent.push_back(place);
         for each in &state.connections {
+            if let Some(watching) = &each.watching
+                && *moves.get_or_insert_with(|| moves_people(&event.event))
+            {
+                watching.doubt();
+            }
             match trunks.iter_mut().find(|(trunk, _)| trunk.id == each.trunk.id) {
                 Some((_, connections)) => connections.push(each.connection),
                 None => trunks.push((each.trunk.clone(), vec![each.connection])),

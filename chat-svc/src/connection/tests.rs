@@ -63,7 +63,7 @@ fn serve(
     tail_bytes: usize,
 ) -> Connections {
     let config = Config { shards: 2, devices: 16, tail_bytes };
-    Connections::spawn(inbox.clone(), homes.clone(), config, held.subscribe(), CancellationToken::new())
+    Connections::spawn(inbox.clone(), homes.clone(), config, Board::new(2), held.subscribe(), CancellationToken::new())
 }
 
 fn rig() -> Rig {

@@ -2,6 +2,7 @@
 //! overflows is ended, and the gateway opens its connections again from their cursors.
 
 use super::{Command, Connections};
+use crate::presence::{Tell, Watching};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_proto::{
@@ -50,13 +51,15 @@ impl Trunk {
         }
     }
 
-    /// Sends something that may be dropped: only while there is plenty of room.
-    pub(super) fn offer(&self, item: Downstream) {
-        if self.items.capacity() > QUEUE / 2 && self.waiting.load(Ordering::Relaxed) < QUEUE_BYTES / 2 {
+    /// Sends something that may be dropped: only while there is plenty of room, and whether there was.
+    pub(super) fn offer(&self, item: Downstream) -> bool {
+        let room = self.items.capacity() > QUEUE / 2 && self.waiting.load(Ordering::Relaxed) < QUEUE_BYTES / 2;
+        if room {
             self.send(item);
         } else {
             crate::refusals::NOTICES.count();
         }
+        room
     }
 
     pub(super) fn closed(&self, connections: Vec<u64>, reason: ClosedReason) {
@@ -142,6 +145,30 @@ impl TrunkHandle {
         if let Some(user) = user {
             self.connections.note_delivered(user, self.trunk.id, connection, cursor);
         }
+    }
+
+    /// What a connection watches from now on, if it is still there.
+    pub async fn watch(&self, connection: u64, watching: Option<Watching>) {
+        let user = self.lock().get(&connection).copied();
+        if let Some(user) = user
+            && let Some(shard) = self.connections.shard(&user)
+        {
+            // Where it is gone, so is the watch.
+            let _ = shard.send(Command::Watch { user, trunk: self.trunk.id, connection, watching }).await;
+        }
+    }
+
+    /// Takes frames for a connection that may be dropped; says whether there was room.
+    #[must_use]
+    pub fn offer(&self, connection: u64) -> Tell {
+        let trunk = self.trunk.clone();
+        Box::new(move |frame| {
+            trunk.offer(Downstream {
+                connections: vec![connection],
+                item: Some(Item::Frame(frame)),
+                cursor: String::new(),
+            })
+        })
     }
 
     /// Sends the answer to a request.

@@ -13,7 +13,9 @@ use madang_mesh::{channel::Channel, log::Position, shard::Shard, status::from_st
 use madang_proto::{
     account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
     client::v1::{self as client, ConversationKind},
-    group::v1::{self as group, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient},
+    group::v1::{
+        self as group, ListAcquaintedRequest, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient,
+    },
     id::{ClientId, ConversationId, UserId},
     reason::{Reason, Refusal},
     store::v1::{
@@ -55,6 +57,11 @@ pub trait Sources: Send + Sync + 'static {
     /// How far store-svc and group-svc have come in the log of a shard, as their databases have it.
     async fn cursors(&self, _shard: Shard) -> Result<[Position; 2], Refusal> {
         Ok([0, 0])
+    }
+
+    /// Those of these users who are in a conversation with a user.
+    async fn acquainted(&self, _user: UserId, _users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
+        Ok(HashSet::new())
     }
 
     /// Those of these users who are somebody.
@@ -202,6 +209,13 @@ impl Sources for Services {
         let (mut store, mut group) = (self.store.clone(), self.group.clone());
         let stored = bounded(store.get_cursor(store::GetCursorRequest { shard })).await?.position;
         Ok([stored, bounded(group.get_cursor(group::GetCursorRequest { shard })).await?.position])
+    }
+
+    async fn acquainted(&self, user: UserId, users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
+        let users = users.iter().map(ToString::to_string).collect();
+        let request = ListAcquaintedRequest { user: user.to_string(), users };
+        let found = bounded(self.group.clone().list_acquainted(request)).await?.users;
+        Ok(found.iter().filter_map(|user| user.parse().ok()).collect())
     }
 
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {

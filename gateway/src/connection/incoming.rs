@@ -45,6 +45,9 @@ impl Connection {
 
     /// To the home; held where there is none at the moment.
     async fn pass(&mut self, frame: ClientFrame) -> Result<(), End> {
+        if let Some(Body::Watch(watch)) = &frame.body {
+            self.watching = !watch.users.is_empty();
+        }
         let (id, now) = (frame.id, Instant::now());
         let frame: Bytes = frame.encode_to_vec().into();
         let taken = match self.way.opened() {

@@ -127,6 +127,14 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(store.cursor(3).await.expect(FAILED), 2);
     assert_eq!(store.cursor(4).await.expect(FAILED), 0, "shards have cursors of their own");
 
+    let acquainted = async |user| {
+        let mut found = store.acquainted(user, vec![ann, bob, cho, UserId::new()]).await.expect(FAILED);
+        found.sort_by_key(|user| [ann, bob, cho].iter().position(|each| each == user));
+        found
+    };
+    assert_eq!(acquainted(ann).await, [ann, cho], "bob has left");
+    assert_eq!(acquainted(bob).await, [bob], "he is in a group of his own");
+
     // Who comes back reads from there.
     let back = room.event(ann, Body::Joined(MembersJoined { members: joined(&[(bob, Role::Member)]) }));
     store.apply(3, vec![back], 3).await.expect(FAILED);

@@ -1,6 +1,7 @@
 //! Conversations and members in Postgres, by diesel. A batch of the log is one transaction of a handful of statements:
 //! heads and read numbers are written as arrays, only comings and goings one by one.
 
+pub mod acquainted;
 mod apply;
 pub mod invites;
 pub mod list;
@@ -305,6 +306,11 @@ impl GroupStore for PostgresGroups {
             .await?;
         let found = rows.into_iter().next();
         Ok(found.map(|row| (settings::read(row.settings), row.last_seq.unsigned_abs())))
+    }
+
+    async fn acquainted(&self, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+        let mut connection = self.connection().await?;
+        acquainted::select(&mut connection, user, users).await
     }
 
     async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {

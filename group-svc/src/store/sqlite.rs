@@ -148,6 +148,10 @@ impl GroupStore for SqliteGroups {
         self.run(move |connection| list::access(connection, user, ids)).await
     }
 
+    async fn acquainted(&self, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+        self.run(move |connection| list::acquainted(connection, user, users)).await
+    }
+
     async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {
         self.run(move |connection| {
             let (unread, count): (i64, i64) =

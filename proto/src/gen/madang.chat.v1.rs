@@ -195,7 +195,7 @@ pub struct GetPresenceRequest {
 /// Their presence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetPresenceResponse {
-    /// In the order asked.
+    /// In the order asked. Acting for a user: without those with whom they share no conversation.
     #[prost(message, repeated, tag = "1")]
     pub presences: ::prost::alloc::vec::Vec<super::super::client::v1::Presence>,
 }
@@ -725,6 +725,48 @@ pub struct DeliveredDevice {
     /// Its id.
     #[prost(string, tag = "2")]
     pub device: ::prost::alloc::string::String,
+}
+/// Who is connected at this home of users?
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LookUpPresenceRequest {
+    /// Of these, 16 bytes each, one after another.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub users: ::prost::bytes::Bytes,
+    /// Of the last answer; 0: there was none.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    /// `version` of the last answer: also those whose presence has changed since.
+    #[prost(uint64, tag = "3")]
+    pub since: u64,
+}
+/// Who is connected.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LookUpPresenceResponse {
+    /// Which process, in which life.
+    #[prost(fixed64, tag = "1")]
+    pub epoch: u64,
+    /// As of which change.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// What has changed since is not known: ask for all again.
+    #[prost(bool, tag = "3")]
+    pub lost: bool,
+    /// Those asked for and those that have changed; without those whose home this is not, or not for long enough to know.
+    #[prost(message, repeated, tag = "4")]
+    pub presences: ::prost::alloc::vec::Vec<UserPresence>,
+}
+/// A user's presence.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserPresence {
+    /// Who, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// Whether a device of theirs is connected.
+    #[prost(bool, tag = "2")]
+    pub online: bool,
+    /// When one was last, ms since 1970; 0: not known.
+    #[prost(int64, tag = "3")]
+    pub last_seen: i64,
 }
 /// Why a connection is not served (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1829,6 +1871,32 @@ pub mod home_service_client {
                 .insert(GrpcMethod::new("madang.chat.v1.HomeService", "ListDelivered"));
             self.inner.unary(req, path, codec).await
         }
+        /// Who of these users is connected here, and whose presence has changed since it was last asked. What other homes of
+        /// users ask once a second for their watchers.
+        pub async fn look_up_presence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LookUpPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LookUpPresenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.chat.v1.HomeService/LookUpPresence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.chat.v1.HomeService", "LookUpPresence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1908,6 +1976,15 @@ pub mod home_service_server {
             request: tonic::Request<super::ListDeliveredRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListDeliveredResponse>,
+            tonic::Status,
+        >;
+        /// Who of these users is connected here, and whose presence has changed since it was last asked. What other homes of
+        /// users ask once a second for their watchers.
+        async fn look_up_presence(
+            &self,
+            request: tonic::Request<super::LookUpPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LookUpPresenceResponse>,
             tonic::Status,
         >;
     }
@@ -2293,6 +2370,51 @@ pub mod home_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDeliveredSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.chat.v1.HomeService/LookUpPresence" => {
+                    #[allow(non_camel_case_types)]
+                    struct LookUpPresenceSvc<T: HomeService>(pub Arc<T>);
+                    impl<
+                        T: HomeService,
+                    > tonic::server::UnaryService<super::LookUpPresenceRequest>
+                    for LookUpPresenceSvc<T> {
+                        type Response = super::LookUpPresenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LookUpPresenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as HomeService>::look_up_presence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LookUpPresenceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

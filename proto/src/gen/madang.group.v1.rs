@@ -619,6 +619,23 @@ pub struct ListBadgesResponse {
     #[prost(uint64, repeated, tag = "1")]
     pub badges: ::prost::alloc::vec::Vec<u64>,
 }
+/// Who of these is in a conversation with a user?
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAcquaintedRequest {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// At most 1000.
+    #[prost(string, repeated, tag = "2")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Who is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAcquaintedResponse {
+    /// In no order.
+    #[prost(string, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// Generated client implementations.
 pub mod group_service_client {
     #![allow(
@@ -1135,6 +1152,33 @@ pub mod group_service_client {
                 .insert(GrpcMethod::new("madang.group.v1.GroupService", "ListAccess"));
             self.inner.unary(req, path, codec).await
         }
+        /// Those of some users who are in a conversation with a user: who may see whose presence, blocks aside.
+        pub async fn list_acquainted(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAcquaintedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAcquaintedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.group.v1.GroupService/ListAcquainted",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.group.v1.GroupService", "ListAcquainted"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
         pub async fn load_rooms(
             &mut self,
@@ -1387,6 +1431,14 @@ pub mod group_service_server {
             request: tonic::Request<super::ListAccessRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListAccessResponse>,
+            tonic::Status,
+        >;
+        /// Those of some users who are in a conversation with a user: who may see whose presence, blocks aside.
+        async fn list_acquainted(
+            &self,
+            request: tonic::Request<super::ListAcquaintedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAcquaintedResponse>,
             tonic::Status,
         >;
         /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
@@ -2252,6 +2304,51 @@ pub mod group_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListAccessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.group.v1.GroupService/ListAcquainted" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAcquaintedSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListAcquaintedRequest>
+                    for ListAcquaintedSvc<T> {
+                        type Response = super::ListAcquaintedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAcquaintedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_acquainted(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAcquaintedSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

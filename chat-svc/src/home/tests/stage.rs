@@ -285,7 +285,8 @@ impl Stage {
             registry: self.registry.clone(),
         };
         let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
-        let connections = Connections::spawn(inbox, Arc::new(peers), config, held, cancel);
+        let connections =
+            Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1), held, cancel);
         World {
             log: self.log.clone(),
             registry: self.registry.clone(),

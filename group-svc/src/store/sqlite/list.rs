@@ -133,3 +133,17 @@ pub(super) fn access(connection: &Connection, user: UserId, ids: Vec<Conversatio
     }
     Ok(found)
 }
+
+pub(super) fn acquainted(connection: &Connection, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+    let mut select = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM member a JOIN member b ON b.conversation = a.conversation AND b.user = ?2
+                        WHERE a.user = ?1 AND a.left_revision = 0 AND b.left_revision = 0)",
+    )?;
+    let mut found = Vec::with_capacity(users.len());
+    for other in users {
+        if select.query_row(params![user.bytes(), other.bytes()], |row| row.get(0))? {
+            found.push(other);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,104 @@
+//! Presence as clients meet it: whom one watches, when they come and go, and who is told nothing.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
+
+use madang_proto::id::ClientId;
+use madang_tests::{
+    client::{Person, Socket, call, send, sign_up},
+    start,
+};
+use serde_json::{Value, json};
+
+async fn presence(socket: &mut Socket) -> (String, bool) {
+    loop {
+        let frame = socket.next().await;
+        if let Some(presence) = frame["presence"].as_object() {
+            assert_eq!(frame["id"], 0);
+            let seen: i64 = presence["lastSeen"].as_str().unwrap().parse().unwrap();
+            assert!(seen > 0 || presence["online"] == false, "{frame}");
+            return (presence["user"].as_str().unwrap().to_owned(), presence["online"].as_bool().unwrap());
+        }
+    }
+}
+
+async fn watch(socket: &mut Socket, id: u64, users: &[&Person]) -> Value {
+    let users: Vec<&str> = users.iter().map(|person| person.id.as_str()).collect();
+    socket.send(json!({"id": id, "watch": {"users": users}})).await;
+    socket.answer(id).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_share_a_conversation_see_each_other_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let [alice, bob, cho, eve] = [
+        sign_up(&server, "alice").await,
+        sign_up(&server, "bob").await,
+        sign_up(&server, "cho").await,
+        sign_up(&server, "eve").await,
+    ];
+    let group = json!({"name": "방", "members": [bob.id, cho.id]});
+    let (status, group) = call(&server, "POST", "/v1/groups", &alice.token, group).await;
+    assert_eq!(status, 201, "{group}");
+    let id = group["conversation"].as_str().unwrap();
+    let (at_bob, _) = Socket::connect(&server, &bob, "").await;
+    let (_at_eve, _) = Socket::connect(&server, &eve, "").await;
+    let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    assert!(watch(&mut at_alice, 2, &[&bob, &eve]).await["ack"].is_object());
+    assert_eq!(presence(&mut at_alice).await, (bob.id.clone(), true), "eve is there, and no acquaintance");
+    drop(at_bob);
+    assert_eq!(presence(&mut at_alice).await, (bob.id.clone(), false));
+    let (mut at_bob, _) = Socket::connect(&server, &bob, "").await;
+    assert_eq!(presence(&mut at_alice).await, (bob.id.clone(), true));
+
+    // A new watch replaces the last; cho is there, and eve is no stranger once she has written.
+    let (at_cho, _) = Socket::connect(&server, &cho, "").await;
+    watch(&mut at_alice, 3, &[&cho, &eve]).await;
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true));
+    let (mut eve_too, _) = Socket::connect(&server, &eve, "").await;
+    eve_too.send(send(2, &alice, "hello", ClientId::now())).await;
+    assert!(eve_too.answer(2).await["ack"].is_object());
+    assert_eq!(presence(&mut at_alice).await, (eve.id.clone(), true));
+
+    // Who blocked her is not there for her, and is again once that is over.
+    assert_eq!(call(&server, "PUT", &format!("/v1/blocks/{}", alice.id), &eve.token, Value::Null).await.0, 204);
+    watch(&mut at_alice, 4, &[&cho, &eve]).await;
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true));
+    watch(&mut at_alice, 5, &[&eve, &cho]).await;
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true), "not eve, who would be told of first or next");
+    watch(&mut at_alice, 6, &[&cho]).await;
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true));
+
+    // Who was removed sees nobody: bob watches, goes, and cho leaves after that.
+    watch(&mut at_bob, 2, &[&cho]).await;
+    assert_eq!(presence(&mut at_bob).await, (cho.id.clone(), true));
+    let removed = format!("/v1/groups/{id}/members/{}", bob.id);
+    assert_eq!(call(&server, "DELETE", &removed, &alice.token, Value::Null).await.0, 200);
+    drop(at_cho);
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), false), "the news is out");
+    at_bob.send(json!({"id": 3, "watch": {"users": [bob.id]}})).await;
+    loop {
+        let frame = at_bob.next().await;
+        assert!(frame["presence"]["user"] != cho.id.as_str(), "{frame}");
+        if frame["presence"]["user"] == bob.id.as_str() {
+            break;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_are_watched_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let alice = sign_up(&server, "alice").await;
+    let (mut socket, _) = Socket::connect(&server, &alice, "").await;
+    let strangers: Vec<String> = (0..201).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    socket.send(json!({"id": 2, "watch": {"users": strangers[..200]}})).await;
+    assert!(socket.answer(2).await["ack"].is_object());
+    socket.send(json!({"id": 3, "watch": {"users": strangers}})).await;
+    let error = socket.answer(3).await["error"].clone();
+    assert_eq!((&error["code"], &error["reason"]), (&json!("INVALID_ARGUMENT"), &json!("TOO_LARGE")), "{error}");
+    socket.send(json!({"id": 4, "watch": {"users": ["alice"]}})).await;
+    assert_eq!(socket.answer(4).await["error"]["reason"], "INVALID_FIELD");
+    server.stop().await;
+}
