@@ -52,53 +52,45 @@ pub fn outgoing(
 /// The client's event, without a cursor. Without a body where clients of this version see none.
 #[must_use]
 pub fn to_client(event: &LoggedEvent) -> client::Event {
-    let body = event.body.as_ref().and_then(|body| match body {
-        Body::Message(content) => Some(client::event::Body::Message(message(event, content))),
-        Body::Created(created) => Some(joined(&created.members, &event.actor)),
-        Body::Joined(more) => Some(joined(&more.members, &event.actor)),
-        Body::Left(left) => Some(client::event::Body::Left(client::Left {
+    let body = event.body.as_ref().map(|body| match body {
+        Body::Message(content) => client::event::Body::Message(message(event, content)),
+        Body::Created(created) => joined(&created.members, &event.actor),
+        Body::Joined(more) => joined(&more.members, &event.actor),
+        Body::Left(left) => client::event::Body::Left(client::Left {
             users: left.users.iter().map(|each| user(each)).collect(),
             by: user(&event.actor),
-        })),
-        Body::Role(set) => Some(client::event::Body::Role(client::RoleChanged {
+        }),
+        Body::Role(set) => client::event::Body::Role(client::RoleChanged {
             user: user(&set.user),
             role: set.role,
             by: user(&event.actor),
-        })),
-        Body::Changed(changed) => Some(client::event::Body::Changed(client::Changed {
+        }),
+        Body::Changed(changed) => client::event::Body::Changed(client::Changed {
             by: user(&event.actor),
             name: changed.name.clone(),
             picture: changed.picture.clone(),
             data: changed.data.clone(),
-        })),
-        Body::Read(read) => Some(client::event::Body::Read(client::ReadMarks {
+        }),
+        Body::Read(read) => client::event::Body::Read(client::ReadMarks {
             marks: read.marks.iter().map(|mark| client::ReadMark { user: user(&mark.user), seq: mark.seq }).collect(),
-        })),
-        Body::Settings(settings) => Some(client::event::Body::Settings(own_settings(settings, event.last_seq))),
+        }),
+        Body::Settings(settings) => client::event::Body::Settings(own_settings(settings, event.last_seq)),
         Body::Edited(edited) => {
             let content = edited.content.clone().unwrap_or_default();
             let client::Content { text, reply_to, mentions, attachments, r#type, data } = content;
             let seq = edited.seq;
-            Some(client::event::Body::Edited(client::Edited {
-                seq,
-                text,
-                reply_to,
-                mentions,
-                attachments,
-                r#type,
-                data,
-            }))
+            client::event::Body::Edited(client::Edited { seq, text, reply_to, mentions, attachments, r#type, data })
         }
         Body::Deleted(deleted) => {
-            Some(client::event::Body::Deleted(client::Deleted { seq: deleted.seq, by: user(&event.actor) }))
+            client::event::Body::Deleted(client::Deleted { seq: deleted.seq, by: user(&event.actor) })
         }
-        Body::Reacted(reacted) => Some(client::event::Body::Reacted(client::Reacted {
+        Body::Reacted(reacted) => client::event::Body::Reacted(client::Reacted {
             seq: reacted.seq,
             user: user(&event.actor),
             emoji: reacted.emoji.clone(),
             removed: reacted.removed,
             count: reacted.count,
-        })),
+        }),
     });
     client::Event {
         cursor: String::new(),

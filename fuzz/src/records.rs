@@ -32,6 +32,9 @@ pub fn records(data: &[u8]) {
             Ok(Entry::Message { conversation, message, .. }) => {
                 assert_eq!((Some(conversation), message.revision), (names, sent.revision));
             }
+            Ok(Entry::Change { conversation, used, .. }) => {
+                assert_eq!((Some(conversation), used.revision), (names, sent.revision));
+            }
             Ok(Entry::Notice { conversation, event }) => {
                 assert_eq!((Some(conversation), event.revision), (names, sent.revision));
             }

@@ -315,7 +315,7 @@ impl Audience {
         let mut found = HashSet::new();
         for some in pairs.chunks(PAIRS) {
             let bytes: Vec<u8> = some.iter().flat_map(|(one, other)| [*one.bytes(), *other.bytes()].concat()).collect();
-            let request = FindBlocksRequest { pairs: bytes.into() };
+            let request = FindBlocksRequest { pairs: bytes };
             let blocked = self.account.clone().find_blocks(request).await?.into_inner().blocked;
             found.extend(blocked.into_iter().filter_map(|at| some.get(at as usize)));
         }

@@ -8,7 +8,6 @@ use crate::{
     store::{self, Subscription, Subscriptions},
     vapid::Vapid,
 };
-use madang_mesh::channel::Channel;
 use madang_mesh::{
     channel::Channel,
     clock::now_ms,

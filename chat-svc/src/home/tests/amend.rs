@@ -44,7 +44,8 @@ async fn a_message_that_is_not_in_memory_comes_from_the_store_as_it_is_by_then()
     home.send(ann, bob, ClientId::now()).await.unwrap();
     let ask = |seq, how| home.ask(room, bob, change(seq, ClientId::now(), 7, how));
     ask(1, react("a")).await.unwrap().unwrap();
-    stage.write(stage.log.entries().len() as u64).await;
+    let written = stage.log.entries().len() as u64;
+    stage.write(written).await;
     tokio::time::sleep(12 * TICK).await;
     // All at once: the message is asked for once, and each finds what the one before it left.
     let asked: Vec<_> = ["a", "b", "b"].into_iter().map(|emoji| ask(1, react(emoji))).collect();
@@ -76,7 +77,8 @@ async fn the_next_home_knows_by_its_log_or_by_what_was_handed_over() {
         home.ask(room, ann, delete()).await.unwrap().unwrap();
         if hand_over {
             // Its facts are not: the store has them.
-            stage.write(stage.log.entries().len() as u64).await;
+            let written = stage.log.entries().len() as u64;
+            stage.write(written).await;
         }
         let left = home.stop().await.filter(|_| hand_over);
         let home = stage.home(left.map(handed)).await;

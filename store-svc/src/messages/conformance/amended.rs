@@ -27,13 +27,15 @@ impl Dice {
     }
 }
 
+/// The emoji on a message, in order: as first sent, when, and who put each there.
+type Reactions = Vec<(String, u64, BTreeSet<Vec<u8>>)>;
+
 /// What a conversation should have.
 #[derive(Default)]
 struct Model {
     entries: Vec<Entry>,
     messages: BTreeMap<u64, Message>,
-    /// Of each message the emoji in order, and who put each there.
-    reactions: BTreeMap<u64, Vec<(String, u64, BTreeSet<Vec<u8>>)>>,
+    reactions: BTreeMap<u64, Reactions>,
     uses: Vec<ClientIdUse>,
 }
 
@@ -198,7 +200,7 @@ async fn reactions(store: &dyn Messages, conversation: ConversationId, model: &M
     for user in people() {
         let seqs = model.messages.keys().copied().collect();
         let is = store.reacted(conversation, user.clone(), seqs).await.expect(failed);
-        let of = |(seq, all): (&u64, &Vec<(String, u64, BTreeSet<Vec<u8>>)>)| {
+        let of = |(seq, all): (&u64, &Reactions)| {
             let own = all.iter().filter(|(_, _, users)| users.contains(&user));
             own.map(|(emoji, ..)| (*seq, emoji_key(emoji))).collect::<Vec<_>>()
         };
