@@ -102,6 +102,7 @@ impl HomeService for Chat {
         notify(NotifyRequest) -> NotifyResponse;
         rewind(RewindRequest) -> RewindResponse;
         list_delivered(ListDeliveredRequest) -> ListDeliveredResponse;
+        look_up_presence(LookUpPresenceRequest) -> LookUpPresenceResponse;
     }
 }
 
