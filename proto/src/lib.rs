@@ -3,6 +3,7 @@
 //! Generated code lives in `gen/` and is committed; `tests/generated.rs` proves that it is fresh. Nothing here knows
 //! a driver, a runtime or a service.
 
+pub mod access;
 pub mod id;
 pub mod reason;
 

@@ -17,7 +17,10 @@ use madang_mesh::{
     settings::Settings,
     status::to_status,
 };
-use madang_proto::reason::{Reason, Refusal};
+use madang_proto::{
+    access::{Access, access},
+    reason::{Reason, Refusal},
+};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -193,15 +196,18 @@ async fn report(name: &'static str, serving: impl Future<Output = Result<(), ton
     }
 }
 
-/// Lets in who shows a service token.
+/// Lets in who shows a service token, to what services may call.
 async fn authenticate(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
     let token = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match token.and_then(|token| tokens.check(token)) {
-        Some(_) => next.run(request).await,
-        None => {
-            let message =
-                "no service token: make one with `madang token create --service NAME`, send it as a bearer token";
-            to_status(&Refusal::new(Reason::BadToken, message)).into_http::<axum::body::Body>()
-        }
+    let Some(service) = token.and_then(|token| tokens.check(token)) else {
+        let message = "no service token: make one with `madang token create --service NAME`, send it as a bearer token";
+        return to_status(&Refusal::new(Reason::BadToken, message)).into_http();
+    };
+    let path = request.uri().path();
+    if access(path) == Some(Access::Mesh) {
+        let message = format!("{path} is for Madang's own services: {service} may not call it");
+        return to_status(&Refusal::new(Reason::NotAllowed, message)).into_http();
     }
+    // What is no RPC is answered by whom it would reach.
+    next.run(request).await
 }

@@ -3,7 +3,9 @@
 
 use madang_mesh::channel::Channels;
 use madang_proto::{
-    account::v1::{SetPasswordRequest, SetSuspendedRequest, account_service_client::AccountServiceClient},
+    account::v1::{
+        ListEndedSessionsRequest, SetPasswordRequest, SetSuspendedRequest, account_service_client::AccountServiceClient,
+    },
     id::ClientId,
 };
 use madang_solo::{serve::Running, token::Tokens};
@@ -219,5 +221,7 @@ async fn an_operator_suspends_and_sets_passwords() {
     assert_eq!(set(&ann.id, "battery staple").await, Ok(()));
     assert_eq!(log_in(&server, "ann", "correct horse").await.0, 401);
     assert_eq!(log_in(&server, "ann", "battery staple").await.0, 201);
+    let ended = accounts.clone().list_ended_sessions(ListEndedSessionsRequest::default()).await;
+    assert_eq!(ended.map(drop).map_err(|status| status.code()), Err(tonic::Code::PermissionDenied), "of Madang's own");
     server.stop().await;
 }
