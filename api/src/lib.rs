@@ -145,6 +145,7 @@ impl process::Service for Service {
         let method = || async { Problem::method_not_allowed() };
         let foreign = middleware::from_fn_with_state(self.shared.limits.clone(), limit::origin);
         let router = router.fallback(nothing).method_not_allowed_fallback(method).layer(foreign);
+        let router = router.layer(limit::cors(&self.shared.limits.origins));
         Some(router.with_state(self.shared.clone()))
     }
 

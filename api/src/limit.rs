@@ -7,6 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use http::{HeaderName, HeaderValue, Method, header};
 use madang_mesh::{
     door::{Address, Visitor},
     rate::Rate,
@@ -18,8 +19,9 @@ use madang_proto::{
 };
 use std::{
     sync::{Arc, LazyLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 static LOGIN_RATE: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new(
@@ -70,6 +72,22 @@ pub(crate) async fn entrance(
         return Problem::from(too_many("log-ins from this address", ms)).into_response();
     }
     next.run(request).await
+}
+
+/// How long a browser may keep what it was told of pages' rights: as long as Chromium does at most.
+const REMEMBERED: Duration = Duration::from_secs(7200);
+
+/// Tells browsers which pages may call, and read answers: those of these origins; none: all. Tokens are headers, never
+/// cookies, so a page gets nothing by its visitor's being logged in elsewhere.
+pub(crate) fn cors(origins: &[String]) -> CorsLayer {
+    let named = origins.iter().filter_map(|origin| HeaderValue::from_str(&origin.to_ascii_lowercase()).ok());
+    let origins = if origins.is_empty() { AllowOrigin::from(Any) } else { AllowOrigin::list(named) };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(REMEMBERED)
 }
 
 /// Before everything: who names an origin must be one of the pages that may call.

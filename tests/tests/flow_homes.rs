@@ -195,7 +195,14 @@ async fn rig(flags: &[&str]) -> Rig {
         log: Arc::new(SqliteLog::open(folder.path()).unwrap()),
         registry: Arc::new(MemoryRegistry::new()),
         channels: channels.clone(),
-        peers: Peers { chat: "inproc://chat0".into(), account: "inproc://account".into(), ..Peers::default() },
+        peers: Peers {
+            chat: "inproc://chat0".into(),
+            account: "inproc://account".into(),
+            // Nobody is there.
+            group: "inproc://group".into(),
+            store: "inproc://store".into(),
+            notify: "inproc://notify".into(),
+        },
     };
     let config = madang_account::Config { data: Some(folder.path().to_owned()), ..cli.account };
     let account = madang_account::build(config, context.clone()).await.unwrap();

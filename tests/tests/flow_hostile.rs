@@ -168,6 +168,21 @@ async fn foreign_pages_and_huge_heads_get_nothing() {
     }
     let evil = "GET /v1/me HTTP/1.1\r\nhost: test\r\norigin: https://evil.example\r\n\r\n";
     assert!(say(server.http, evil).await.0.starts_with("HTTP/1.1 403"));
+    let asked = |origin: &str| {
+        format!(
+            "OPTIONS /v1/messages HTTP/1.1\r\nhost: test\r\norigin: {origin}\r\naccess-control-request-method: POST\r\n\
+             access-control-request-headers: authorization\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let (head, _) = say(server.http, &asked("https://two.example")).await;
+    let head = head.to_lowercase();
+    assert!(
+        head.starts_with("http/1.1 200") && head.contains("access-control-allow-origin: https://two.example"),
+        "{head}"
+    );
+    assert!(head.contains("authorization") && head.contains("post"), "{head}");
+    let (head, _) = say(server.http, &asked("https://evil.example")).await;
+    assert!(!head.to_lowercase().contains("allow-origin: https://evil"), "{head}");
     let huge = format!("GET /v1/me HTTP/1.1\r\nhost: test\r\nx-huge: {}\r\n\r\n", "a".repeat(64 << 10));
     let (head, _) = say(server.http, &huge).await;
     assert!(head.is_empty() || head.starts_with("HTTP/1.1 431"), "{head}");
