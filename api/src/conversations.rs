@@ -218,7 +218,7 @@ pub(crate) async fn send(
 ) -> Result<Json<Ack>, Problem> {
     shared.limits.send(me.user)?;
     let request = for_user(me.user, SendMessageRequest { send: Some(send) })?;
-    Ok(Json(shared.home(me.user)?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
+    Ok(Json(shared.home(me.user).await?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
 }
 
 pub(crate) async fn read(
@@ -229,5 +229,5 @@ pub(crate) async fn read(
 ) -> Result<Json<Ack>, Problem> {
     let read = Read { conversation: id(&c)?, ..read };
     let request = for_user(me.user, MarkReadRequest { read: Some(read) })?;
-    Ok(Json(shared.home(me.user)?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
+    Ok(Json(shared.home(me.user).await?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
 }

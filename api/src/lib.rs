@@ -38,9 +38,12 @@ use madang_proto::{
     store::v1::store_service_client::StoreServiceClient,
 };
 use problem::Problem;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// How long a home that moves is waited for: a stop hands over in less.
+const MOVE: Duration = Duration::from_secs(1);
 
 /// What every request shares.
 #[derive(Clone)]
@@ -58,9 +61,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The home of a user, for what is sent without a socket.
-    pub(crate) fn home(&self, user: UserId) -> Result<ChatServiceClient<Channel>, Refusal> {
-        let channel = self.homes.of(user.bytes()).and_then(|home| self.channels.get(&home.address).ok());
+    /// The home of a user, for what is sent without a socket; waits for one that is about to come.
+    pub(crate) async fn home(&self, user: UserId) -> Result<ChatServiceClient<Channel>, Refusal> {
+        let home = tokio::time::timeout(MOVE, self.homes.wait_for(user.bytes())).await.ok();
+        let channel = home.and_then(|home| self.channels.get(&home.address).ok());
         let none = "no home at the moment: send again with the same clientId";
         channel.map(ChatServiceClient::new).ok_or_else(|| Refusal::new(Reason::Unavailable, none).after(500))
     }
