@@ -82,6 +82,15 @@ impl JetStreamLog {
     }
 }
 
+/// What comes after an entry, of which at least `next` was to be given. A reader that lost its connection before it was
+/// given anything is made anew by the client library from the first entry on: it is of no use, and another one is.
+fn after(next: Position, position: Position) -> Result<Position, Error> {
+    if position < next {
+        return Err(unavailable("what reads the log was made anew, and began elsewhere"));
+    }
+    Ok(position + 1)
+}
+
 fn refused(error: &PublishError, expected: Option<Position>) -> Error {
     match error.kind() {
         PublishErrorKind::WrongLastSequence => Error::Conflict { expected: expected.unwrap_or(0) },
@@ -147,12 +156,14 @@ impl Log for JetStreamLog {
         let config = OrderedConfig { deliver_policy, ..OrderedConfig::default() };
         let consumer = self.stream(shard).await?.create_consumer(config).await.map_err(unavailable)?;
         let messages = consumer.messages().await.map_err(unavailable)?;
-        let entries = messages.map(|message| {
+        let mut next = from;
+        let entries = messages.map(move |message| {
             let message = message.map_err(unavailable)?;
             let (position, at) = {
                 let info = message.info().map_err(unavailable)?;
                 (info.stream_sequence, info.published.unix_timestamp_nanos() / 1000)
             };
+            next = after(next, position)?;
             let at_micros = i64::try_from(at).unwrap_or(i64::MAX);
             Ok(Entry { position, at_micros, payload: message.message.payload })
         });
@@ -162,5 +173,17 @@ impl Log for JetStreamLog {
     async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
         let purge = self.stream(shard).await?;
         purge.purge().sequence(before).await.map(drop).map_err(unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_begins_before_its_place_is_given_up_and_a_hole_is_left_for_the_reader_to_see() {
+        assert_eq!(after(1150, 1150).unwrap(), 1151);
+        assert_eq!(after(1150, 1152).unwrap(), 1153);
+        assert!(matches!(after(1150, 1), Err(Error::Unavailable(_))));
     }
 }
