@@ -70,6 +70,14 @@ impl<'a> Judge<'a> {
         members.pages(verdict);
     }
 
+    /// Leaves a conversation out: its history could not be read, so nothing can be said of what should be in it.
+    pub fn unread(&mut self, conversation: &str) {
+        let place = self.journal.conversations.find(conversation);
+        if let Some(judged) = place.and_then(|place| self.judged.get_mut(place)) {
+            *judged = true;
+        }
+    }
+
     /// The verdict. A conversation of which no history was given has none: all that was acknowledged there is lost.
     #[must_use]
     pub fn finish(mut self) -> Verdict {

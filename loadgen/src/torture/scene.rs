@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, archive,
-    history::{Faults, Kind, Room, Verdict, judge},
+    history::{Faults, Judge, Kind, Room, Verdict},
     people,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -234,29 +234,34 @@ impl Scene {
                 let _ = guest.peek(&guests.conversation, None).await;
             }
         }
-        let rooms = self.rooms(patience, &mut unsettled).await;
-        self.settle(&rooms, patience, unsettled).await
+        let (rooms, unread) = self.rooms(patience, &mut unsettled).await;
+        (self.settle(&rooms, &unread, patience).await, unsettled)
     }
 
-    /// All histories, each also read by every member.
-    async fn rooms(&self, patience: Duration, unsettled: &mut Unsettled) -> Vec<Room> {
+    /// All histories, each also read by every member; and the conversations that could not be read.
+    async fn rooms(&self, patience: Duration, unsettled: &mut Unsettled) -> (Vec<Room>, Vec<String>) {
         let read = stream::iter(&self.places).map(async |place| {
-            let failed = |error: String| format!("{}: {error}", place.conversation);
-            let room = self.room(place, patience).await.map_err(failed)?;
-            for member in &place.members {
-                let failed = |error| format!("{} as {}: {error}", place.conversation, member.person.handle);
-                member.read_all(&place.conversation).await.map_err(failed)?;
+            let (id, mut failures) = (&place.conversation, Vec::new());
+            let room = self.room(place, patience).await;
+            for member in place.members.iter().filter(|_| room.is_ok()) {
+                if let Err(error) = member.read_all(id).await {
+                    failures.push(format!("{id} as {}: {error}", member.person.handle));
+                }
             }
-            Ok(room)
+            (id.clone(), room, failures)
         });
-        let mut rooms = Vec::new();
-        for room in read.buffer_unordered(AT_ONCE).collect::<Vec<Result<Option<Room>, String>>>().await {
+        let (mut rooms, mut unread) = (Vec::new(), Vec::new());
+        for (id, room, failures) in read.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+            unsettled.unreadable.extend(failures);
             match room {
                 Ok(room) => rooms.extend(room),
-                Err(why) => unsettled.unreadable.push(why),
+                Err(why) => {
+                    unsettled.unreadable.push(format!("{id}: {why}"));
+                    unread.push(id);
+                }
             }
         }
-        rooms
+        (rooms, unread)
     }
 
     /// A history that has all that was acknowledged; none: nobody has said anything there.
@@ -278,13 +283,19 @@ impl Scene {
     }
 
     /// Judges until nothing more is on its way.
-    async fn settle(self, rooms: &[Room], patience: Duration, unsettled: Unsettled) -> (Verdict, Unsettled) {
+    async fn settle(self, rooms: &[Room], unread: &[String], patience: Duration) -> Verdict {
         let end = Instant::now() + patience;
         loop {
-            let verdict = judge(&self.crowd.journal(), rooms);
+            let verdict = {
+                let journal = self.crowd.journal();
+                let mut judge = Judge::new(&journal);
+                unread.iter().for_each(|conversation| judge.unread(conversation));
+                rooms.iter().for_each(|room| judge.room(room));
+                judge.finish()
+            };
             let others = Faults { missed: 0, ..verdict.faults };
             if verdict.faults.of(Kind::Missed) == 0 || !others.none() || Instant::now() > end {
-                return (verdict, unsettled);
+                return verdict;
             }
             sleep(10 * LOOK).await;
         }
