@@ -11,6 +11,7 @@ pub mod lease;
 pub mod log;
 pub mod metrics;
 pub mod operations;
+pub mod postgres;
 pub mod process;
 pub mod rate;
 pub mod refused;

@@ -11,33 +11,22 @@ use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
     result::{DatabaseErrorKind, Error as DieselError},
-    sql_query,
-    sql_types::BigInt,
 };
-use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use madang_mesh::{
+    postgres::{Connection, Postgres, Unavailable},
+    secret::Secret,
 };
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use madang_mesh::secret::Secret;
 use madang_proto::{
     client::v1::{Device, User, UserKind},
     id::{SessionId, UserId},
 };
 use schema::{account, ended, refresh, session};
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
-/// Only one process migrates at a time: the number is any, the same for all.
-const MIGRATION_LOCK: i64 = 0x6d61_6461_6e68;
-/// Connections of a process.
-const CONNECTIONS: usize = 16;
-/// How long one is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = account)]
@@ -101,6 +90,12 @@ impl From<DieselError> for Error {
     }
 }
 
+impl From<Unavailable> for Error {
+    fn from(error: Unavailable) -> Self {
+        Self(error.to_string())
+    }
+}
+
 fn unavailable(error: impl std::fmt::Display) -> Error {
     Error(error.to_string())
 }
@@ -122,50 +117,18 @@ fn there(id: UserId) -> _ {
 
 /// The accounts, in Postgres.
 pub struct PostgresAccounts {
-    pool: Pool<AsyncPgConnection>,
+    postgres: Postgres,
 }
 
 impl PostgresAccounts {
     /// Connects, and brings the tables up to date.
     pub async fn open(url: &Secret) -> Result<Self, Error> {
-        // In a task of its own: migrating blocks the one that it runs in.
-        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
-        let mut config = ManagerConfig::default();
-        // Without a query for each use; a connection with an open transaction is still rejected.
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(|url| Box::pin(establish(url)));
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
-        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
-        Ok(Self { pool })
+        Ok(Self { postgres: Postgres::open(url, MIGRATIONS).await? })
     }
 
-    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
-        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
-        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    async fn connection(&self) -> Result<Connection, Error> {
+        Ok(self.postgres.connection().await?)
     }
-}
-
-/// What every connection is told, as group-svc's are (docs/postgres.md): nothing is read whole, and a transaction whose
-/// owner has gone away in the middle ends.
-const SETTINGS_OF_CONNECTION: &str = "SET enable_seqscan = off; SET random_page_cost = 1.1; SET jit = off;
-    SET idle_in_transaction_session_timeout = 3000";
-
-async fn establish(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let mut connection = AsyncPgConnection::establish(url).await?;
-    let set = connection.batch_execute(SETTINGS_OF_CONNECTION).await;
-    set.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-async fn migrate(url: Secret) -> Result<(), Error> {
-    // Errors of the driver do not repeat the URL.
-    let connect = AsyncPgConnection::establish(url.reveal());
-    let mut connection =
-        tokio::time::timeout(2 * PATIENCE, connect).await.map_err(unavailable)?.map_err(unavailable)?;
-    sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK).execute(&mut connection).await?;
-    // The lock ends with the connection.
-    AsyncMigrationHarness::new(connection).run_pending_migrations(MIGRATIONS).map_err(unavailable)?;
-    Ok(())
 }
 
 /// Their refresh tokens have gone with them.
@@ -243,7 +206,7 @@ impl AccountStore for PostgresAccounts {
         keep: Option<SessionId>,
         now: i64,
     ) -> Result<bool, Error> {
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let set = diesel::update(there(id)).set(account::password.eq(&password)).execute(connection).await?;
             let kept = keep.map_or(Uuid::nil(), log_in);
             let others = session::table.filter(session::user.eq(person(id))).filter(session::id.ne(kept));
@@ -266,7 +229,7 @@ impl AccountStore for PostgresAccounts {
             used_at: new.used_at,
         };
         let (id, user) = (row.id, row.user);
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             // Two log-ins of one user at once are counted one after the other.
             let lock = there(new.user).select(account::suspended).for_update();
             match lock.first(connection).await.optional()? {
@@ -315,7 +278,7 @@ impl AccountStore for PostgresAccounts {
 
     async fn rotate(&self, id: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error> {
         let id = log_in(id);
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let lock = session::table.find(id).select(session::id).for_update();
             if lock.first::<Uuid>(connection).await.optional()?.is_none() {
                 return Ok(());
@@ -344,7 +307,7 @@ impl AccountStore for PostgresAccounts {
     }
 
     async fn end(&self, user: Option<UserId>, id: SessionId, now: i64) -> Result<(), Error> {
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let one = session::table.find(log_in(id));
             let gone: Vec<Uuid> = match user {
                 Some(user) => {

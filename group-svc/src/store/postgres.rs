@@ -14,30 +14,23 @@ use diesel::{
     QueryableByName, sql_query,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use madang_mesh::{
+    log::Position,
+    postgres::{Connection, Postgres, Unavailable},
+    secret::Secret,
+    shard::Shard,
 };
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use madang_mesh::{log::Position, secret::Secret, shard::Shard};
 use madang_proto::{
     group::v1::{RoomMember, RoomState},
     id::{ConversationId, UserId},
     log::v1::{LoggedEvent, MemberSettings},
 };
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
-/// Only one process migrates at a time: the number is any, the same for all.
-const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
-/// Connections of a process.
-const CONNECTIONS: usize = 16;
-/// How long one is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a user, $1, has set of a conversation, $2.
 pub const SETTINGS: &str = r#"SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)
@@ -53,11 +46,17 @@ WHERE "user" = ANY($1) AND left_revision = 0 GROUP BY "user""#;
 
 /// Conversations, in Postgres.
 pub struct PostgresGroups {
-    pool: Pool<AsyncPgConnection>,
+    postgres: Postgres,
 }
 
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(error: Unavailable) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
@@ -153,47 +152,12 @@ fn of(id: ConversationId) -> Uuid {
 impl PostgresGroups {
     /// Connects, and brings the tables up to date.
     pub async fn open(url: &Secret) -> Result<Self, Error> {
-        // In a task of its own: migrating blocks the one that it runs in.
-        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
-        let mut config = ManagerConfig::default();
-        // Without a query for each use; a connection with an open transaction is still rejected.
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(|url| Box::pin(establish(url)));
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
-        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
-        Ok(Self { pool })
+        Ok(Self { postgres: Postgres::open(url, MIGRATIONS).await? })
     }
 
-    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
-        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
-        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    async fn connection(&self) -> Result<Connection, Error> {
+        Ok(self.postgres.connection().await?)
     }
-}
-
-/// What every connection is told. Everything is asked for by an index, of somebody's own: a table is never read whole, a
-/// page that is not in memory costs what it costs on a disk without heads, and nothing is worth compiling. A
-/// transaction whose owner has gone away in the middle ends: what it has locked is not locked until somebody happens to
-/// get that connection.
-const SETTINGS_OF_CONNECTION: &str = "SET enable_seqscan = off; SET random_page_cost = 1.1; SET jit = off;
-    SET idle_in_transaction_session_timeout = 3000";
-
-async fn establish(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let mut connection = AsyncPgConnection::establish(url).await?;
-    let set = connection.batch_execute(SETTINGS_OF_CONNECTION).await;
-    set.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-    Ok(connection)
-}
-
-async fn migrate(url: Secret) -> Result<(), Error> {
-    // Errors of the driver do not repeat the URL.
-    let connect = AsyncPgConnection::establish(url.reveal());
-    let mut connection =
-        tokio::time::timeout(2 * PATIENCE, connect).await.map_err(unavailable)?.map_err(unavailable)?;
-    sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK).execute(&mut connection).await?;
-    // The lock ends with the connection.
-    let mut harness = AsyncMigrationHarness::new(connection);
-    harness.run_pending_migrations(MIGRATIONS).map_err(unavailable)?;
-    Ok(())
 }
 
 #[async_trait]

@@ -13,31 +13,23 @@ use diesel::{
     sql_types::{Array, BigInt, Uuid as SqlUuid},
     upsert::excluded,
 };
-use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use madang_mesh::{
+    log::Position,
+    postgres::{Connection, Postgres, Unavailable},
+    secret::Secret,
+    shard::Shard,
 };
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use madang_mesh::{log::Position, secret::Secret, shard::Shard};
 use madang_proto::{
     client::v1::DeviceKind,
     id::{ConversationId, DeviceId, SessionId, UserId},
     notify::v1::Provider,
 };
 use schema::{push_cursor, push_ended, push_key, push_late, push_shown, push_subscription};
-use std::time::Duration;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
-/// Only one process migrates at a time: the number is any, the same for all.
-const MIGRATION_LOCK: i64 = 0x6d61_6461_6e68;
-/// Connections of a process.
-const CONNECTIONS: usize = 16;
-/// How long one is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How many rows one statement writes at most: its parameters are limited.
 const ROWS: usize = 5_000;
 
@@ -113,8 +105,10 @@ impl From<DieselError> for Error {
     }
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Error {
-    Error(error.to_string())
+impl From<Unavailable> for Error {
+    fn from(error: Unavailable) -> Self {
+        Self(error.to_string())
+    }
 }
 
 fn place(shard: Shard) -> i32 {
@@ -163,37 +157,18 @@ struct ShownRow {
 
 /// Subscriptions and the rest, in Postgres.
 pub struct PostgresSubscriptions {
-    pool: Pool<AsyncPgConnection>,
+    postgres: Postgres,
 }
 
 impl PostgresSubscriptions {
     /// Connects, and brings the tables up to date.
     pub async fn open(url: &Secret) -> Result<Self, Error> {
-        // In a task of its own: migrating blocks the one that it runs in.
-        tokio::spawn(migrate(url.clone())).await.map_err(unavailable)??;
-        let mut config = ManagerConfig::default();
-        // Without a query for each use; a connection with an open transaction is still rejected.
-        config.recycling_method = RecyclingMethod::Fast;
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
-        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
-        Ok(Self { pool })
+        Ok(Self { postgres: Postgres::open(url, MIGRATIONS).await? })
     }
 
-    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Error> {
-        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
-        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    async fn connection(&self) -> Result<Connection, Error> {
+        Ok(self.postgres.connection().await?)
     }
-}
-
-async fn migrate(url: Secret) -> Result<(), Error> {
-    // Errors of the driver do not repeat the URL.
-    let connect = AsyncPgConnection::establish(url.reveal());
-    let mut connection =
-        tokio::time::timeout(2 * PATIENCE, connect).await.map_err(unavailable)?.map_err(unavailable)?;
-    sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK).execute(&mut connection).await?;
-    // The lock ends with the connection.
-    AsyncMigrationHarness::new(connection).run_pending_migrations(MIGRATIONS).map_err(unavailable)?;
-    Ok(())
 }
 
 #[async_trait]
@@ -221,7 +196,7 @@ impl Subscriptions for PostgresSubscriptions {
             preview: new.preview,
             created_at: new.created_at,
         };
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             // Two who register at once, at one place or one device, come one after the other: the last one stays.
             for lock in [lock(&row.place), lock(row.device.as_bytes())] {
                 sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(lock).execute(connection).await?;
@@ -319,7 +294,7 @@ impl Subscriptions for PostgresSubscriptions {
         let shown: Vec<_> = shown.into_iter().map(|(whom, seq)| shown_row(whom, seq, now)).collect();
         let forget: Vec<_> = late.iter().filter(|(_, late)| late.is_none()).map(|(whom, _)| (*whom, 0)).collect();
         let keep: Vec<LateRow> = late.into_values().flatten().map(LateRow::from).collect();
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             for rows in shown.chunks(ROWS) {
                 // One process has a room, whose messages come upwards: what is later is newer, or a repetition.
                 diesel::insert_into(push_shown::table)

@@ -16,7 +16,8 @@ use diesel::{
     sql_query,
     sql_types::{Array, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, pooled_connection::deadpool::Object};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use madang_mesh::postgres::Connection;
 use madang_proto::id::UserId;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -40,7 +41,7 @@ impl BlockStore for PostgresAccounts {
         now: i64,
     ) -> Result<Change, Error> {
         let (user, other) = (person(user), person(other));
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             // Changes of one user come one after the other, so that they are counted.
             let lock = account::table.find(user).select(account::user).for_update();
             lock.first::<Uuid>(connection).await.optional()?;

@@ -10,7 +10,8 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, result::Error as DieselError};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, pooled_connection::deadpool::Object};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use madang_mesh::postgres::Connection;
 use madang_proto::id::UserId;
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ async fn end_all(connection: &mut AsyncPgConnection, user: Uuid, now: i64) -> Re
 impl DeletionStore for PostgresAccounts {
     async fn delete(&self, user: UserId, erase: bool, now: i64) -> Result<bool, Error> {
         let user = person(user);
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let there = account::table.find(user).filter(account::deleted_at.eq(0));
             let picture = there.select(account::picture).for_update();
             let Some(picture) = picture.first::<String>(connection).await.optional()? else { return Ok(false) };
@@ -54,7 +55,7 @@ impl DeletionStore for PostgresAccounts {
     }
 
     async fn take_deletion(&self, now: i64, until: i64) -> Result<Option<Job>, Error> {
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let due = deletion::table
                 .filter(deletion::due_at.le(now))
                 .order(deletion::due_at)
@@ -92,7 +93,7 @@ impl DeletionStore for PostgresAccounts {
 
     async fn suspend(&self, user: UserId, suspended: bool, now: i64) -> Result<bool, Error> {
         let user = person(user);
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             let there = account::table.find(user).filter(account::deleted_at.eq(0));
             let set = diesel::update(there).set(account::suspended.eq(suspended)).execute(connection).await?;
             if set > 0 && suspended {

@@ -7,7 +7,8 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryDsl, result::Error as DieselError, sql_query, sql_types::BigInt};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, pooled_connection::deadpool::Object};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use madang_mesh::postgres::Connection;
 
 /// Only one process makes a key at a time: the number is any, the same for all.
 const LOCK: i64 = 0x6d61_6461_6e6b;
@@ -36,7 +37,7 @@ impl KeyStore for PostgresAccounts {
         if due.make.is_none() && due.drop.is_empty() {
             return Ok(there);
         }
-        let transaction = async |connection: &mut Object<AsyncPgConnection>| {
+        let transaction = async |connection: &mut Connection| {
             sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK).execute(connection).await?;
             // Another may just have done it.
             let due = rotation.due(&read(all(connection).await?).unwrap_or_default(), now);

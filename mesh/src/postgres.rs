@@ -1,0 +1,81 @@
+//! How a service reaches its tables in Postgres: brought up to date by one process at a time, then by a few connections
+//! that are all told the same.
+
+use crate::secret::Secret;
+use diesel::{ConnectionError, ConnectionResult, sql_query, sql_types::BigInt};
+use diesel_async::{
+    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool},
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use std::{fmt::Display, time::Duration};
+
+/// Only one process migrates at a time: the number is any, the same for all, since services may share a database.
+const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
+/// Connections of a service's process.
+const CONNECTIONS: usize = 16;
+/// How long one is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What every connection is told. Everything is asked for by an index, of somebody's own: a table is never read whole, a
+/// page that is not in memory costs what it costs on a disk without heads, and nothing is worth compiling. A
+/// transaction whose owner has gone away in the middle ends: what it has locked is not locked until somebody happens to
+/// get that connection. docs/postgres.md has the plans that come of it.
+const SETTINGS: &str = "SET enable_seqscan = off; SET random_page_cost = 1.1; SET jit = off;
+    SET idle_in_transaction_session_timeout = 3000";
+
+/// A connection that goes back when it is dropped; one with an open transaction is closed instead.
+pub type Connection = deadpool::Object<AsyncPgConnection>;
+
+/// Postgres can't be reached, or does not do what it should. Never with its URL.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(String);
+
+fn unavailable(error: impl Display) -> Unavailable {
+    Unavailable(error.to_string())
+}
+
+/// The connections of a service.
+pub struct Postgres {
+    pool: deadpool::Pool<AsyncPgConnection>,
+}
+
+impl Postgres {
+    /// Connects, and brings the tables up to date.
+    pub async fn open(url: &Secret, migrations: EmbeddedMigrations) -> Result<Self, Unavailable> {
+        // In a task of its own: migrating blocks the one that it runs in.
+        tokio::spawn(migrate(url.clone(), migrations)).await.map_err(unavailable)??;
+        let mut config = ManagerConfig::default();
+        // Without a query for each use; a connection with an open transaction is still rejected.
+        config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(|url| Box::pin(establish(url)));
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url.reveal(), config);
+        let pool = deadpool::Pool::builder(manager).max_size(CONNECTIONS).build().map_err(unavailable)?;
+        Ok(Self { pool })
+    }
+
+    /// A connection, once one is free: within three seconds, or not.
+    pub async fn connection(&self) -> Result<Connection, Unavailable> {
+        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
+    }
+}
+
+async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let mut connection = AsyncPgConnection::establish(url).await?;
+    let set = connection.batch_execute(SETTINGS).await;
+    set.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+async fn migrate(url: Secret, migrations: EmbeddedMigrations) -> Result<(), Unavailable> {
+    // Errors of the driver do not repeat the URL.
+    let connect = AsyncPgConnection::establish(url.reveal());
+    let connected = tokio::time::timeout(2 * PATIENCE, connect).await;
+    let mut connection = connected.map_err(unavailable)?.map_err(unavailable)?;
+    let lock = sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK);
+    lock.execute(&mut connection).await.map_err(unavailable)?;
+    // The lock ends with the connection.
+    AsyncMigrationHarness::new(connection).run_pending_migrations(migrations).map_err(unavailable)?;
+    Ok(())
+}
