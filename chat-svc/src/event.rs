@@ -5,7 +5,7 @@ use bytes::Bytes;
 use madang_proto::{
     client::v1 as client,
     id::{ClientId, ConversationId, UserId},
-    log::v1::{LoggedEvent, MemberSettings, logged_event::Body},
+    log::v1::{LoggedEvent, logged_event::Body},
 };
 use prost::Message as _;
 use std::sync::Arc;
@@ -17,18 +17,6 @@ fn user(bytes: &[u8]) -> String {
 fn joined(members: &[madang_proto::log::v1::JoinedUser], by: &[u8]) -> client::event::Body {
     let members = members.iter().map(|each| client::JoinedMember { user: user(&each.user), role: each.role });
     client::event::Body::Joined(client::Joined { members: members.collect(), by: user(by) })
-}
-
-fn own_settings(settings: &MemberSettings, last_seq: u64) -> client::Settings {
-    client::Settings {
-        muted_until: settings.muted_until_ms,
-        notify: settings.notify,
-        pinned_at: settings.pinned_at_ms,
-        hidden: settings.hidden_until_seq > last_seq,
-        cleared_seq: settings.cleared_seq,
-        data: settings.data.clone(),
-        updated_at: settings.updated_at_ms,
-    }
 }
 
 /// The client's event, encoded, without a cursor.
@@ -74,7 +62,7 @@ pub fn to_client(event: &LoggedEvent) -> client::Event {
         Body::Read(read) => client::event::Body::Read(client::ReadMarks {
             marks: read.marks.iter().map(|mark| client::ReadMark { user: user(&mark.user), seq: mark.seq }).collect(),
         }),
-        Body::Settings(settings) => client::event::Body::Settings(own_settings(settings, event.last_seq)),
+        Body::Settings(settings) => client::event::Body::Settings(settings.view(event.last_seq)),
         Body::Edited(edited) => {
             let content = edited.content.clone().unwrap_or_default();
             let client::Content { text, reply_to, mentions, attachments, r#type, data } = content;

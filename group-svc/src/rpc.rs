@@ -24,6 +24,7 @@ use madang_proto::{
     client::v1::{Ack, Conversation, ConversationKind, Member, User},
     group::v1::{group_service_server::GroupService, *},
     id::{ConversationId, UserId},
+    log::v1::MemberSettings,
     reason::{self, Reason},
 };
 use std::{
@@ -105,7 +106,7 @@ fn view(seen: Seen) -> Conversation {
     let first_seq = first_seq(&room, &me);
     let direct = room.kind() == ConversationKind::Direct;
     // What one has hidden or cleared is read, also before the others are told.
-    let read_seq = me.read_seq.max(me.settings.as_ref().map_or(0, settings::read_by));
+    let read_seq = me.read_seq.max(me.settings.as_ref().map_or(0, MemberSettings::read_by));
     let peer = || first.iter().find(|user| **user != me.user).unwrap_or(&me.user);
     Conversation {
         conversation: ConversationId::from_slice(&room.conversation).map(|id| id.to_string()).unwrap_or_default(),

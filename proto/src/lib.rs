@@ -6,6 +6,7 @@
 pub mod access;
 pub mod id;
 pub mod reason;
+mod settings;
 
 macro_rules! generated {
     ($($(#[$doc:meta])* $name:ident [$($file:literal),+];)*) => {$(

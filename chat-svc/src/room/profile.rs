@@ -1,7 +1,7 @@
 //! What a group shows of itself: name, picture, the app's own data. It comes with the group's first event, and each
 //! change says all of it anew.
 
-use super::settings::check_data;
+use super::settings::patch_data;
 use madang_proto::{
     chat::v1::ChangeGroup,
     group::v1::RoomState,
@@ -62,12 +62,7 @@ impl Profile {
         if let Some(picture) = change.picture {
             new.picture = picture;
         }
-        if change.clear_data {
-            new.data.clear();
-        }
-        new.data.retain(|key, _| !change.drop_data.contains(key));
-        new.data.extend(change.data);
-        check_data(&new.data)?;
+        patch_data(&mut new.data, change.clear_data, &change.drop_data, change.data)?;
         Ok(new)
     }
 }

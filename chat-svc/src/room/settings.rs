@@ -33,10 +33,19 @@ pub(super) fn check_data(data: &HashMap<String, String>) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Up to where somebody has read by having hidden or cleared it.
-#[must_use]
-pub fn read_by(settings: &MemberSettings) -> u64 {
-    settings.cleared_seq.max(settings.hidden_until_seq.saturating_sub(1))
+/// Changes data as a JSON merge patch does, if that leaves it in its bounds.
+pub(super) fn patch_data(
+    data: &mut HashMap<String, String>,
+    clear: bool,
+    drop: &[String],
+    put: HashMap<String, String>,
+) -> Result<(), Refusal> {
+    if clear {
+        data.clear();
+    }
+    data.retain(|key, _| !drop.contains(key));
+    data.extend(put);
+    check_data(data)
 }
 
 /// About how many bytes they take.
@@ -74,12 +83,7 @@ fn changed(before: &MemberSettings, change: ChangeSettings, last_seq: u64) -> Re
     if let Some(seq) = change.cleared_seq {
         new.cleared_seq = new.cleared_seq.max(seq.min(last_seq));
     }
-    if change.clear_data {
-        new.data.clear();
-    }
-    new.data.retain(|key, _| !change.drop_data.contains(key));
-    new.data.extend(change.data);
-    check_data(&new.data)?;
+    patch_data(&mut new.data, change.clear_data, &change.drop_data, change.data)?;
     Ok(new)
 }
 
@@ -133,7 +137,7 @@ impl Room {
     /// Read marks that follow from settings and are not in the log yet are gathered as others are.
     pub fn owe_marks(&mut self) {
         for (user, settings) in &*self.state.settings {
-            let seq = read_by(settings);
+            let seq = settings.read_by();
             if self.state.members.get(user).is_some() && seq > self.marks.get(user).copied().unwrap_or(0) {
                 let pending = self.pending_marks.entry(*user).or_default();
                 *pending = seq.max(*pending);

@@ -29,16 +29,10 @@ impl Set {
             encoded: settings.encode_to_vec(),
             muted_until: settings.muted_until_ms,
             cleared_seq: number(settings.cleared_seq),
-            floor_seq: number(read_by(settings)),
+            floor_seq: number(settings.read_by()),
             at: settings.updated_at_ms,
         })
     }
-}
-
-/// Up to where somebody has read by having hidden or cleared it.
-#[must_use]
-pub fn read_by(settings: &MemberSettings) -> u64 {
-    settings.cleared_seq.max(settings.hidden_until_seq.saturating_sub(1))
 }
 
 /// From a row; none where nothing was set.
@@ -49,14 +43,6 @@ pub(super) fn read(encoded: Option<Vec<u8>>) -> Option<MemberSettings> {
 /// As their owner sees them, when the newest message is this one.
 #[must_use]
 pub fn view(settings: Option<&MemberSettings>, last_seq: u64) -> Settings {
-    let Some(settings) = settings else { return Settings { notify: Notify::All.into(), ..Settings::default() } };
-    Settings {
-        muted_until: settings.muted_until_ms,
-        notify: settings.notify,
-        pinned_at: settings.pinned_at_ms,
-        hidden: settings.hidden_until_seq > last_seq,
-        cleared_seq: settings.cleared_seq,
-        data: settings.data.clone(),
-        updated_at: settings.updated_at_ms,
-    }
+    let nothing = || Settings { notify: Notify::All.into(), ..Settings::default() };
+    settings.map_or_else(nothing, |settings| settings.view(last_seq))
 }
