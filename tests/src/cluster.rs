@@ -6,6 +6,8 @@ use clap::{Args, Parser};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::TryStreamExt;
 use madang_chat::inbox::jetstream::JetStreamInbox;
+use madang_client::{Format, Http, session::Options};
+use madang_loadgen::people::Person;
 use madang_mesh::{
     process::{self, Running},
     serve::free,
@@ -199,6 +201,20 @@ impl Default for Plan {
 }
 
 impl Cluster {
+    /// How a person's session connects, to one of the gateways by its number.
+    #[must_use]
+    pub fn options(&self, number: usize, person: &Person) -> Options {
+        Options {
+            http: Http::new(&self.api).unwrap(),
+            gateways: vec![self.gateways[number % self.gateways.len()].clone()],
+            tokens: person.tokens.clone(),
+            device: person.device.clone(),
+            source: None,
+            format: Format::Protobuf,
+            cursor: String::new(),
+        }
+    }
+
     /// Starts one with so many chat-svc and gateways, on databases of its own.
     pub async fn start(chats: usize, gateways: usize) -> Self {
         Self::with(Plan { chats, gateways, ..Plan::default() }).await

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod proxy;
 pub mod push;
+pub mod talk;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};

@@ -2,7 +2,7 @@
 //! what history shows in the end is what was acknowledged.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use madang_client::{Format, Http, Session, session::Options};
+use madang_client::{Http, Session};
 use madang_loadgen::people;
 use madang_proto::{
     client::v1::{Ack, Delete, Edit, History, React, Send, client_frame::Body},
@@ -40,18 +40,7 @@ async fn what_was_acknowledged_is_what_history_shows() {
     let mut cluster = Cluster::with(Plan { chats: 2, gateways: 1, stores: 2, ..Plan::default() }).await;
     let http = Http::new(&cluster.api).unwrap();
     let people = people::sign_up(&http, "amend", 3, 4, &indicatif::ProgressBar::hidden()).await.unwrap();
-    let session = |person: &people::Person| {
-        let options = Options {
-            http: http.clone(),
-            gateways: vec![cluster.gateways[0].clone()],
-            tokens: person.tokens.clone(),
-            device: person.device.clone(),
-            source: None,
-            format: Format::Protobuf,
-            cursor: String::new(),
-        };
-        Session::start(options, |_| ())
-    };
+    let session = |person: &people::Person| Session::start(cluster.options(0, person), |_| ());
     let sessions: Vec<_> = people.iter().map(session).collect();
     let others: Vec<String> = people[1..].iter().map(|person| person.tokens.user.clone()).collect();
     let key = uuid::Uuid::new_v4().to_string();

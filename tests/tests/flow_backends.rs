@@ -2,7 +2,7 @@
 //! and that all that was acknowledged is there after it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use madang_client::{Format, Http, Session, Update, http::Problem, session::Options};
+use madang_client::{Http, Session, Update, http::Problem};
 use madang_loadgen::people::{self, Person};
 use madang_mesh::channel::Channels;
 use madang_proto::{
@@ -60,15 +60,7 @@ async fn members(cluster: &Cluster, count: usize) -> Vec<Member> {
     let people = people::sign_up(&http, "backends", count, 4, &indicatif::ProgressBar::hidden()).await.unwrap();
     let connect = |person: Person| {
         let seen: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
-        let options = Options {
-            http: http.clone(),
-            gateways: vec![cluster.gateways[0].clone()],
-            tokens: person.tokens.clone(),
-            device: person.device.clone(),
-            source: None,
-            format: Format::Protobuf,
-            cursor: String::new(),
-        };
+        let options = cluster.options(0, &person);
         let into = seen.clone();
         let session = Session::start(options, move |update| {
             if let Update::Event(event) = update

@@ -1,7 +1,7 @@
 //! A home stops, and the next one goes on with its rooms: at once, and without asking any database.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use madang_client::{Format, Http, Session, session::Options};
+use madang_client::{Http, Session};
 use madang_loadgen::people::{self, Person};
 use madang_proto::{
     client::v1::{Ack, Send},
@@ -19,16 +19,7 @@ use std::{
 const PAIRS: usize = 24;
 
 fn connect(cluster: &Cluster, number: usize, person: &Person) -> Session {
-    let options = Options {
-        http: Http::new(&cluster.api).unwrap(),
-        gateways: vec![cluster.gateways[number % cluster.gateways.len()].clone()],
-        tokens: person.tokens.clone(),
-        device: person.device.clone(),
-        source: None,
-        format: Format::Protobuf,
-        cursor: String::new(),
-    };
-    Session::start(options, |_| ())
+    Session::start(cluster.options(number, person), |_| ())
 }
 
 /// Sends until it is saved, always with the same id.

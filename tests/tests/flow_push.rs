@@ -5,13 +5,13 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, send},
+    client::{Person, Socket, call, insist, send},
     push::{Answer, Browser, PushServer},
     start_with,
 };
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// Somebody on a device that is notified.
@@ -60,15 +60,9 @@ impl Device {
     async fn say(&self, server: &Running, to: Value, text: &str) -> Value {
         let mut body = json!({"clientId": ClientId::now().to_string(), "text": text});
         body.as_object_mut().unwrap().extend(to.as_object().unwrap().clone());
-        loop {
-            let (status, ack) = call(server, "POST", "/v1/messages", &self.person.token, body.clone()).await;
-            if status == 200 {
-                return ack;
-            }
-            // api may not have heard of the homes yet; what is sent again is one message.
-            assert_eq!(ack["retryable"], true, "{ack}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let (status, ack) = insist(server, "POST", "/v1/messages", &self.person.token, body).await;
+        assert_eq!(status, 200, "{ack}");
+        ack
     }
 
     /// The next that it is told.

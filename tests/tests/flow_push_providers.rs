@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, call, sign_up},
+    client::{Person, call, insist, sign_up},
     push::{Answer, PushServer, Taken},
     start_with,
 };
@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use std::{
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
@@ -31,15 +30,9 @@ const RSA: &str = include_str!("../fixtures/service-account-key.pem");
 
 async fn say(server: &Running, from: &Person, to: &Person, text: &str) -> Value {
     let body = json!({"user": to.id, "clientId": ClientId::now().to_string(), "text": text});
-    loop {
-        let (status, ack) = call(server, "POST", "/v1/messages", &from.token, body.clone()).await;
-        if status == 200 {
-            return ack;
-        }
-        // api may not have heard of the homes yet; what is sent again is one message.
-        assert_eq!(ack["retryable"], true, "{ack}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let (status, ack) = insist(server, "POST", "/v1/messages", &from.token, body).await;
+    assert_eq!(status, 200, "{ack}");
+    ack
 }
 
 async fn register(server: &Running, person: &Person, body: Value) -> u16 {
