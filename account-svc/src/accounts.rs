@@ -3,15 +3,18 @@
 use crate::{
     form,
     keys::Keys,
+    outside::no_password,
     passwords::Passwords,
     pictures::Pictures,
-    store::{self, AccountStore, Begun, Session},
+    provider::Provider,
+    refreshes::Refreshes,
+    store::{self, AccountStore, Begun, NewAccount, Renewed, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_mesh::{channel::Channel, clock::now_ms, operations::Operations, token::Claims};
 use madang_proto::{
-    account::v1::TokenSet,
-    client::v1::{Device, User},
+    account::v1::{SignUpRequest, TokenSet},
+    client::v1::{Device, User, UserKind},
     group::v1::group_service_client::GroupServiceClient,
     id::{SessionId, UserId},
     reason::{Reason, Refusal},
@@ -37,6 +40,10 @@ pub struct Accounts {
     /// Places for telling devices of changes.
     pub(crate) telling: Arc<Semaphore>,
     pub(crate) keys: Keys,
+    /// Whose turn it is to refresh.
+    pub(crate) refreshes: Refreshes,
+    /// Who else says who somebody is.
+    pub(crate) provider: Option<Provider>,
     pub(crate) issuer: String,
     pub(crate) max_devices: usize,
     pub(crate) seconds: u32,
@@ -56,36 +63,53 @@ fn hash(refresh: &str) -> [u8; 32] {
 }
 
 impl Accounts {
-    /// Makes an account and its first session.
-    pub async fn sign_up(
-        &self,
-        handle: &str,
-        password: String,
-        name: &str,
-        device: Option<Device>,
-    ) -> Result<TokenSet, Refusal> {
-        let handle = form::handle(handle)?;
-        let name = form::name(if name.is_empty() { &handle } else { name })?;
-        form::password(&password)?;
-        let device = form::device(device)?;
+    /// Makes an account and its first session; for a bot only what of its password and its device is given.
+    pub async fn sign_up(&self, new: SignUpRequest) -> Result<TokenSet, Refusal> {
+        let kind = form::kind(new.kind)?;
+        let is_bot = kind == UserKind::Bot;
+        let handle = form::handle(&new.handle)?;
+        let name = form::name(if new.name.is_empty() { &handle } else { &new.name })?;
+        let password = Some(new.password).filter(|password| !(is_bot && password.is_empty()));
+        password.as_deref().map(form::password).transpose()?;
+        let device = if is_bot && new.device.is_none() { None } else { Some(form::device(new.device)?) };
         let taken = || Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another, or log in");
         if self.store.by_handle(handle.clone()).await.map_err(failed)?.is_some() {
             return Err(taken());
         }
-        let password = self.passwords.hash(password).await?;
+        let password = match password {
+            Some(password) => self.passwords.hash(password).await?,
+            None => String::new(),
+        };
         let id = UserId::new();
-        if !self.store.create(id, handle, name, password, now_ms()).await.map_err(failed)? {
+        let account = NewAccount { id, handle, name, password, kind, at: now_ms() };
+        if !self.store.create(account).await.map_err(failed)? {
             return Err(taken());
         }
-        self.begin(id, device).await
+        match device {
+            Some(device) => self.begin(id, device).await,
+            None => Ok(TokenSet { user: self.user(id).await?, ..TokenSet::default() }),
+        }
+    }
+
+    /// Whose handle this is, and the hash of their password; one that can't be is nobody's.
+    pub(crate) async fn of_handle(&self, text: &str) -> Result<Option<(User, String)>, store::Error> {
+        match form::handle(text) {
+            Ok(handle) => self.store.by_handle(handle).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, Refusal> {
+        Ok(self.store.by_ids(vec![id]).await.map_err(failed)?.pop())
     }
 
     /// Begins a session.
     pub async fn log_in(&self, handle: &str, password: String, device: Option<Device>) -> Result<TokenSet, Refusal> {
         let device = form::device(device)?;
-        let found = self.store.by_handle(handle.to_ascii_lowercase()).await.map_err(failed)?;
+        let found = self.of_handle(handle).await.map_err(failed)?;
         let (user, hash) = found.unzip();
-        let right = self.passwords.check(password, hash).await?;
+        // Who has none is nobody here: that takes as long, too.
+        let right = self.passwords.check(password, hash.filter(|hash| !hash.is_empty())).await?;
         let user: User = user.filter(|_| right).ok_or_else(wrong)?;
         self.begin(user.user.parse().map_err(|_| wrong())?, device).await
     }
@@ -106,11 +130,11 @@ impl Accounts {
                 return Err(Refusal::new(Reason::Suspended, message));
             }
         }
-        self.tokens(&session, refresh).await
+        let user = self.user(user).await?;
+        self.tokens(&session, user, refresh)
     }
 
-    async fn tokens(&self, session: &Session, refresh_token: String) -> Result<TokenSet, Refusal> {
-        let user = self.store.by_ids(vec![session.user]).await.map_err(failed)?.pop();
+    fn tokens(&self, session: &Session, user: Option<User>, refresh_token: String) -> Result<TokenSet, Refusal> {
         let now = now_ms() / 1000;
         let keyless = || Refusal::new(Reason::Internal, "there is no key to sign with: try again");
         let claims = Claims { user: session.user, session: session.id, expires_at: now + i64::from(self.seconds) };
@@ -127,19 +151,20 @@ impl Accounts {
     /// revokes the family, as somebody has it who should not.
     pub async fn refresh(&self, refresh: &str) -> Result<TokenSet, Refusal> {
         let bad = || Refusal::new(Reason::BadToken, "this refresh token is not good (any more): log in");
-        let used = hash(refresh);
-        let family = self.store.family(used).await.map_err(failed)?.ok_or_else(bad)?;
-        let now = now_ms();
-        if !family.current && family.next_used_at != 0 && now > family.next_used_at + GRACE_MS {
-            let session = family.session.id;
-            tracing::warn!(%session, "an old refresh token was used: its session is ended");
-            self.store.end(None, session, now).await.map_err(failed)?;
-            self.changed(family.session.user);
-            return Err(bad());
+        let (now, next) = (now_ms(), new_refresh());
+        let turn = self.refreshes.turn().await?;
+        let renewed = self.store.renew(hash(refresh), hash(&next), GRACE_MS, now).await.map_err(failed)?;
+        drop(turn);
+        match renewed {
+            Renewed::Next(session, user) => self.tokens(&session, Some(user), next),
+            Renewed::Unknown => Err(bad()),
+            Renewed::Late(Session { id: session, user, .. }) => {
+                tracing::warn!(%session, "an old refresh token was used: its session is ended");
+                self.store.end(None, session, now).await.map_err(failed)?;
+                self.changed(user);
+                Err(bad())
+            }
         }
-        let next = new_refresh();
-        self.store.rotate(family.session.id, used, hash(&next), now).await.map_err(failed)?;
-        self.tokens(&family.session, next).await
     }
 
     /// Changes one's password: with the old one, since a session may be in wrong hands. The other sessions end.
@@ -150,8 +175,11 @@ impl Accounts {
         old: String,
         new: String,
     ) -> Result<(), Refusal> {
-        form::password(&new)?;
+        form::password(&new).map_err(|refusal| refusal.of("newPassword"))?;
         let hash = self.store.password(user).await.map_err(failed)?;
+        if hash.as_deref() == Some("") {
+            return Err(no_password());
+        }
         if !self.passwords.check(old, hash).await? {
             return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`"));
         }
@@ -164,7 +192,7 @@ impl Accounts {
     /// The place for pictures.
     pub(crate) fn pictures(&self) -> Result<&Pictures, Refusal> {
         let none = "pictures are not kept here: the operator sets a place for them (--pictures)";
-        self.pictures.as_ref().ok_or_else(|| Refusal::new(Reason::Unimplemented, none))
+        self.pictures.as_ref().ok_or_else(|| Refusal::new(Reason::NotConfigured, none))
     }
 }
 

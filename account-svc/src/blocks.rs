@@ -31,7 +31,7 @@ impl Accounts {
     /// Blocks somebody, or ends that.
     pub async fn set_block(&self, user: UserId, other: UserId, blocked: bool) -> Result<(), Refusal> {
         if user == other {
-            return Err(Refusal::new(Reason::InvalidField, "one can't block oneself"));
+            return Err(Refusal::new(Reason::InvalidField, "one can't block oneself").of("other"));
         }
         if blocked && self.store.by_ids(vec![other]).await.map_err(failed)?.iter().all(|found| found.deleted) {
             return Err(Refusal::new(Reason::UserNotFound, "no such user: check the id"));
@@ -53,7 +53,7 @@ impl Accounts {
     /// Tells the home of what the two say to each other.
     async fn tell(&self, change: Untold) -> Result<(), Refusal> {
         let conversation = ConversationId::direct(change.user, change.other);
-        let body = Some(Body::BlocksChanged(BlocksChanged {}));
+        let body = Some(Body::BlocksChanged(BlocksChanged { other: change.other.to_string() }));
         let operation = Operation { conversation: conversation.to_string(), actor: change.user.to_string(), body };
         self.operations.operate(conversation, operation).await?;
         self.store.told(change).await.map_err(failed)
@@ -88,7 +88,8 @@ impl Accounts {
 
     /// Whom a user blocks: a page, by their ids.
     pub async fn list_blocks(&self, user: UserId, size: u32, token: &str) -> Result<ListBlocksResponse, Refusal> {
-        let bad = |_| Refusal::new(Reason::InvalidField, "pageToken must be one that a page of this list gave");
+        let message = "pageToken must be one that a page of this list gave";
+        let bad = |_| Refusal::new(Reason::InvalidField, message).of("pageToken");
         let after = if token.is_empty() { None } else { Some(token.parse().map_err(bad)?) };
         let size = if size == 0 { PAGE.0 } else { size.min(PAGE.1) } as usize;
         let mut ids = self.store.blocks(user, after, size + 1).await.map_err(failed)?;

@@ -7,6 +7,7 @@
 use crate::{
     accounts::{Accounts, failed},
     form,
+    outside::no_password,
     store::deletions::Job,
 };
 use madang_mesh::{clock::now_ms, status::from_status};
@@ -42,8 +43,8 @@ fn nobody() -> Refusal {
 impl Accounts {
     /// Deletes an account: with its password, since a session may be in wrong hands. Who an outside provider knows has none.
     pub async fn delete(&self, user: UserId, password: String, erase: bool) -> Result<(), Refusal> {
-        let hash = self.store.password(user).await.map_err(failed)?;
-        if hash.as_deref() != Some("") && !self.passwords.check(password, hash).await? {
+        let hash = self.store.password(user).await.map_err(failed)?.ok_or_else(nobody)?;
+        if !hash.is_empty() && !self.passwords.check(password, Some(hash)).await? {
             return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `password`"));
         }
         if self.store.delete(user, erase, now_ms()).await.map_err(failed)? { Ok(()) } else { Err(nobody()) }
@@ -58,6 +59,9 @@ impl Accounts {
     /// Sets a password without the one before; all sessions end.
     pub async fn set_password(&self, user: UserId, password: String) -> Result<(), Refusal> {
         form::password(&password)?;
+        if self.store.password(user).await.map_err(failed)?.as_deref() == Some("") {
+            return Err(no_password());
+        }
         let hash = self.passwords.hash(password).await?;
         let done = self.store.set_password(user, hash, None, now_ms()).await.map_err(failed)?;
         if done { Ok(()) } else { Err(nobody()) }
@@ -145,8 +149,15 @@ impl Accounts {
             }
         }
         if job.erase && job.round > 0 {
-            let request = EraseRequest { conversation: place.conversation.clone(), sender: user };
-            bounded(self.messages.clone().erase(request)).await?;
+            let mut request =
+                EraseRequest { conversation: place.conversation.clone(), sender: user, place: String::new() };
+            loop {
+                request.place = bounded(self.messages.clone().erase(request.clone())).await?.place;
+                if request.place.is_empty() {
+                    break;
+                }
+                self.store.keep_deletion(job.clone(), now_ms() + TAKEN_MS).await.map_err(failed)?;
+            }
         }
         Ok(conversation)
     }

@@ -4,10 +4,14 @@ pub mod accounts;
 pub mod blocks;
 pub mod deletions;
 pub mod events;
+pub mod forgetting;
 pub mod form;
 pub mod keys;
+pub mod outside;
 pub mod passwords;
 pub mod pictures;
+pub mod provider;
+pub mod refreshes;
 pub mod rpc;
 pub mod store;
 
@@ -20,6 +24,8 @@ use madang_proto::{
 };
 use passwords::Passwords;
 use pictures::{MAX_BYTES, Pictures};
+use provider::Provider;
+use refreshes::Refreshes;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
 use tokio::sync::Semaphore;
@@ -49,6 +55,9 @@ pub struct Config {
     /// Embedded: a folder beside the accounts. Otherwise, without it, none are taken.
     #[arg(long, env = "MADANG_PICTURES")]
     pub pictures: Option<String>,
+    /// An outside identity provider.
+    #[command(flatten)]
+    pub provider: provider::Config,
 }
 
 /// An account-svc could not be built.
@@ -63,6 +72,9 @@ pub enum Error {
     /// The place for pictures can't be used.
     #[error(transparent)]
     Pictures(#[from] pictures::Unusable),
+    /// The outside identity provider can't be used.
+    #[error(transparent)]
+    Provider(#[from] provider::Unusable),
     /// An address of another service is none.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
@@ -92,6 +104,8 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         passwords,
         pictures: place.as_deref().map(Pictures::open).transpose()?,
         keys,
+        refreshes: Refreshes::default(),
+        provider: Provider::open(&config.provider, &context.settings.token_issuer)?,
         group: GroupServiceClient::new(context.channels.get(&context.peers.group)?),
         messages: StoreServiceClient::new(context.channels.get(&context.peers.store)?),
         telling: Arc::new(Semaphore::new(events::AT_ONCE)),
@@ -113,6 +127,12 @@ impl process::Service for Service {
     async fn run(self, drain: CancellationToken) {
         let accounts = self.accounts;
         let (telling, cleaning) = (accounts.tell_forgotten(drain.clone()), accounts.clean_up(drain.clone()));
-        tokio::join!(telling, cleaning, accounts.keys.follow(drain));
+        let forgetting = accounts.forget(drain.clone());
+        let provider = async {
+            if let Some(provider) = &accounts.provider {
+                provider.follow(drain.clone()).await;
+            }
+        };
+        tokio::join!(telling, cleaning, forgetting, provider, accounts.keys.follow(drain.clone()));
     }
 }

@@ -6,7 +6,10 @@ use image::{
     DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, Rgb, RgbImage, codecs::jpeg::JpegEncoder,
     imageops::FilterType, metadata::Orientation,
 };
-use madang_proto::reason::{Reason, Refusal};
+use madang_proto::{
+    id::PictureId,
+    reason::{Reason, Refusal},
+};
 use object_store::{ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path};
 use std::{io::Cursor, sync::Arc};
 use tokio::sync::Semaphore;
@@ -54,7 +57,7 @@ fn failed(error: &object_store::Error) -> Refusal {
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal::new(Reason::InvalidField, message)
+    Refusal::new(Reason::InvalidField, message).of("image")
 }
 
 impl Pictures {
@@ -84,7 +87,7 @@ impl Pictures {
             let _turn = self.turns.acquire().await.map_err(|_| internal())?;
             tokio::task::spawn_blocking(move || render(&upload)).await.map_err(|_| internal())??
         };
-        let picture = Uuid::new_v4().to_string();
+        let picture = PictureId::from(Uuid::new_v4()).to_string();
         for (size, jpeg) in SIZES.into_iter().zip(made) {
             let put = self.store.put(&path(&picture, size), PutPayload::from(jpeg)).await;
             put.map_err(|error| failed(&error))?;
@@ -96,7 +99,7 @@ impl Pictures {
     pub async fn get(&self, picture: &str, size: u32) -> Result<Bytes, Refusal> {
         let size = if size == 0 { USUAL } else { size };
         if !SIZES.contains(&size) {
-            return Err(invalid("size must be 64, 256 or 1024"));
+            return Err(Refusal::new(Reason::InvalidField, "size must be 64, 256 or 1024").of("size"));
         }
         let found = self.store.get(&path(known(picture)?, size)).await;
         let bytes = async { found?.bytes().await };
@@ -120,8 +123,7 @@ impl Pictures {
 
 /// An id, if it is one: it becomes part of a path.
 fn known(picture: &str) -> Result<&str, Refusal> {
-    let good = Uuid::parse_str(picture).is_ok_and(|id| id.to_string() == picture);
-    if good { Ok(picture) } else { Err(nothing()) }
+    picture.parse::<PictureId>().map(|_| picture).map_err(|_| nothing())
 }
 
 /// By its first letters first, so that no folder gets too large.
@@ -132,7 +134,7 @@ fn path(picture: &str, size: u32) -> Path {
 /// An upload in all sizes.
 fn render(upload: &[u8]) -> Result<[Vec<u8>; 3], Refusal> {
     if upload.len() > MAX_BYTES {
-        return Err(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
+        return Err(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller").of("image"));
     }
     let square = square(decode(upload)?);
     let mut made = [const { Vec::new() }; 3];
@@ -165,7 +167,7 @@ fn decode(upload: &[u8]) -> Result<DynamicImage, Refusal> {
     let (width, height) = decoder.dimensions();
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         let message = format!("{width} × {height} pixels; at most 32 million are taken, {MAX_SIDE} a side");
-        return Err(Refusal::new(Reason::TooLarge, message));
+        return Err(Refusal::new(Reason::TooLarge, message).of("image"));
     }
     // A picture whose orientation can't be read is shown as it is.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

@@ -3,25 +3,35 @@
 use crate::{
     accounts::{Accounts, failed},
     form,
-    store::Change,
+    store::{
+        Change,
+        requests::{self, Claim},
+    },
 };
 use madang_mesh::{clock::now_ms, status::to_status};
 use madang_proto::{
     account::v1::{account_service_server::AccountService, *},
-    id::{SessionId, UserId},
+    id::{PictureId, SessionId, UserId},
     reason::{Reason, Refusal},
 };
 use tonic::{Request, Response, Status};
 
 /// How many ended sessions are given at once.
 const ENDED: usize = 100_000;
+/// How long who has claimed a key may take, in ms: longer than any call.
+const BUSY_MS: i64 = 30_000;
 /// How many pairs are asked for at once, at most.
 const PAIRS: usize = 10_000;
 
 type Answer<T> = Result<Response<T>, Status>;
 
 fn user(text: &str) -> Result<UserId, Status> {
-    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, "user must be a user's id")))
+    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, "user must be a user's id").of("user")))
+}
+
+fn asked_for(whose: &str, key: String, asked: Vec<u8>) -> Result<requests::Request, Status> {
+    let wrong = |_| to_status(&Refusal::new(Reason::InvalidField, "asked must have 32 bytes").of("asked"));
+    Ok(requests::Request { user: user(whose)?, key, asked: asked.try_into().map_err(wrong)? })
 }
 
 fn stored(error: crate::store::Error) -> Status {
@@ -31,8 +41,7 @@ fn stored(error: crate::store::Error) -> Status {
 #[tonic::async_trait]
 impl AccountService for Accounts {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Answer<SignUpResponse> {
-        let SignUpRequest { handle, password, name, device } = request.into_inner();
-        let tokens = Self::sign_up(self, &handle, password, &name, device).await.map_err(|error| to_status(&error))?;
+        let tokens = Self::sign_up(self, request.into_inner()).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(SignUpResponse { tokens: Some(tokens) }))
     }
 
@@ -72,13 +81,15 @@ impl AccountService for Accounts {
     async fn get_users(&self, request: Request<GetUsersRequest>) -> Answer<GetUsersResponse> {
         let GetUsersRequest { users, handle } = request.into_inner();
         if users.len() > 1000 {
-            return Err(to_status(&Refusal::new(Reason::TooLarge, "at most 1000 users are asked for at once")));
+            return Err(to_status(
+                &Refusal::new(Reason::TooLarge, "at most 1000 users are asked for at once").of("users"),
+            ));
         }
         let found = if handle.is_empty() {
             let ids = users.iter().filter_map(|id| id.parse().ok()).collect();
             self.store.by_ids(ids).await.map_err(stored)?
         } else {
-            let found = self.store.by_handle(handle.to_ascii_lowercase()).await.map_err(stored)?;
+            let found = self.of_handle(&handle).await.map_err(stored)?;
             found.into_iter().map(|(user, _)| user).collect()
         };
         Ok(Response::new(GetUsersResponse { users: found }))
@@ -91,20 +102,27 @@ impl AccountService for Accounts {
         let name = name.map(|text| form::name(&text)).transpose().map_err(refused)?;
         if status_message.as_ref().is_some_and(|text| text.chars().count() > 200 || text.contains('\0')) {
             let message = "statusMessage takes at most 200 characters, and no NUL";
-            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message).of("statusMessage")));
         }
+        picture.as_deref().map_or(Ok(()), PictureId::or_none).map_err(refused)?;
         let change = Change { handle, name, status: status_message, picture };
         let whose = user(&whose)?;
-        let updated = self.store.update(whose, change).await.map_err(stored)?;
-        let taken = || to_status(&Refusal::new(Reason::HandleTaken, "this handle belongs to somebody: choose another"));
-        let updated = updated.ok_or_else(taken)?;
+        let Some(updated) = self.store.update(whose, change).await.map_err(stored)? else {
+            let there = self.store.password(whose).await.map_err(stored)?.is_some();
+            let (reason, message) = match there {
+                true => (Reason::HandleTaken, "this handle belongs to somebody: choose another"),
+                false => (Reason::UserNotFound, "no such account: check the id"),
+            };
+            return Err(to_status(&Refusal::new(reason, message)));
+        };
         self.changed(whose);
         Ok(Response::new(UpdateProfileResponse { user: Some(updated) }))
     }
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<ChangePasswordResponse> {
         let ChangePasswordRequest { user: whose, session, old_password, new_password } = request.into_inner();
-        let invalid = |_| to_status(&Refusal::new(Reason::InvalidField, "session must be a session's id"));
+        let invalid =
+            |_| to_status(&Refusal::new(Reason::InvalidField, "session must be a session's id").of("session"));
         let (whose, session) = (user(&whose)?, session.parse().map_err(invalid)?);
         let changed = Self::change_password(self, whose, session, old_password, new_password).await;
         changed.map_err(|error| to_status(&error))?;
@@ -130,8 +148,42 @@ impl AccountService for Accounts {
         Ok(Response::new(DeletePictureResponse {}))
     }
 
-    async fn get_keys(&self, _: Request<GetKeysRequest>) -> Answer<GetKeysResponse> {
-        Ok(Response::new(GetKeysResponse { jwks: self.keys.public() }))
+    async fn get_keys(&self, request: Request<GetKeysRequest>) -> Answer<GetKeysResponse> {
+        let GetKeysRequest { outside_kid } = request.into_inner();
+        let mut answer = GetKeysResponse { jwks: self.keys.public(), ..GetKeysResponse::default() };
+        if let Some(provider) = &self.provider {
+            if !outside_kid.is_empty() {
+                provider.look_for(&outside_kid).await;
+            }
+            answer.outside_issuer.clone_from(&provider.issuer);
+            answer.outside_jwks = provider.jwks();
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn admit_outside(&self, request: Request<AdmitOutsideRequest>) -> Answer<AdmitOutsideResponse> {
+        let admitted = self.admit(request.into_inner()).await;
+        Ok(Response::new(admitted.map_err(|error| to_status(&error))?))
+    }
+
+    async fn claim_key(&self, request: Request<ClaimKeyRequest>) -> Answer<ClaimKeyResponse> {
+        let ClaimKeyRequest { user: whose, key, asked } = request.into_inner();
+        let (now, request) = (now_ms(), asked_for(&whose, key, asked)?);
+        let claim = self.store.claim_request(request, now, now + BUSY_MS).await.map_err(stored)?;
+        let (state, answer) = match claim {
+            Claim::New => (KeyState::New, Vec::new()),
+            Claim::Done(answer) => (KeyState::Done, answer),
+            Claim::Busy => (KeyState::Busy, Vec::new()),
+            Claim::Other => (KeyState::Other, Vec::new()),
+        };
+        Ok(Response::new(ClaimKeyResponse { state: state.into(), answer }))
+    }
+
+    async fn settle_key(&self, request: Request<SettleKeyRequest>) -> Answer<SettleKeyResponse> {
+        let SettleKeyRequest { user: whose, key, asked, done, answer } = request.into_inner();
+        let request = asked_for(&whose, key, asked)?;
+        self.store.settle_request(request, done.then_some(answer)).await.map_err(stored)?;
+        Ok(Response::new(SettleKeyResponse {}))
     }
 
     async fn list_ended_sessions(
@@ -164,7 +216,7 @@ impl AccountService for Accounts {
         let pairs = request.into_inner().pairs;
         if pairs.len() > 32 * PAIRS || !pairs.len().is_multiple_of(32) {
             let message = format!("pairs must be 32 bytes each, at most {PAIRS} of them");
-            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message).of("pairs")));
         }
         let pair = |both: &[u8]| Some((UserId::from_slice(&both[..16]).ok()?, UserId::from_slice(&both[16..]).ok()?));
         let pairs = pairs.chunks_exact(32).filter_map(pair).collect();

@@ -4,7 +4,9 @@ pub mod blocks;
 pub mod conformance;
 pub mod deletions;
 pub mod keys;
+pub mod outside;
 pub mod postgres;
+pub mod requests;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -12,14 +14,33 @@ use blocks::BlockStore;
 use deletions::DeletionStore;
 use keys::KeyStore;
 use madang_proto::{
-    client::v1::{Device, User},
+    client::v1::{Device, User, UserKind},
     id::{SessionId, UserId},
 };
+use outside::OutsideStore;
+use requests::RequestStore;
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed: {0}")]
 pub struct Error(pub String);
+
+/// An account that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Its id.
+    pub id: UserId,
+    /// Its handle, in lower case.
+    pub handle: String,
+    /// Its name.
+    pub name: String,
+    /// The hash of its password; empty: it has none, and nobody logs in with one.
+    pub password: String,
+    /// Who is behind it.
+    pub kind: UserKind,
+    /// When it is made, ms since 1970.
+    pub at: i64,
+}
 
 /// A session as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,15 +68,15 @@ pub enum Begun {
     Suspended,
 }
 
-/// A refresh token's place in its family.
-#[derive(Debug, Clone)]
-pub struct Family {
-    /// The session.
-    pub session: Session,
-    /// It is the newest of the family.
-    pub current: bool,
-    /// When the one after it was first used, ms since 1970; 0: not yet.
-    pub next_used_at: i64,
+/// What became of a refresh token that was used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Renewed {
+    /// It is unknown, or its session has ended.
+    Unknown,
+    /// The one after it was used long ago: somebody has it who should not.
+    Late(Session),
+    /// The next one is good; whose it is.
+    Next(Session, User),
 }
 
 /// What changes of a profile; what is none stays.
@@ -76,9 +97,9 @@ pub const KEEP_MS: i64 = 3_600_000;
 
 /// The accounts.
 #[async_trait]
-pub trait AccountStore: BlockStore + DeletionStore + KeyStore {
+pub trait AccountStore: BlockStore + DeletionStore + KeyStore + OutsideStore + RequestStore {
     /// Makes an account; false: its handle is taken.
-    async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error>;
+    async fn create(&self, new: NewAccount) -> Result<bool, Error>;
 
     /// The account of a handle, with its password's hash; none: it was deleted, or never was.
     async fn by_handle(&self, handle: String) -> Result<Option<(User, String)>, Error>;
@@ -104,11 +125,9 @@ pub trait AccountStore: BlockStore + DeletionStore + KeyStore {
     /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning.
     async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error>;
 
-    /// Where a refresh token stands; none: unknown, or its session has ended.
-    async fn family(&self, refresh: [u8; 32]) -> Result<Option<Family>, Error>;
-
-    /// Puts a new refresh token behind `used`. The ones before `used` are done with from now on.
-    async fn rotate(&self, session: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error>;
+    /// Puts a new refresh token behind `used`, in one: refreshes come in storms. The ones before `used` are done with from
+    /// now on, and good for `grace` ms more.
+    async fn renew(&self, used: [u8; 32], next: [u8; 32], grace: i64, now: i64) -> Result<Renewed, Error>;
 
     /// Ends a session; also one of `user` alone.
     async fn end(&self, user: Option<UserId>, session: SessionId, now: i64) -> Result<(), Error>;

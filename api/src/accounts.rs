@@ -3,15 +3,15 @@
 use crate::{
     Shared,
     auth::Caller,
-    problem::{Body, Params, Problem, invalid},
+    problem::{Body, Params, Patch, Path, Problem, invalid, present},
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use madang_mesh::token::Claims;
+use madang_mesh::{status::from_status, token::Claims};
 use madang_proto::{
     account::v1::*,
     client::v1::{Device, User},
@@ -44,7 +44,7 @@ pub(crate) async fn sign_up(
     Body(body): Body<Credentials>,
 ) -> Result<Response, Problem> {
     let Credentials { handle, password, name, device } = body;
-    let request = SignUpRequest { handle, password, name, device: Some(device) };
+    let request = SignUpRequest { handle, password, name, device: Some(device), ..SignUpRequest::default() };
     let answer = shared.account.sign_up(request).await?.into_inner();
     Ok((StatusCode::CREATED, Json(tokens(answer.tokens))).into_response())
 }
@@ -138,22 +138,26 @@ pub(crate) async fn me(State(mut shared): State<Shared>, Caller(caller): Caller)
     find(&mut shared, vec![caller.user.to_string()]).await?.pop().map(Json).ok_or_else(nobody)
 }
 
-/// A change of one's profile.
+/// A change of one's profile, as a JSON merge patch (RFC 7396): what is left out stays. Null clears what says something of
+/// one; a handle and a name there must be.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
+    #[serde(default, deserialize_with = "present")]
     handle: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     name: Option<String>,
-    status_message: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    status_message: Option<Option<String>>,
 }
 
 pub(crate) async fn update_me(
     State(mut shared): State<Shared>,
     Caller(caller): Caller,
-    Body(profile): Body<Profile>,
+    Patch(profile): Patch<Profile>,
 ) -> Result<Json<User>, Problem> {
     let Profile { handle, name, status_message } = profile;
-    let user = caller.user.to_string();
+    let (user, status_message) = (caller.user.to_string(), status_message.map(Option::unwrap_or_default));
     let request = UpdateProfileRequest { user, handle, name, status_message, picture: None };
     shared.account.update_profile(request).await?.into_inner().user.map(Json).ok_or_else(nobody)
 }
@@ -172,7 +176,11 @@ pub(crate) async fn change_password(
 ) -> Result<StatusCode, Problem> {
     let (user, session) = (caller.user.to_string(), caller.session.to_string());
     let request = ChangePasswordRequest { user, session, old_password: old, new_password: new };
-    shared.account.change_password(request).await?;
+    shared.account.change_password(request).await.map_err(|status| {
+        let refusal = from_status(&status);
+        // As it is called here.
+        if refusal.field == "newPassword" { refusal.of("new") } else { refusal }
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -200,7 +208,7 @@ pub(crate) async fn users(
         Wanted { ids: Some(ids), handle: None } => {
             let users: Vec<String> = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
             if users.len() > 100 {
-                return Err(invalid("ids takes at most 100 ids: ask in parts"));
+                return Err(Refusal::new(Reason::TooLarge, "ids takes at most 100 ids: ask in parts").into());
             }
             GetUsersRequest { users, handle: String::new() }
         }
@@ -214,6 +222,6 @@ pub(crate) async fn users(
 }
 
 pub(crate) async fn keys(State(mut shared): State<Shared>) -> Result<Response, Problem> {
-    let jwks = shared.account.get_keys(GetKeysRequest {}).await?.into_inner().jwks;
+    let jwks = shared.account.get_keys(GetKeysRequest::default()).await?.into_inner().jwks;
     Ok(([("content-type", "application/json")], jwks).into_response())
 }

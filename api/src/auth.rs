@@ -2,7 +2,7 @@
 
 use crate::{Shared, problem::Problem};
 use axum::{extract::FromRequestParts, http::request::Parts};
-use madang_mesh::token::{Claims, bad_token};
+use madang_mesh::token::{Claims, bad_token, bearer};
 
 /// Who asks.
 pub struct Caller(pub Claims);
@@ -11,9 +11,8 @@ impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
-        let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(bad_token)?;
-        let claims = shared.verifier.verify(token).await?;
+        let token = bearer(&parts.headers).ok_or_else(bad_token)?;
+        let claims = shared.verifier.verify(token, None).await?;
         if shared.verifier.ended(claims.session).await {
             return Err(bad_token().into());
         }

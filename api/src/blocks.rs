@@ -3,14 +3,10 @@
 use crate::{
     Shared,
     auth::Caller,
-    conversations::{Asked, page},
-    problem::{Problem, invalid},
+    conversations::Page,
+    problem::{Params, Path, Problem, wrong},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use madang_proto::{
     account::v1::{ListBlocksRequest, SetBlockRequest},
     id::UserId,
@@ -20,18 +16,16 @@ use serde_json::{Value, json};
 pub(crate) async fn list(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let asked = page(asked)?;
     let request = ListBlocksRequest { user: me.user.to_string(), page_size: asked.limit, page_token: asked.page_token };
     let answer = shared.account.list_blocks(request).await?.into_inner();
     Ok(Json(json!({ "users": answer.users, "nextPageToken": answer.next_page_token })))
 }
 
 async fn set(mut shared: Shared, me: UserId, other: &str, blocked: bool) -> Result<StatusCode, Problem> {
-    let other: UserId = other
-        .parse()
-        .map_err(|_| invalid("the user must be named by their id: a UUID in lower-case canonical text"))?;
+    let message = "the user must be named by their id: a UUID in lower-case canonical text";
+    let other: UserId = other.parse().map_err(|_| wrong("user", message))?;
     let request = SetBlockRequest { user: me.to_string(), other: other.to_string(), blocked };
     shared.account.set_block(request).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -3,14 +3,14 @@
 use crate::{
     Shared,
     auth::Caller,
-    conversations::{Asked, Page, id, page},
-    problem::{Body, Problem, invalid, number},
+    conversations::{Page, id},
+    problem::{Body, Params, Path, Problem, number, wrong},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
+use axum::{Json, extract::State};
+use madang_proto::{
+    reason::{Reason, Refusal},
+    store::v1::{BatchListChangesRequest, ConversationRevision, ListChangesRequest},
 };
-use madang_proto::store::v1::{BatchListChangesRequest, ConversationRevision, ListChangesRequest};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -21,11 +21,11 @@ pub(crate) async fn of_one(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let Page { since, limit, at_least, .. } = page(asked)?;
+    let Page { since, limit, at_least, .. } = asked;
     let message = "since must be a revision, of which on changes are wanted: a number, 0 for all there is";
-    let since = since.and_then(|since| since.parse().ok()).ok_or_else(|| invalid(message))?;
+    let since = since.and_then(|since| since.parse().ok()).ok_or_else(|| wrong("since", message))?;
     let (user, conversation) = (me.user.to_string(), id(&c)?);
     let request = ListChangesRequest { conversation, user, since, limit, at_least };
     let answer = shared.store.list_changes(request).await?.into_inner();
@@ -50,8 +50,7 @@ struct Since {
 
 /// A revision in either form of a number.
 fn revision<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let message = "revision must be a number from 0 on";
-    number(from, message)?.ok_or_else(|| serde::de::Error::custom(message))
+    number(from, "revision must be a number from 0 on")
 }
 
 pub(crate) async fn of_many(
@@ -61,7 +60,7 @@ pub(crate) async fn of_many(
 ) -> Result<Json<Value>, Problem> {
     if since.len() > CONVERSATIONS {
         let message = format!("since names {} conversations: ask for at most {CONVERSATIONS} at once", since.len());
-        return Err(invalid(message));
+        return Err(Refusal::new(Reason::TooLarge, message).of("since").into());
     }
     let since = since
         .into_iter()

@@ -4,12 +4,9 @@ use crate::{
     Shared,
     accounts::find,
     auth::Caller,
-    problem::{Body, Problem, invalid},
+    problem::{Body, Params, Path, Problem, invalid, limit, number, place, wrong},
 };
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
+use axum::{Json, extract::State};
 use madang_proto::{
     chat::v1::{MarkReadRequest, SendMessageRequest},
     client::v1::{Ack, Conversation, Message, Read, Send, User},
@@ -17,7 +14,7 @@ use madang_proto::{
     id::{ConversationId, UserId},
     store::v1::{BatchGetMessagesRequest, ListMessagesRequest, MessageNumber},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
@@ -34,24 +31,20 @@ const PAGE_TRIES: u32 = 4;
 #[serde(rename_all = "camelCase", default)]
 pub struct Page {
     pub(crate) page_token: String,
+    #[serde(deserialize_with = "limit")]
     pub(crate) limit: u32,
+    #[serde(deserialize_with = "place")]
     before: u64,
     after: Option<u64>,
+    #[serde(deserialize_with = "place")]
     around: u64,
     pub(crate) at_least: u64,
     pub(crate) since: Option<String>,
 }
 
-/// The query, or what is wrong with it.
-pub(crate) type Asked = Result<Query<Page>, axum::extract::rejection::QueryRejection>;
-
-pub(crate) fn page(asked: Asked) -> Result<Page, Problem> {
-    asked.map(|Query(page)| page).map_err(|error| invalid(error.body_text()))
-}
-
 pub(crate) fn id(text: &str) -> Result<String, Problem> {
     let message = "the conversation must be named by its id: a UUID in lower-case canonical text";
-    text.parse::<ConversationId>().map(|id| id.to_string()).map_err(|_| invalid(message))
+    text.parse::<ConversationId>().map(|id| id.to_string()).map_err(|_| wrong("conversation", message))
 }
 
 /// Puts profiles in the place of ids.
@@ -123,13 +116,14 @@ fn fitting(conversations: &[Conversation]) -> Result<usize, Problem> {
 pub(crate) async fn list(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let Page { page_token, limit, since, .. } = page(asked)?;
+    let Page { page_token, limit, since, .. } = asked;
     let user = me.user.to_string();
     let since = match since {
         Some(since) if since.is_empty() => {
-            return Err(invalid("since must be the `sync` of an earlier list; leave it out for all conversations"));
+            let message = "since must be the `sync` of an earlier list; leave it out for all conversations";
+            return Err(wrong("since", message));
         }
         since => since.unwrap_or_default(),
     };
@@ -158,24 +152,33 @@ pub(crate) async fn one(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Conversation>, Problem> {
-    let (user, at_least) = (me.user.to_string(), page(asked)?.at_least);
-    let request = GetConversationRequest { user: user.clone(), conversation: id(&c)?, at_least };
+    let (user, at_least) = (me.user.to_string(), asked.at_least);
+    Ok(Json(show(&mut shared, user, id(&c)?, at_least).await?))
+}
+
+/// A conversation as one sees it.
+pub(crate) async fn show(
+    shared: &mut Shared,
+    user: String,
+    conversation: String,
+    at_least: u64,
+) -> Result<Conversation, Problem> {
+    let request = GetConversationRequest { user: user.clone(), conversation, at_least };
     let mut conversation = shared.group.get_conversation(request).await?.into_inner().conversation.unwrap_or_default();
-    with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
-    with_last_messages(&mut shared, &user, std::slice::from_mut(&mut conversation)).await?;
-    Ok(Json(conversation))
+    with_profiles(shared, std::slice::from_mut(&mut conversation)).await?;
+    with_last_messages(shared, &user, std::slice::from_mut(&mut conversation)).await?;
+    Ok(conversation)
 }
 
 pub(crate) async fn members(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let request =
-        ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: page(asked)?.at_least };
+    let request = ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: asked.at_least };
     let mut answer = shared.group.list_members(request).await?.into_inner();
     let ids =
         answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
@@ -192,16 +195,20 @@ pub(crate) async fn messages(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    asked: Asked,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let Page { before, after, around, limit, at_least, .. } = page(asked)?;
+    let Page { before, after, around, limit, at_least, .. } = asked;
     let (user, conversation) = (me.user.to_string(), id(&c)?);
     let request = ListMessagesRequest { conversation, user, before, after, around, limit, at_least };
     let answer = shared.store.list_messages(request).await?.into_inner();
-    Ok(Json(json!({
+    let mut page = json!({
         "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
         "hasBefore": answer.has_before, "hasAfter": answer.has_after,
-    })))
+    });
+    if let Some(until) = answer.notices_until {
+        page["noticesUntil"] = json!(until.to_string());
+    }
+    Ok(Json(page))
 }
 
 fn for_user<T>(user: UserId, message: T) -> Result<tonic::Request<T>, Problem> {
@@ -221,13 +228,25 @@ pub(crate) async fn send(
     Ok(Json(shared.home(me.user).await?.send_message(request).await?.into_inner().ack.unwrap_or_default()))
 }
 
+/// Up to which message one has read.
+#[derive(Deserialize)]
+pub struct Mark {
+    #[serde(deserialize_with = "seq")]
+    seq: u64,
+}
+
+/// A message's number in either form.
+fn seq<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    number(from, "seq must be a message's number")
+}
+
 pub(crate) async fn read(
     State(shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    Body(read): Body<Read>,
+    Body(Mark { seq }): Body<Mark>,
 ) -> Result<Json<Ack>, Problem> {
-    let read = Read { conversation: id(&c)?, ..read };
+    let read = Read { conversation: id(&c)?, seq };
     let request = for_user(me.user, MarkReadRequest { read: Some(read) })?;
     Ok(Json(shared.home(me.user).await?.mark_read(request).await?.into_inner().ack.unwrap_or_default()))
 }

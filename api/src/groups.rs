@@ -5,16 +5,16 @@ use crate::{
     auth::Caller,
     conversations::{id, with_last_messages, with_profiles},
     pictures,
-    problem::{Body, Problem, idempotency_key, invalid, present},
+    problem::{Body, Patch, Path, Problem, idempotency_key, invalid, known, present},
 };
 use axum::{
     Json, body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use madang_mesh::status::from_status;
 use madang_proto::{
-    account::v1::DeletePictureRequest,
     client::v1::{Conversation, Role},
     group::v1::*,
 };
@@ -28,7 +28,7 @@ pub struct NewGroup {
     name: String,
     #[serde(default)]
     members: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     history: madang_proto::client::v1::History,
     #[serde(default)]
     data: HashMap<String, String>,
@@ -85,6 +85,7 @@ pub(crate) async fn remove_member(
 /// A change of a group, as a JSON merge patch (RFC 7396): what is left out stays, a key of `data` that is null goes.
 #[derive(Deserialize)]
 pub struct ChangedGroup {
+    #[serde(default, deserialize_with = "present")]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
     data: Option<Option<HashMap<String, Option<String>>>>,
@@ -107,7 +108,7 @@ pub(crate) async fn update(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    Body(ChangedGroup { name, data }): Body<ChangedGroup>,
+    Patch(ChangedGroup { name, data }): Patch<ChangedGroup>,
 ) -> Result<Json<Conversation>, Problem> {
     let clear_data = data == Some(None);
     let (put, drop_data): (Vec<_>, Vec<_>) =
@@ -125,13 +126,17 @@ pub(crate) async fn end(
     Caller(me): Caller,
     Path(c): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    shared.group.end_group(EndGroupRequest { user: me.user.to_string(), conversation: id(&c)? }).await?;
+    let request = EndGroupRequest { user: me.user.to_string(), conversation: id(&c)? };
+    let ended = shared.group.end_group(request).await?.into_inner();
+    // The group has ended all the same where that fails: it stays, unknown to everybody.
+    let _ = pictures::forget(&mut shared, ended.picture_before).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// A member's rank.
 #[derive(Deserialize)]
 pub struct Rank {
+    #[serde(deserialize_with = "known")]
     role: Role,
 }
 
@@ -151,10 +156,13 @@ pub(crate) async fn set_role(
 async fn show(shared: &mut Shared, user: String, conversation: String, picture: String) -> Result<(), Problem> {
     let request = UpdateGroupRequest { conversation, picture: Some(picture.clone()), ..UpdateGroupRequest::default() };
     let shown = shared.group.update_group(UpdateGroupRequest { user, ..request }).await;
-    let gone = shown.as_ref().map_or(picture, |answer| answer.get_ref().picture_before.clone());
-    if !gone.is_empty() {
-        shared.account.delete_picture(DeletePictureRequest { picture: gone }).await?;
-    }
+    let gone = match &shown {
+        Ok(answer) => answer.get_ref().picture_before.clone(),
+        // Whether it is shown is not known.
+        Err(status) if from_status(status).reason.retryable() => String::new(),
+        Err(_) => picture,
+    };
+    pictures::forget(shared, gone).await?;
     shown?;
     Ok(())
 }

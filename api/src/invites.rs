@@ -4,11 +4,11 @@ use crate::{
     Shared,
     auth::Caller,
     conversations::{id, with_last_messages, with_profiles},
-    problem::{Body, Problem, idempotency_key, number},
+    problem::{Body, Path, Problem, idempotency_key, number},
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use madang_proto::{client::v1::Conversation, group::v1::*};
@@ -26,11 +26,11 @@ pub struct NewInvite {
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-    number(from, "expiresAt must be a time in ms since 1970").map(Option::unwrap_or_default)
+    number(from, "expiresAt must be a time in ms since 1970")
 }
 
 fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    number(from, "maxUses must be a number from 0 on; 0: any number").map(Option::unwrap_or_default)
+    number(from, "maxUses must be a number from 0 on; 0: any number")
 }
 
 fn shown(invite: Invite) -> Value {

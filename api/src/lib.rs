@@ -9,6 +9,7 @@ pub mod export;
 pub mod groups;
 pub mod invites;
 pub mod limit;
+pub mod once;
 pub mod openapi;
 pub mod pictures;
 pub mod problem;
@@ -22,6 +23,7 @@ use axum::{
 use limit::Limits;
 use madang_mesh::{
     channel::{Channel, Channels, InvalidAddress},
+    door,
     homes::Homes,
     process,
     rate::Rate,
@@ -81,6 +83,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let settings = &context.settings;
     let limits = Limits {
         send: Rate::new(settings.send_rate, settings.send_burst),
+        keyed: Rate::new(settings.send_rate, settings.send_burst),
         login: Rate::new(settings.login_rate, settings.login_burst),
         origins: settings.allowed_origins.clone(),
     };
@@ -106,8 +109,6 @@ impl process::Service for Service {
             .route("/v1/sessions/refresh", post(accounts::refresh))
             .layer(middleware::from_fn_with_state(self.shared.limits.clone(), limit::entrance));
         let router = Router::new()
-            .merge(entrance)
-            .route("/v1/sessions", get(accounts::sessions))
             .route("/v1/sessions/{session}", axum::routing::delete(accounts::log_out))
             .route("/v1/me", get(accounts::me).patch(accounts::update_me))
             .route("/v1/me/password", put(accounts::change_password))
@@ -144,12 +145,16 @@ impl process::Service for Service {
                 "/v1/openapi.json",
                 get(|| async { ([("content-type", "application/json")], openapi::DOCUMENT.as_str()) }),
             )
-            .route("/v1/client.proto", get(|| async { madang_proto::CLIENT_PROTO }));
+            .route("/v1/client.proto", get(|| async { madang_proto::CLIENT_PROTO }))
+            .route_layer(middleware::from_fn_with_state(self.shared.clone(), once::once))
+            .route("/v1/sessions", get(accounts::sessions))
+            .merge(entrance);
         let nothing = || async { Problem::from(Refusal::new(Reason::NotFound, "there is nothing at this path")) };
         let method = || async { Problem::method_not_allowed() };
         let foreign = middleware::from_fn_with_state(self.shared.limits.clone(), limit::origin);
         let router = router.fallback(nothing).method_not_allowed_fallback(method).layer(foreign);
         let router = router.layer(limit::cors(&self.shared.limits.origins));
+        let router = router.layer(middleware::from_fn(door::measure));
         Some(router.with_state(self.shared.clone()))
     }
 

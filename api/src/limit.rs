@@ -38,6 +38,8 @@ static ORIGIN: LazyLock<Refused> =
 pub(crate) struct Limits {
     /// Messages of a user.
     pub send: Rate<UserId>,
+    /// Requests of a user under an `Idempotency-Key`.
+    pub keyed: Rate<UserId>,
     /// Log-ins, sign-ups and refreshes of an address.
     pub login: Rate<Address>,
     /// The pages that may call; none: all.
@@ -54,6 +56,14 @@ impl Limits {
         self.send.take(user, Instant::now()).map_err(|ms| {
             SEND_RATE.count();
             too_many("messages", ms)
+        })
+    }
+
+    /// Whether a user may ask for one more thing under a key: each is remembered for a day.
+    pub fn keyed(&self, user: UserId) -> Result<(), Refusal> {
+        self.keyed.take(user, Instant::now()).map_err(|ms| {
+            SEND_RATE.count();
+            too_many("requests under an Idempotency-Key", ms)
         })
     }
 }
@@ -82,10 +92,11 @@ const REMEMBERED: Duration = Duration::from_secs(7200);
 pub(crate) fn cors(origins: &[String]) -> CorsLayer {
     let named = origins.iter().filter_map(|origin| HeaderValue::from_str(&origin.to_ascii_lowercase()).ok());
     let origins = if origins.is_empty() { AllowOrigin::from(Any) } else { AllowOrigin::list(named) };
+    let [key, trace] = ["idempotency-key", "traceparent"].map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, key, trace])
         .expose_headers([header::RETRY_AFTER])
         .max_age(REMEMBERED)
 }

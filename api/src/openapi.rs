@@ -6,6 +6,7 @@ mod endpoints;
 mod own;
 mod schema;
 
+use crate::once;
 use endpoints::{ENDPOINTS, Endpoint};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
@@ -23,6 +24,8 @@ fn all() -> impl Iterator<Item = &'static Endpoint> {
 fn document() -> Value {
     let mut paths = Map::new();
     let mut schemas = schema::of_messages();
+    // The one message that is a body as it is.
+    schemas.entry("Send").and_modify(schema::allow_nulls);
     for (name, value) in endpoints::objects().into_iter().chain(own::objects()).chain(account::objects()) {
         schemas.insert(name.to_owned(), value);
     }
@@ -52,12 +55,14 @@ fn document() -> Value {
 fn operation(endpoint: &Endpoint) -> Value {
     let named = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = named
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema::word("string")}))
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": schema::of_part(name)}))
         .collect();
     for (name, word, text) in endpoint.query {
-        parameters.push(json!({"name": name, "in": "query", "description": text, "schema": schema::word(word)}));
+        let schema = if *word == "uint64" { schema::word("number") } else { schema::word(word) };
+        parameters.push(json!({"name": name, "in": "query", "description": text, "schema": schema}));
     }
-    if endpoint.idempotent {
+    // Every POST that gives no tokens.
+    if endpoint.method == "post" && !endpoint.open && once::heeds_key(endpoint.path) {
         let text = "The same key again, within 24 h, is the same request.";
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string", "maxLength": 255},
@@ -68,10 +73,12 @@ fn operation(endpoint: &Endpoint) -> Value {
     if !answer.is_empty() {
         response["content"] = json!({endpoint.media: {"schema": schema::word(answer)}});
     }
-    let problem = json!({"$ref": "#/components/responses/Problem"});
+    let mut responses = Map::from_iter([(status.to_owned(), response)]);
+    for status in problems(endpoint) {
+        responses.insert(status.to_owned(), json!({"$ref": "#/components/responses/Problem"}));
+    }
     let mut operation = json!({
-        "operationId": endpoint.id, "summary": endpoint.summary, "parameters": parameters,
-        "responses": {status: response, "default": problem},
+        "operationId": endpoint.id, "summary": endpoint.summary, "parameters": parameters, "responses": responses,
     });
     if !endpoint.body.is_empty() {
         let schema = schema::word(endpoint.body);
@@ -84,6 +91,29 @@ fn operation(endpoint: &Endpoint) -> Value {
         operation["security"] = json!([]);
     }
     operation
+}
+
+/// The statuses of refusals that an endpoint can give; any other is a fault.
+fn problems(endpoint: &Endpoint) -> impl Iterator<Item = &'static str> {
+    let named = endpoint.path.contains('{');
+    let changes = endpoint.method != "get";
+    let asks = named || changes || !endpoint.query.is_empty();
+    // An invite may be of no use any more, and a direct conversation has none.
+    let may_be_over = changes || endpoint.path.contains("/invites");
+    let goes_back = endpoint.query.iter().any(|(name, ..)| *name == "since") || endpoint.path == "/v1/changes";
+    [
+        ("400", asks),
+        ("401", !endpoint.open || changes),
+        ("403", true),
+        ("404", named || changes),
+        ("409", may_be_over),
+        ("410", goes_back),
+        ("429", true),
+        ("503", true),
+        ("504", true),
+    ]
+    .into_iter()
+    .filter_map(|(status, is)| is.then_some(status))
 }
 
 #[cfg(test)]
@@ -118,5 +148,7 @@ mod tests {
         let message = &document["components"]["schemas"]["Message"];
         assert_eq!(message["properties"]["seq"]["format"], "uint64");
         assert!(message["properties"]["text"]["description"].is_string(), "{message}");
+        assert_eq!(message["properties"]["text"]["type"], "string");
+        assert_eq!(document["components"]["schemas"]["Send"]["properties"]["text"]["anyOf"][1]["type"], "null");
     }
 }

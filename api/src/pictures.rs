@@ -4,12 +4,12 @@ use crate::{
     Shared,
     accounts::{find, nobody},
     auth::Caller,
-    problem::{Params, Problem, invalid},
+    problem::{Params, Path, Problem, invalid},
 };
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -27,7 +27,8 @@ const CACHED: &str = "public, max-age=31536000, immutable";
 
 /// Keeps an uploaded picture; its id.
 pub(crate) async fn keep(shared: &mut Shared, body: Body) -> Result<String, Problem> {
-    let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
+    let too_large =
+        |_| Problem::unread(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
     let image = axum::body::to_bytes(body, MAX_BYTES).await.map_err(too_large)?;
     if image.is_empty() {
         return Err(invalid("the body must be a JPEG, PNG or WebP file"));
@@ -40,8 +41,13 @@ async fn show(shared: &mut Shared, user: String, picture: String) -> Result<(), 
     let before = find(shared, vec![user.clone()]).await?.pop().ok_or_else(nobody)?.picture;
     let request = UpdateProfileRequest { user, picture: Some(picture), ..UpdateProfileRequest::default() };
     shared.account.update_profile(request).await?;
-    if !before.is_empty() {
-        shared.account.delete_picture(DeletePictureRequest { picture: before }).await?;
+    forget(shared, before).await
+}
+
+/// Forgets a picture that nothing shows any more; none if there is none.
+pub(crate) async fn forget(shared: &mut Shared, picture: String) -> Result<(), Problem> {
+    if !picture.is_empty() {
+        shared.account.delete_picture(DeletePictureRequest { picture }).await?;
     }
     Ok(())
 }

@@ -1,18 +1,23 @@
 //! Errors as RFC 9457 problems, and bodies whose faults are named.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Query, Request,
+        path::ErrorKind,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use madang_mesh::status::from_status;
-use madang_proto::reason::{Reason, Refusal, code_name, http_status};
+use madang_mesh::{problem::problem, status::from_status};
+use madang_proto::reason::{Reason, Refusal, http_status};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Value, json};
-use std::{str::FromStr, time::Duration};
+use serde_json::{Map, Value};
+use std::{error::Error, iter::successors, str::FromStr, time::Duration};
 
-/// The largest body, in bytes.
-const MAX_BODY: usize = 256 << 10;
+/// The largest body, in bytes: the largest content, each byte of it escaped as JSON does with control characters.
+const MAX_BODY: usize = 512 << 10;
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,19 +27,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Problem {
     status: u16,
     refusal: Refusal,
+    /// Some of the body has not been read: what comes next on the connection is no request.
+    unread: bool,
 }
 
 impl Problem {
+    /// One that is told before the body was read to its end.
+    pub(crate) fn unread(refusal: Refusal) -> Self {
+        Self { unread: true, ..refusal.into() }
+    }
+
     /// The path is there, not for this method.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self { status: 405, refusal: Refusal::new(Reason::Unimplemented, "this path does not take this method") }
+        let refusal = Refusal::new(Reason::Unimplemented, "this path does not take this method");
+        Self { status: 405, ..refusal.into() }
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self { status: http_status(refusal.reason.code()), refusal }
+        Self { status: http_status(refusal.reason.code()), refusal, unread: false }
     }
 }
 
@@ -46,18 +59,14 @@ impl From<tonic::Status> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, refusal } = self;
+        let Self { status, refusal, unread } = self;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = json!({
-            "type": "about:blank", "title": status.canonical_reason().unwrap_or_default(), "status": status.as_u16(),
-            "detail": refusal.message, "code": code_name(refusal.reason.code()), "reason": refusal.reason.word(),
-            "retryable": refusal.reason.retryable(), "retryAfterMs": refusal.retry_after_ms.to_string(),
-        });
-        let mut response =
-            (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
-        if matches!(status.as_u16(), 429 | 503) {
-            let seconds = refusal.retry_after_ms.div_ceil(1000).max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        let mut response = problem(status, &refusal);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if unread {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -68,13 +77,33 @@ pub(crate) fn invalid(message: impl Into<String>) -> Problem {
     Refusal::new(Reason::InvalidField, message).into()
 }
 
+/// A request with a field that is wrong.
+pub(crate) fn wrong(field: &str, message: impl Into<String>) -> Problem {
+    Refusal::new(Reason::InvalidField, message).of(field).into()
+}
+
+/// What serde says of a place, with the field that it is about: for one that is missing, or there twice, serde knows the
+/// place around it.
+fn misread<E: std::fmt::Display>(of: &str, error: &serde_path_to_error::Error<E>) -> Problem {
+    let (around, said) = (error.path().to_string(), error.inner().to_string());
+    let inside = ["missing field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|start| said.strip_prefix(start)?.split_once('`').map(|(name, _)| name.to_owned()));
+    let around = Some(around).filter(|path| path != ".");
+    let field = around.into_iter().chain(inside).collect::<Vec<_>>().join(".");
+    wrong(&field, format!("{of}: {said}"))
+}
+
 /// Tells null from absent.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
-/// A number in either of its forms, as one or as text; none: null.
-pub(crate) fn number<'de, D: Deserializer<'de>, T: FromStr>(from: D, wrong: &str) -> Result<Option<T>, D::Error> {
+/// A number in either of its forms, as one or as text, or null; else what is wrong.
+pub(crate) fn number_or_null<'de, D: Deserializer<'de>, T: FromStr>(
+    from: D,
+    wrong: &str,
+) -> Result<Option<T>, D::Error> {
     let text = match Value::deserialize(from)? {
         Value::Null => return Ok(None),
         Value::Number(number) => number.to_string(),
@@ -84,13 +113,43 @@ pub(crate) fn number<'de, D: Deserializer<'de>, T: FromStr>(from: D, wrong: &str
     text.parse().map(Some).map_err(|_| serde::de::Error::custom(wrong))
 }
 
+/// A number in either of its forms, as one or as text; else what is wrong.
+pub(crate) fn number<'de, D: Deserializer<'de>, T: FromStr>(from: D, wrong: &str) -> Result<T, D::Error> {
+    number_or_null(from, wrong)?.ok_or_else(|| serde::de::Error::custom(wrong))
+}
+
+/// How much is asked for; more than there is a number for counts as much.
+pub(crate) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = !text.is_empty() && text.bytes().all(|each| each.is_ascii_digit());
+    let wrong = || serde::de::Error::custom("limit must be a number from 0 on");
+    if digits { Ok(text.parse().unwrap_or(u32::MAX)) } else { Err(wrong()) }
+}
+
+/// A message's number, which is 1 at least.
+pub(crate) fn place<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let wrong = "a message's number is 1 or more: leave it out for none";
+    let seq = String::deserialize(from)?.parse().ok().filter(|seq| *seq > 0);
+    seq.ok_or_else(|| serde::de::Error::custom(wrong))
+}
+
+/// A value of an enumeration that clients may know more of than this server: one that is unknown here counts as none.
+pub(crate) fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
+    match Value::deserialize(from)? {
+        value @ (Value::String(_) | Value::Number(_)) if !value.is_f64() => {
+            Ok(serde_json::from_value(value).unwrap_or_default())
+        }
+        _ => Err(serde::de::Error::custom("a value must be named by its word, or by its number")),
+    }
+}
+
 /// The `Idempotency-Key` of a request, or nothing.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if key.len() > 255 {
-        return Err(invalid("Idempotency-Key takes at most 255 bytes"));
+    let key = headers.get("idempotency-key").map_or(Ok(""), |value| value.to_str());
+    match key {
+        Ok(key) if key.len() <= 255 => Ok(key.to_owned()),
+        _ => Err(invalid("Idempotency-Key takes at most 255 characters of ASCII")),
     }
-    Ok(key.to_owned())
 }
 
 /// The parameters behind the path.
@@ -100,27 +159,80 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|error| invalid(error.body_text()))?;
+        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|error| wrong_query(&error))?;
         Ok(Self(params))
     }
 }
 
-/// A JSON body.
+fn wrong_query(rejection: &QueryRejection) -> Problem {
+    let found = successors(rejection.source(), |error| Error::source(*error))
+        .find_map(|error| error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>());
+    found.map_or_else(|| invalid(rejection.body_text()), |error| misread("the query", error))
+}
+
+/// The parts of the path that have names.
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(named)| Self(named)).map_err(wrong_path)
+    }
+}
+
+fn wrong_path(rejection: PathRejection) -> Problem {
+    match rejection {
+        PathRejection::FailedToDeserializePathParams(failed) => match failed.into_kind() {
+            ErrorKind::InvalidUtf8InPathParam { key } => wrong(&key, "this part of the path is no text in UTF-8"),
+            other => invalid(format!("the path: {other}")),
+        },
+        other => invalid(other.body_text()),
+    }
+}
+
+/// All of a body, within its limits.
+pub(crate) async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
+    let too_large = |_| Problem::unread(Refusal::new(Reason::TooLarge, "a body takes at most 512 KiB"));
+    let late = |_| Problem::unread(Refusal::new(Reason::Timeout, "the body did not come within 30 s"));
+    let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, MAX_BODY)).await;
+    body.map_err(late)?.map_err(too_large)
+}
+
+/// What a body holds.
+async fn object(request: Request) -> Result<Map<String, Value>, Problem> {
+    let bytes = read(request.into_body()).await?;
+    match serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))? {
+        Value::Object(object) => Ok(object),
+        _ => Err(invalid("the body must be a JSON object")),
+    }
+}
+
+fn understood<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| misread("the body", &error))
+}
+
+/// A JSON body, in which null is as if it were left out: the canonical proto3 mapping.
 pub struct Body<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let too_large = |_| Problem::from(Refusal::new(Reason::TooLarge, "a body takes at most 256 KiB"));
-        let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(request.into_body(), MAX_BODY)).await;
-        let late = |_| Problem::from(Refusal::new(Reason::Timeout, "the body did not come within 30 s"));
-        let bytes = body.map_err(late)?.map_err(too_large)?;
-        let value: Value =
-            serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
-        if !value.is_object() {
-            return Err(invalid("the body must be a JSON object"));
-        }
-        serde_json::from_value(value).map(Self).map_err(|error| invalid(format!("the body: {error}")))
+        let mut object = object(request).await?;
+        object.retain(|_, value| !value.is_null());
+        understood(object).map(Self)
+    }
+}
+
+/// A JSON body that says what changes (RFC 7396): null is not as if it were left out.
+pub struct Patch<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Patch<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        understood(object(request).await?).map(Self)
     }
 }

@@ -3,13 +3,9 @@
 use crate::{
     Shared,
     auth::Caller,
-    problem::{Body, Problem, invalid},
+    problem::{Body, Path, Problem, invalid},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use madang_proto::notify::v1::{
     Apns, DeleteSubscriptionRequest, Fcm, GetKeyRequest, SetSubscriptionRequest, WebPush, Webhook,
     set_subscription_request::Target,

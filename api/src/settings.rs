@@ -5,17 +5,15 @@ use crate::{
     Shared,
     auth::Caller,
     conversations::id,
-    problem::{Body, Problem, number, present},
+    problem::{Patch, Path, Problem, known, number_or_null, present},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use madang_proto::{
     client::v1::{Notify, Settings},
     group::v1::UpdateSettingsRequest,
 };
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// What changes.
@@ -24,7 +22,7 @@ use std::collections::HashMap;
 pub struct Changed {
     #[serde(deserialize_with = "time")]
     muted_until: Option<i64>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "word")]
     notify: Option<Option<Notify>>,
     #[serde(deserialize_with = "time")]
     pinned_at: Option<i64>,
@@ -38,19 +36,29 @@ pub struct Changed {
 
 /// A time in either form of a number; null: 0.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    number(from, "a time must be a number of ms since 1970, or null").map(|number| Some(number.unwrap_or(0)))
+    number_or_null(from, "a time must be a number of ms since 1970, or null").map(|number| Some(number.unwrap_or(0)))
+}
+
+/// A word for what is told; one that this server does not know changes nothing.
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Notify>>, D::Error> {
+    let value: Value = present(from)?.unwrap_or_default();
+    if value.is_null() {
+        return Ok(Some(None));
+    }
+    let notify: Notify = known(value).map_err(serde::de::Error::custom)?;
+    Ok((notify != Notify::Unspecified).then_some(Some(notify)))
 }
 
 /// A message's number; null: 0.
 fn place<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    number(from, "clearedSeq must be a message's number").map(|number| Some(number.unwrap_or(0)))
+    number_or_null(from, "clearedSeq must be a message's number").map(|number| Some(number.unwrap_or(0)))
 }
 
 pub(crate) async fn update(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    Body(changed): Body<Changed>,
+    Patch(changed): Patch<Changed>,
 ) -> Result<Json<Settings>, Problem> {
     let clear_data = changed.data == Some(None);
     let (put, drop): (Vec<_>, Vec<_>) =

@@ -4,7 +4,7 @@ use crate::{
     content, retry,
     room::{Amendment, How, Request, not_found},
 };
-use madang_mesh::clock::now_micros;
+use madang_mesh::{clock::now_micros, trace::Context};
 use madang_proto::{
     chat::v1::{Operation, operation::Body},
     client::v1::{Ack, Content, ConversationKind, History, React, Role},
@@ -29,6 +29,8 @@ pub struct Ask {
     pub what: What,
     /// How many bytes it keeps waiting.
     pub bytes: usize,
+    /// The trace that it belongs to.
+    pub trace: Option<Context>,
     /// Where the answer goes.
     pub answer: Answer,
 }
@@ -42,8 +44,8 @@ pub enum What {
     Read(u64),
     /// The actor is writing.
     Typing,
-    /// A block between the two of a direct conversation has begun or ended.
-    BlocksChanged,
+    /// A block between the two of a direct conversation, the actor and this one, has begun or ended.
+    BlocksChanged(Option<UserId>),
 }
 
 fn invalid(message: impl Into<String>) -> Refusal {
@@ -51,7 +53,8 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 fn user(text: &str, field: &str) -> Result<UserId, Refusal> {
-    text.parse().map_err(|_| invalid(format!("{field} must be a user's id: a UUID in lower-case canonical text")))
+    text.parse()
+        .map_err(|_| invalid(format!("{field} must be a user's id: a UUID in lower-case canonical text")).of(field))
 }
 
 /// Checks an operation's form.
@@ -64,7 +67,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
             let first_to = match (send.conversation.is_empty(), send.user.is_empty()) {
                 (false, true) => None,
                 (true, false) => Some(user(&send.user, "user")?),
-                _ => return Err(invalid("send names either a conversation or a user; name one of them")),
+                _ => return Err(invalid("send names either a conversation or a user; name one of them").of("user")),
             };
             if let Some(other) = first_to {
                 conversation = Ok(ConversationId::direct(actor, other));
@@ -92,7 +95,8 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         }
         Some(Body::Erase(erase)) => {
             if erase.seqs.len() > ERASED {
-                return Err(Refusal::new(Reason::TooLarge, format!("at most {ERASED} messages are erased at once")));
+                let message = format!("at most {ERASED} messages are erased at once");
+                return Err(Refusal::new(Reason::TooLarge, message).of("seqs"));
             }
             What::Request(Request::Erase(erase.seqs), 0)
         }
@@ -129,7 +133,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         Some(Body::RemoveMember(remove)) => What::Request(Request::Remove(user(&remove.user, "user")?), 0),
         Some(Body::SetRole(set)) => {
             if set.role() == Role::Unspecified {
-                return Err(invalid("role must be ROLE_OWNER, ROLE_ADMIN or ROLE_MEMBER"));
+                return Err(invalid("role must be ROLE_OWNER, ROLE_ADMIN or ROLE_MEMBER").of("role"));
             }
             What::Request(Request::SetRole(user(&set.user, "user")?, set.role()), 0)
         }
@@ -137,8 +141,8 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
         Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change), 0),
         Some(Body::Admit(_)) => What::Request(Request::Admit, 0),
-        Some(Body::BlocksChanged(_)) => What::BlocksChanged,
-        None => return Err(invalid("the operation has no body")),
+        Some(Body::BlocksChanged(changed)) => What::BlocksChanged(changed.other.parse().ok()),
+        None => return Err(invalid("the operation has no body").of("body")),
     };
     // A malformed id is one that does not exist.
     Ok((conversation.map_err(|_| not_found())?, Some(actor), what, bytes))

@@ -6,6 +6,7 @@ mod frame;
 mod origins;
 mod reach;
 mod shard;
+mod spread;
 mod state;
 mod tail;
 mod trunk;
@@ -21,7 +22,10 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use madang_mesh::shard::{Shard, shard_of};
+use madang_mesh::{
+    metrics,
+    shard::{Shard, shard_of},
+};
 use madang_proto::{
     chat::v1::{ConnectResponse, Open},
     id::UserId,
@@ -133,6 +137,11 @@ impl Runner {
         let state = self.parked.remove(&shard).map_or_else(new, |(_, state)| state);
         let token = cancel.child_token();
         let (sender, receiver) = mpsc::channel(COMMANDS);
+        metrics::queue(
+            "user_commands",
+            "commands for a shard of users: connections that open and close, notices",
+            &sender,
+        );
         self.connections.lock().insert(shard, sender);
         let task = Task { shard, inbox: self.inbox.clone(), origins: self.origins.clone() };
         let running = tokio::spawn(task.run(state, receiver, token.clone()));

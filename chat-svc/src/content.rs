@@ -20,8 +20,8 @@ const MAX_REST: usize = 16 << 10;
 /// The longest `type`.
 const MAX_TYPE: usize = 64;
 
-fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
-    Refusal::new(reason, message)
+fn refuse(reason: Reason, field: &str, message: impl Into<String>) -> Refusal {
+    Refusal::new(reason, message).of(field)
 }
 
 /// The content of a send, checked; or what is wrong with it.
@@ -46,10 +46,10 @@ const MAX_EMOJI: usize = 64;
 pub fn check_emoji(emoji: &str) -> Result<(), Refusal> {
     if emoji.len() > MAX_EMOJI {
         let message = format!("emoji has {} bytes; at most {MAX_EMOJI} are taken", emoji.len());
-        return Err(refuse(Reason::TooLarge, message));
+        return Err(refuse(Reason::TooLarge, "emoji", message));
     }
     if emoji.chars().all(|c| c == '\u{fe0f}') || emoji.contains('\0') {
-        return Err(refuse(Reason::InvalidField, "emoji must be one, without NUL"));
+        return Err(refuse(Reason::InvalidField, "emoji", "emoji must be one, without NUL"));
     }
     Ok(())
 }
@@ -58,34 +58,56 @@ fn check(content: &Content, max_text: usize) -> Result<(), Refusal> {
     let Content { text, mentions, attachments, r#type, data, .. } = content;
     if text.len() > max_text {
         let message = format!("text has {} bytes; at most {max_text} are taken: send it in parts", text.len());
-        return Err(refuse(Reason::TooLarge, message));
-    }
-    if text.contains('\0') {
-        return Err(refuse(Reason::InvalidField, "text holds a NUL character; take it out"));
+        return Err(refuse(Reason::TooLarge, "text", message));
     }
     if text.is_empty() && attachments.is_empty() && data.is_empty() {
-        return Err(refuse(Reason::InvalidField, "a message needs text, attachments or data; it has none of them"));
+        return Err(refuse(
+            Reason::InvalidField,
+            "text",
+            "a message needs text, attachments or data; it has none of them",
+        ));
     }
     if r#type != "text" && !(r#type.starts_with("x-") && r#type.len() <= MAX_TYPE) {
-        return Err(refuse(Reason::InvalidField, "type must be 'text' or begin with 'x-' (at most 64 bytes)"));
+        return Err(refuse(Reason::InvalidField, "type", "type must be 'text' or begin with 'x-' (at most 64 bytes)"));
     }
     if mentions.len() > MAX_MENTIONS {
-        return Err(refuse(Reason::TooLarge, format!("{} mentions; at most {MAX_MENTIONS} are taken", mentions.len())));
+        let message = format!("{} mentions; at most {MAX_MENTIONS} are taken", mentions.len());
+        return Err(refuse(Reason::TooLarge, "mentions", message));
     }
     if attachments.len() > MAX_ATTACHMENTS {
         let message = format!("{} attachments; at most {MAX_ATTACHMENTS} are taken", attachments.len());
-        return Err(refuse(Reason::TooLarge, message));
+        return Err(refuse(Reason::TooLarge, "attachments", message));
     }
     check_mentions(mentions, text)?;
-    if size_of(data) > MAX_DATA || attachments.iter().any(|a: &Attachment| a.url.contains('\0')) {
-        return Err(refuse(Reason::TooLarge, "data takes at most 4 KiB, and urls hold no NUL"));
+    if size_of(data) > MAX_DATA {
+        return Err(refuse(Reason::TooLarge, "data", "data takes at most 4 KiB, keys and values together"));
     }
+    check_characters(content)?;
     let rest = content.encoded_len().saturating_sub(text.len());
     if rest > MAX_REST {
         let message = format!("the content besides its text has {rest} bytes; at most {MAX_REST} are taken");
-        return Err(refuse(Reason::TooLarge, message));
+        return Err(Refusal::new(Reason::TooLarge, message));
     }
     Ok(())
+}
+
+/// No text holds a NUL: not every client's, and not every database's, can.
+fn check_characters(content: &Content) -> Result<(), Refusal> {
+    let Content { text, attachments, r#type, data, .. } = content;
+    let good = |text: &String| !text.contains('\0');
+    let of_attachment = |Attachment { url, media_type, name, .. }: &Attachment| [url, media_type, name].map(good);
+    let field = if !good(text) {
+        "text"
+    } else if !good(r#type) {
+        "type"
+    } else if attachments.iter().flat_map(of_attachment).any(|good| !good) {
+        "attachments"
+    } else if data.iter().any(|(key, value)| !good(key) || !good(value)) {
+        "data"
+    } else {
+        return Ok(());
+    };
+    Err(refuse(Reason::InvalidField, field, format!("{field} holds a NUL character; take it out")))
 }
 
 fn check_mentions(mentions: &[Mention], text: &str) -> Result<(), Refusal> {
@@ -95,11 +117,15 @@ fn check_mentions(mentions: &[Mention], text: &str) -> Result<(), Refusal> {
     let units = text.encode_utf16().count() as u64;
     for mention in mentions {
         if !mention.user.is_empty() && mention.user.parse::<UserId>().is_err() {
-            return Err(refuse(Reason::InvalidField, "mentions.user must be a user's id, or empty for everybody"));
+            return Err(refuse(
+                Reason::InvalidField,
+                "mentions.user",
+                "mentions.user must be a user's id, or empty for everybody",
+            ));
         }
         if u64::from(mention.offset) + u64::from(mention.length) > units {
             let message = format!("a mention ends after the text, which has {units} UTF-16 code units");
-            return Err(refuse(Reason::InvalidField, message));
+            return Err(refuse(Reason::InvalidField, "mentions", message));
         }
     }
     Ok(())

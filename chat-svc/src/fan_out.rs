@@ -10,6 +10,7 @@ use crate::inbox::Inbox;
 use bytes::Bytes;
 use madang_mesh::{
     log::Position,
+    metrics,
     shard::{Shard, shard_of},
 };
 use madang_proto::{
@@ -22,7 +23,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How many commits wait for a destination at most; then homes wait.
@@ -44,6 +45,8 @@ pub struct Outgoing {
     pub event: Bytes,
     /// Who gets it.
     pub recipients: Arc<[UserId]>,
+    /// The trace that it belongs to, if it is sampled, as in its record.
+    pub trace: Bytes,
 }
 
 /// What one commit has for one destination.
@@ -52,6 +55,8 @@ struct Parcel {
     shard: Shard,
     position: Position,
     deliveries: Vec<Delivery>,
+    /// When it was committed.
+    since: Instant,
 }
 
 impl Parcel {
@@ -94,6 +99,7 @@ impl FanOut {
         let progress: Arc<Mutex<Progress>> = Arc::default();
         let start = |destination| {
             let (sender, receiver) = mpsc::channel(QUEUE);
+            metrics::queue("fan_out", "commits on the way to the inbox of a shard", &sender);
             let lane = Arc::new(Lane::new(shards));
             let task = Publisher {
                 inbox: inbox.clone(),
@@ -167,19 +173,24 @@ impl FanOut {
     pub async fn committed(&self, committed: Committed) {
         let Committed { shard, position, deliveries } = committed;
         let mut parcels: HashMap<Shard, Vec<Delivery>> = HashMap::new();
-        for Outgoing { event, recipients } in deliveries {
+        for Outgoing { event, recipients, trace } in deliveries {
             for (destination, users) in self.split(&recipients).iter() {
-                parcels.entry(*destination).or_default().push(Delivery { event: event.clone(), users: users.clone() });
+                parcels.entry(*destination).or_default().push(Delivery {
+                    event: event.clone(),
+                    users: users.clone(),
+                    trace: trace.clone(),
+                });
             }
         }
         {
             let mut progress = self.progress();
             progress.committed(shard, position, &mut parcels);
         }
+        let since = Instant::now();
         for (destination, deliveries) in parcels {
             if let Some((sender, _)) = self.lanes.get(destination as usize) {
                 // A task that is gone was cancelled: the process stops.
-                let _ = sender.send(Parcel { shard, position, deliveries }).await;
+                let _ = sender.send(Parcel { shard, position, deliveries, since }).await;
             }
         }
     }

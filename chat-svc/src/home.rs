@@ -11,6 +11,7 @@ mod light;
 mod lost;
 mod memory;
 mod pressure;
+mod recall;
 mod replay;
 mod upkeep;
 mod waiting;
@@ -22,6 +23,7 @@ use crate::{
     notices::Notices,
     room::{Limits, Request, Room},
     shelf,
+    typing::Typing,
 };
 use append::{Appended, append};
 use batch::{Batch, Done};
@@ -36,6 +38,7 @@ use madang_mesh::{
     metrics,
     registry::Registry,
     shard::Shard,
+    trace::{Context, Kind, Span},
 };
 use madang_proto::{
     id::ConversationId,
@@ -81,6 +84,8 @@ pub struct World {
     pub fan_out: FanOut,
     /// Where notices go that are never stored.
     pub notices: Notices,
+    /// Where it goes that somebody is writing.
+    pub typing: Typing,
     /// The databases.
     pub sources: Arc<dyn Sources>,
     /// This process.
@@ -149,6 +154,8 @@ struct Home {
     horizon_ms: i64,
     /// Of rooms that are being fetched, in order.
     waiting: HashMap<ConversationId, VecDeque<Ask>>,
+    /// What the log's newest records have of before this home.
+    recall: recall::Recall,
     /// Of messages that are being fetched; nothing else of their rooms waits for them.
     loading: HashMap<(ConversationId, u64), Vec<Ask>>,
     /// How many asks wait in both.
@@ -191,6 +198,7 @@ pub async fn run(
         () = cancel.cancelled() => return Ok(None),
     };
     let (asks, mut receiver) = mpsc::channel(QUEUE);
+    metrics::queue("home_queue", "requests that wait for a shard's home", &asks);
     let waiting = Arc::new(AtomicUsize::new(0));
     serving(HomeHandle { asks, waiting: waiting.clone() });
     let served = home.serve(&mut receiver, &waiting, cancel).await;
@@ -214,6 +222,7 @@ impl Home {
             rooms: HashMap::new(),
             horizon_ms,
             waiting: HashMap::new(),
+            recall: recall::Recall::default(),
             loading: HashMap::new(),
             waiting_count: 0,
             ready: VecDeque::new(),
@@ -236,6 +245,7 @@ impl Home {
         waiting: &AtomicUsize,
         cancel: CancellationToken,
     ) -> Result<(), String> {
+        self.recall();
         let mut in_flight: Option<InFlight> = None;
         let mut busy_since = Instant::now();
         let mut tick = tokio::time::interval(TICK);
@@ -310,6 +320,7 @@ impl Home {
         }
         self.fetch();
         if batch.is_empty() {
+            self.note_unchanged(&mut batch);
             batch.answer_all();
             return None;
         }
@@ -328,28 +339,30 @@ impl Home {
             self.waiting_count += 1;
             return queue.push_back(ask);
         }
-        if matches!(ask.what, What::BlocksChanged) {
-            return self.forget_blocks(ask, batch);
+        if let What::BlocksChanged(other) = ask.what {
+            return self.forget_blocks(ask, other, batch);
         }
         let first = match (&ask.what, ask.actor) {
             (What::Request(Request::Send { first_to, .. }, _), Some(actor)) => first_to.map(|peer| (actor, peer)),
             _ => None,
         };
         let absent = self.absent.get(&conversation).copied();
-        let is_known = absent.is_some_and(|absent| absent.peer_known.is_some() || first.is_none());
+        let is_known = absent.is_some_and(|absent| absent.both_known.is_some() || first.is_none());
         if !self.rooms.contains_key(&conversation) && !batch.has(&conversation) && !is_known {
-            return self.wait(ask, fetch::Wanted::Room { conversation, first });
+            return self.wait(ask, Some(fetch::Wanted::Room { conversation, first }));
         }
         if let Some(room) = self.rooms.get_mut(&conversation) {
             room.touched = self.ticks;
         }
         match &ask.what {
+            // What was sent just before may be read already.
+            What::Read(_) if batch.has(&conversation) => batch.after(ask),
             What::Read(seq) => {
                 let seq = *seq;
                 self.read(ask, seq);
             }
             What::Typing => self.typing(ask),
-            What::BlocksChanged => {}
+            What::BlocksChanged(_) => {}
             What::Request(..) => {
                 if self.pressure.lagging() && ask.actor.is_some() {
                     return (ask.answer)(Err(pressure::refusal()));
@@ -360,8 +373,18 @@ impl Home {
                     Err((ask, fetch::Wanted::Message { seq, revision, .. })) => {
                         self.wait_for_message(ask, seq, revision)
                     }
-                    Err((ask, wanted)) => self.wait(ask, wanted),
+                    Err((ask, wanted)) => self.wait_for_ids(ask, wanted),
                 }
+            }
+        }
+    }
+
+    /// A request that changed nothing is one as well: sent again it gets the same answer, though something else has changed
+    /// meanwhile. No event has its client id, so that a home that takes over does not know it.
+    fn note_unchanged(&mut self, batch: &mut Batch) {
+        for (conversation, key, used) in batch.unchanged() {
+            if let Some(room) = self.rooms.get_mut(&conversation) {
+                room.seen.note_at(now_micros() / 1000, key, used);
             }
         }
     }
@@ -382,9 +405,11 @@ impl Home {
         };
         APPEND.observe(since.elapsed().as_secs_f64());
         BATCH.observe(batch.len() as f64);
+        show_append(&mut batch, since, self.shard);
         self.last = position;
         self.pressure.appended(position, batch.bytes());
         let mut begun = batch.begun();
+        self.note_unchanged(&mut batch);
         let Done { states, events, facts, answers, again } = batch.into_parts();
         let changed: Vec<_> = states.keys().copied().collect();
         for (conversation, state) in states {
@@ -437,6 +462,26 @@ impl Home {
             self.delivering = Some(giving);
         }
         Ok(())
+    }
+}
+
+/// What traces show of the append that a batch had.
+fn show_append(batch: &mut Batch, since: Instant, shard: Shard) {
+    let traces = batch.traces();
+    let span = |within: Option<Context>| match within {
+        Some(_) => Span::within(within, "chat", "append", Kind::Producer),
+        // Kept if it was slow.
+        None => Span::root("chat", "append", Kind::Producer, None),
+    };
+    let first = span(traces.first().copied());
+    let batch_of = first.context();
+    let rest: Vec<_> = traces.into_iter().skip(1).map(|within| span(Some(within))).collect();
+    for (n, span) in std::iter::once(first).chain(rest).enumerate() {
+        let mut span = span.since(since.into_std());
+        span.number("madang.shard", shard);
+        span.number("madang.batch.events", batch.len());
+        // They were written as one.
+        span.link(batch_of.filter(|_| n > 0));
     }
 }
 

@@ -4,10 +4,11 @@ use crate::{
     home::{self, HomeHandle, World},
     shelf::{self, Shelf},
 };
-use madang_mesh::{channel::Channels, lease::Leases, shard::Shard};
+use madang_mesh::{channel::Channels, lease::Leases, metrics, shard::Shard};
+use prometheus::IntGauge;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::task::JoinSet;
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 /// After a home failed, so long passes before this process tries again to be it.
 const AGAIN: Duration = Duration::from_secs(1);
+
+static SERVING: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("madang_chat_homes", "Of how many shards this process is the home, and serves."));
 
 /// The ways to the homes that serve here.
 #[derive(Clone, Default)]
@@ -44,10 +48,13 @@ impl Homes {
 
     fn set(&self, shard: Shard, handle: Option<HomeHandle>) {
         let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
-        match handle {
-            Some(handle) => serving.insert(shard, handle),
-            None => serving.remove(&shard),
+        let (before, change) = match handle {
+            Some(handle) => (serving.insert(shard, handle).is_some(), 1),
+            None => (serving.remove(&shard).is_none(), -1),
         };
+        if !before {
+            SERVING.add(change);
+        }
     }
 
     /// Is home of what the lease gives, until `drain` and nothing is held any more. A shard that goes is in use until its

@@ -20,6 +20,7 @@ pub mod room;
 pub mod router;
 pub mod rpc;
 pub mod shelf;
+pub mod typing;
 
 use connection::Connections;
 use fan_out::FanOut;
@@ -29,7 +30,7 @@ use inbox::Inbox;
 use madang_mesh::{
     channel::{Channels, InvalidAddress},
     lease::{self, Leases},
-    process,
+    metrics, process,
     serve::Context,
     shard::ShardMap,
 };
@@ -40,9 +41,13 @@ use madang_proto::{
     store::v1::store_service_client::StoreServiceClient,
 };
 use presence::Presences;
+use prometheus::IntGauge;
 use router::Router;
 use rpc::Rpc;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -60,6 +65,9 @@ pub enum Error {
     #[error(transparent)]
     Address(#[from] InvalidAddress),
 }
+
+static SHARDS: LazyLock<IntGauge> =
+    LazyLock::new(|| metrics::gauge("madang_chat_shards", "How many shards there are, as this process was told."));
 
 /// A chat-svc that is ready to run.
 pub struct Service {
@@ -94,6 +102,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         shards: settings.shards,
     };
     let leases = lease::join(wanted, context.registry.clone(), leave.clone()).await;
+    SHARDS.set(settings.shards.into());
     let fan_out = FanOut::spawn(inbox.clone(), settings.shards, context.process.clone(), drain.clone());
     let homes = Homes::default();
     let (map, process) = (leases.map.clone(), context.process.clone());
@@ -123,6 +132,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         log: context.log,
         registry: context.registry,
         fan_out,
+        typing: typing::Typing::new(notices.clone(), sources.clone()),
         notices,
         sources,
         process,

@@ -35,7 +35,8 @@ impl Notices {
         Self { connections, map, process, channels, permits: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }
 
-    /// Tells users, but for the one whom it is about.
+    /// Tells users, but for the one whom it is about. An empty frame tells nobody anything: whom the users may see is looked
+    /// at anew.
     pub fn send(&self, users: &[UserId], except: UserId, frame: &Bytes) {
         let mut here = Vec::new();
         let mut elsewhere: HashMap<String, Vec<u8>> = HashMap::new();

@@ -119,10 +119,11 @@ pub fn moves_people(mut event: &[u8]) -> bool {
 /// Ids of at most [`WATCHED`] users.
 pub fn users<T: FromIterator<UserId>>(users: &[String]) -> Result<T, Refusal> {
     if users.len() > WATCHED {
-        return Err(Refusal::new(Reason::TooLarge, format!("at most {WATCHED} users at once: name fewer")));
+        return Err(Refusal::new(Reason::TooLarge, format!("at most {WATCHED} users at once: name fewer")).of("users"));
     }
-    let invalid =
-        |_| Refusal::new(Reason::InvalidField, "users must be users' ids: UUIDs in lower-case canonical text");
+    let invalid = |_| {
+        Refusal::new(Reason::InvalidField, "users must be users' ids: UUIDs in lower-case canonical text").of("users")
+    };
     users.iter().map(|user| user.parse::<UserId>().map_err(invalid)).collect()
 }
 

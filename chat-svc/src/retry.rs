@@ -119,8 +119,13 @@ impl Seen {
 
     /// Takes note of a use.
     pub fn note(&mut self, key: Key, used: Use) {
+        self.note_at(used.at_micros / 1000, key, used);
+    }
+
+    /// Takes note of a use that was at this time, ms since 1970, and may have the numbers of what was before.
+    pub fn note_at(&mut self, at_ms: i64, key: Key, used: Use) {
         if self.uses.insert(key, used).is_none() {
-            self.order.push_back((used.at_micros / 1000, key));
+            self.order.push_back((at_ms, key));
         }
     }
 
@@ -158,16 +163,17 @@ pub fn used(event: &LoggedEvent) -> Option<(Key, Use)> {
 
 /// When the client says that it made the id, in ms, if that is within the limits.
 pub fn dated(client_id: &str, now_ms: i64) -> Result<(ClientId, i64), Refusal> {
-    let invalid = || Refusal::new(Reason::InvalidField, "clientId must be a UUIDv7 in lower-case canonical text");
+    let invalid =
+        || Refusal::new(Reason::InvalidField, "clientId must be a UUIDv7 in lower-case canonical text").of("clientId");
     let id: ClientId = client_id.parse().map_err(|_| invalid())?;
     let at = id.at_ms().ok_or_else(invalid)?;
     if at > now_ms + AHEAD_MS {
         let message = "clientId is dated over 5 minutes ahead of the server's time: date it by serverTime of ready";
-        return Err(Refusal::new(Reason::ClientIdAhead, message));
+        return Err(Refusal::new(Reason::ClientIdAhead, message).of("clientId"));
     }
     if at < now_ms - BACK_MS {
         let message = "clientId is dated over 7 days back: whether it was sent is not known any more";
-        return Err(Refusal::new(Reason::ClientIdExpired, message));
+        return Err(Refusal::new(Reason::ClientIdExpired, message).of("clientId"));
     }
     Ok((id, at))
 }

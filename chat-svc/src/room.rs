@@ -1,13 +1,14 @@
 //! A room: a conversation's live state in its home. Pure: it checks a request against the state, numbers it into an
 //! event, and applies events; it never waits and never touches the world.
 //!
-//! A request is numbered into a [`Draft`]; only when the log has the batch do drafts become the state, so nothing is
+//! A request is numbered into a draft; only when the log has the batch do drafts become the state, so nothing is
 //! ever rolled back.
 
 mod amend;
 pub mod blocks;
 pub mod facts;
 mod members;
+pub mod passages;
 mod profile;
 mod rank;
 pub mod settings;
@@ -15,7 +16,7 @@ pub mod settings;
 pub use amend::{Amendment, How, MOST_EMOJI, no_message, split_blind};
 pub use blocks::Blocks;
 use facts::{Facts, Recent};
-pub use members::{Member, Members, joined_seq, recipients_at};
+pub use members::{Member, Members};
 pub use profile::Profile;
 use rank::{heir, may_remove, require};
 pub use settings::Settings;
@@ -191,6 +192,7 @@ pub fn number(
             actor: actor_bytes.clone(),
             client_id: id.map(|(id, _)| bytes::Bytes::copy_from_slice(id.bytes())).unwrap_or_default(),
             request_hash: id.map(|(_, hash)| hash).unwrap_or_default(),
+            trace: bytes::Bytes::new(),
             body: Some(body),
         };
         change(state, &event);
@@ -276,7 +278,7 @@ pub fn number(
             }
             if user == actor {
                 let message = "an owner hands the group over by making somebody else its owner";
-                return Err(Refusal::new(Reason::InvalidField, message));
+                return Err(Refusal::new(Reason::InvalidField, message).of("user"));
             }
             push(state, Body::Role(log::RoleSet { user: slice(&user), role: role.into() }), None);
             if role == Role::Owner {

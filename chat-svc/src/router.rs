@@ -6,11 +6,14 @@ use crate::{
     home::moving,
     homes::Homes,
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use madang_mesh::{
     channel::Channels,
+    metrics,
     shard::{ShardMap, shard_of},
     status::from_status,
+    trace::{self, Kind, Span},
 };
 use madang_proto::{
     chat::v1::{OperateRequest, Operation, home_service_client::HomeServiceClient, outcome},
@@ -20,15 +23,24 @@ use madang_proto::{
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// How many operations are on their way to one other process at most.
 const IN_FLIGHT: usize = 8192;
+/// How long a stream that ended at once is left alone: what comes meanwhile is refused, as it asks to be sent again after
+/// the same time. Otherwise a process that is gone would be called anew by every operation, until its shards have moved.
+const REOPEN: Duration = Duration::from_millis(200);
 
+/// An operation, the trace that it belongs to, and where its answer goes.
+type Sent = (Operation, Bytes, Answer);
 /// The way to one other process.
-type Remote = mpsc::Sender<(Operation, Answer)>;
+type Remote = mpsc::Sender<Sent>;
 
 /// The way to every room's home.
 #[derive(Clone)]
@@ -58,7 +70,7 @@ impl Router {
         Self { homes, map, process, channels, remotes: Arc::default(), max_text }
     }
 
-    /// Takes an operation to its room's home.
+    /// Takes an operation to its room's home, for the trace that is being worked for.
     pub fn submit(&self, operation: Operation, answer: Answer) {
         let shard = match self.shard(&operation) {
             Ok(shard) => shard,
@@ -88,8 +100,9 @@ impl Router {
         let count = self.map.borrow().count;
         let conversation = match &operation.body {
             Some(madang_proto::chat::v1::operation::Body::Send(send)) if send.conversation.is_empty() => {
-                let invalid =
-                    |_| Refusal::new(Reason::InvalidField, "user must be a user's id, or conversation be named");
+                let invalid = |_| {
+                    Refusal::new(Reason::InvalidField, "user must be a user's id, or conversation be named").of("user")
+                };
                 let actor: UserId = operation.actor.parse().map_err(invalid)?;
                 ConversationId::direct(actor, send.user.parse().map_err(invalid)?)
             }
@@ -100,7 +113,11 @@ impl Router {
 
     fn ask(&self, home: &crate::home::HomeHandle, operation: Operation, answer: Answer) {
         match ask::parse(operation, self.max_text) {
-            Ok((conversation, actor, what, bytes)) => home.ask(Ask { conversation, actor, what, bytes, answer }),
+            Ok((conversation, actor, what, bytes)) => {
+                let span = Span::within(trace::current(), "chat", "number", Kind::Server);
+                let trace = span.context();
+                home.ask(Ask { conversation, actor, what, bytes, trace, answer: ending(span, answer) });
+            }
             Err(refusal) => answer(Err(refusal)),
         }
     }
@@ -113,51 +130,71 @@ impl Router {
                 Some(sender) => sender.clone(),
                 None => {
                     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+                    metrics::queue("router", "operations on the way to another chat-svc", &sender);
                     remotes.insert(address.to_owned(), sender.clone());
                     tokio::spawn(remote(self.channels.clone(), address.to_owned(), receiver));
                     sender
                 }
             }
         };
-        if let Err(error) = sender.try_send((operation, answer)) {
+        let trace = trace::current().map(|context| context.bytes()).unwrap_or_default();
+        if let Err(error) = sender.try_send((operation, trace, answer)) {
             crate::refusals::ROUTER.count();
-            let (_, answer) = error.into_inner();
+            let (.., answer) = error.into_inner();
             answer(Err(moving()));
         }
     }
 }
 
-/// Carries operations to one process until the stream ends; then everything unanswered may be sent again.
-async fn remote(channels: Channels, address: String, mut operations: mpsc::Receiver<(Operation, Answer)>) {
-    let mut waiting: HashMap<u64, Answer> = HashMap::new();
-    let why = carry(&channels, &address, &mut operations, &mut waiting).await;
-    operations.close();
-    while let Ok((_, answer)) = operations.try_recv() {
-        answer(Err(moving()));
+/// An answer with which a span ends.
+fn ending(mut span: Span, answer: Answer) -> Answer {
+    if span.context().is_none() {
+        return answer;
     }
+    Box::new(move |result| {
+        result.iter().for_each(|ack| span.number("madang.seq", ack.seq));
+        result.as_ref().err().into_iter().for_each(|refusal| span.refused(refusal));
+        drop(span);
+        answer(result);
+    })
+}
+
+/// Carries operations to one process until the stream ends; then everything unanswered may be sent again.
+async fn remote(channels: Channels, address: String, mut operations: mpsc::Receiver<Sent>) {
+    let mut waiting: HashMap<u64, Answer> = HashMap::new();
+    let reopen = Instant::now() + REOPEN;
+    let why = carry(&channels, &address, &mut operations, &mut waiting).await;
     tracing::info!(%address, unanswered = waiting.len(), ?why, "the stream to another home ended");
     waiting.into_values().for_each(|answer| answer(Err(moving())));
+    while Instant::now() < reopen
+        && let Ok(Some((.., answer))) = timeout_at(reopen, operations.recv()).await
+    {
+        answer(Err(moving()));
+    }
+    operations.close();
+    while let Ok((.., answer)) = operations.try_recv() {
+        answer(Err(moving()));
+    }
 }
 
 async fn carry(
     channels: &Channels,
     address: &str,
-    operations: &mut mpsc::Receiver<(Operation, Answer)>,
+    operations: &mut mpsc::Receiver<Sent>,
     waiting: &mut HashMap<u64, Answer>,
 ) -> Result<(), Refusal> {
     let channel = channels.get(address).map_err(|error| Refusal::new(Reason::Unavailable, error.to_string()))?;
     let (sender, receiver) = mpsc::channel(1024);
     let mut client = HomeServiceClient::new(channel);
-    let opened =
-        tokio::time::timeout(std::time::Duration::from_secs(3), client.operate(ReceiverStream::new(receiver))).await;
+    let opened = tokio::time::timeout(Duration::from_secs(3), client.operate(ReceiverStream::new(receiver))).await;
     let mut outcomes = opened.map_err(|_| moving())?.map_err(|status| from_status(&status))?.into_inner();
     let mut number = 0;
     loop {
         tokio::select! {
-            Some((operation, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
+            Some((operation, trace, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
                 number += 1;
                 waiting.insert(number, answer);
-                sender.send(OperateRequest { number, operation: Some(operation) }).await.map_err(|_| moving())?;
+                sender.send(OperateRequest { number, operation: Some(operation), trace }).await.map_err(|_| moving())?;
             }
             outcome = outcomes.next() => {
                 let Some(response) = outcome else { return Ok(()) };
@@ -171,5 +208,50 @@ async fn carry(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::{net::TcpListener, sync::oneshot};
+
+    /// A process that hangs up on whoever calls it, and how often it was called.
+    async fn hangs_up() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        (address, calls)
+    }
+
+    #[tokio::test]
+    async fn a_home_that_is_gone_is_not_called_anew_by_every_operation() {
+        let (address, calls) = hangs_up().await;
+        let (sender, operations) = mpsc::channel(IN_FLIGHT);
+        let began = Instant::now();
+        let way = tokio::spawn(remote(Channels::new(), address, operations));
+        let mut refused = 0;
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let answer: Answer = Box::new(move |result| drop(answer.send(result)));
+            let sent = (Operation::default(), Bytes::new(), answer);
+            if sender.send(sent).await.is_err() {
+                break;
+            }
+            let refusal = answered.await.expect("each operation is answered").unwrap_err();
+            assert!(refusal.retry_after_ms > 0, "it may be sent again: {refusal:?}");
+            refused += 1;
+        }
+        way.await.unwrap();
+        assert!(began.elapsed() >= REOPEN, "another may be opened after {:?}", began.elapsed());
+        assert!(refused > 1, "operations are refused meanwhile");
+        assert!(calls.load(Ordering::Relaxed) <= 8, "{calls:?} calls: only those of the channel's own retries");
     }
 }

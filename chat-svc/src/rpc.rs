@@ -17,10 +17,11 @@ use futures_util::{
 use madang_mesh::{
     shard::{ShardMap, shard_of},
     status::to_status,
+    trace::{self, Kind, Span},
 };
 use madang_proto::{
     chat::v1::{chat_service_server::ChatService, home_service_server::HomeService, operation, outcome, upstream, *},
-    client::v1::{Ack, ClientFrame, ServerFrame, client_frame, server_frame},
+    client::v1::{Ack, ClientFrame, Pong, ServerFrame, client_frame, server_frame},
     id::UserId,
     log::v1::{Delivery, InboxBatch},
     reason::{Reason, Refusal},
@@ -82,11 +83,47 @@ fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal
 fn acting_for(value: &AsciiMetadataValue) -> Result<UserId, Status> {
     let missing = "the call names no user: put the user's id into the metadata madang-user";
     let user = value.to_str().unwrap_or_default().parse();
-    user.map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing)))
+    user.map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing).of("madang-user")))
+}
+
+/// A trunk of one user alone: an internal service has named them in its metadata.
+#[derive(Clone)]
+struct OneUser {
+    user: UserId,
+    /// Another was named: the trunk ends.
+    another: CancellationToken,
+}
+
+impl OneUser {
+    /// Whether a connection is theirs; it is, if it names nobody.
+    fn has(&self, user: &mut String) -> bool {
+        if user.is_empty() {
+            *user = self.user.to_string();
+        }
+        let same = user.parse() == Ok(self.user);
+        if !same {
+            self.another.cancel();
+        }
+        same
+    }
+
+    /// What goes to them, until another is named.
+    fn answers(
+        self,
+        responses: BoxStream<'static, Result<ConnectResponse, Status>>,
+    ) -> BoxStream<'static, Result<ConnectResponse, Status>> {
+        let Self { another, .. } = self;
+        let message = "a connection names another user than the metadata madang-user";
+        let refused = another.clone();
+        let refusal = stream::once(async move { refused.is_cancelled() })
+            .filter(|refused| std::future::ready(*refused))
+            .map(move |_| Err(to_status(&Refusal::new(Reason::NotAllowed, message))));
+        responses.take_until(another.cancelled_owned()).chain(refusal).boxed()
+    }
 }
 
 impl Rpc {
-    async fn frame(&self, connection: u64, user: &str, bytes: Bytes, trunk: &TrunkHandle) {
+    async fn frame(&self, connection: u64, user: &str, (bytes, trace): (Bytes, Bytes), trunk: &TrunkHandle) {
         let frame = match ClientFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -94,18 +131,31 @@ impl Rpc {
                 return trunk.reply(connection, answer_frame(0, Err(refusal)));
             }
         };
-        let id = frame.id;
-        if let Some(client_frame::Body::Watch(watch)) = &frame.body {
-            return self.watch(connection, id, user, &watch.users, trunk).await;
+        // Nobody waits for what becomes of typing.
+        let id = if matches!(frame.body, Some(client_frame::Body::Typing(_))) { 0 } else { frame.id };
+        match &frame.body {
+            Some(client_frame::Body::Watch(watch)) => {
+                return self.watch(connection, id, user, &watch.users, trunk).await;
+            }
+            // Gateways answer it themselves; a session of an internal service has none.
+            Some(client_frame::Body::Ping(_)) => {
+                let pong = ServerFrame { id, body: Some(server_frame::Body::Pong(Pong {})) };
+                return trunk.reply(connection, pong.encode_to_vec().into());
+            }
+            _ => {}
         }
         let trunk = trunk.clone();
+        let mut span = Span::of(&trace, "chat", "accept", Kind::Server);
+        let context = span.context();
         let answer: Answer = Box::new(move |result| {
+            result.as_ref().err().into_iter().for_each(|refusal| span.refused(refusal));
+            drop(span);
             if id != 0 {
                 trunk.reply(connection, answer_frame(id, result));
             }
         });
         match frame.body.ok_or_else(|| unimplemented("this frame")).and_then(|body| operation(user, body)) {
-            Ok(operation) => self.router.submit(operation, answer),
+            Ok(operation) => trace::during(context, || self.router.submit(operation, answer)),
             Err(refusal) => answer(Err(refusal)),
         }
     }
@@ -128,7 +178,7 @@ impl Rpc {
     }
 
     /// Reads a trunk until it ends; never stops reading.
-    async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: TrunkHandle) {
+    async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: TrunkHandle, only: Option<OneUser>) {
         let mut users: HashMap<u64, String> = HashMap::new();
         loop {
             let request = tokio::select! {
@@ -136,15 +186,18 @@ impl Rpc {
                 () = self.drain.cancelled() => None,
             };
             let Some(Ok(request)) = request else { break };
-            for Upstream { connection, item } in request.items {
+            for Upstream { connection, item, trace } in request.items {
                 match item {
-                    Some(upstream::Item::Open(open)) => {
+                    Some(upstream::Item::Open(mut open)) => {
+                        if only.as_ref().is_some_and(|only| !only.has(&mut open.user)) {
+                            return trunk.end().await;
+                        }
                         users.insert(connection, open.user.clone());
                         trunk.open(connection, open).await;
                     }
                     Some(upstream::Item::Frame(bytes)) => {
                         if let Some(user) = users.get(&connection) {
-                            self.frame(connection, user, bytes, &trunk).await;
+                            self.frame(connection, user, (bytes, trace), &trunk).await;
                         }
                     }
                     Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
@@ -161,7 +214,7 @@ impl Rpc {
 
     /// Puts an event of no conversation into a user's inbox.
     async fn give(&self, user: UserId, event: Bytes, shards: u32) -> Result<(), Refusal> {
-        let delivery = Delivery { event, users: Bytes::copy_from_slice(user.bytes()) };
+        let delivery = Delivery { event, users: Bytes::copy_from_slice(user.bytes()), trace: Bytes::new() };
         let batch = InboxBatch { own: vec![delivery], ..InboxBatch::default() };
         let given = self.inbox.publish(shard_of(user.bytes(), shards), Some(user), batch.encode_to_vec().into()).await;
         given.map_err(|error| Refusal::new(Reason::Unavailable, error.to_string()).after(500))
@@ -187,7 +240,8 @@ fn outcome(result: Result<Ack, Refusal>) -> Outcome {
 }
 
 fn required<T>(body: Option<T>, name: &str) -> Result<T, Status> {
-    body.ok_or_else(|| to_status(&Refusal::new(Reason::InvalidField, format!("the request has no {name}"))))
+    let none = || Refusal::new(Reason::InvalidField, format!("the request has no {name}")).of(name);
+    body.ok_or_else(|| to_status(&none()))
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -200,9 +254,16 @@ impl ChatService for Rpc {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        let only = match request.metadata().get(USER) {
+            Some(value) => Some(OneUser { user: acting_for(value)?, another: CancellationToken::new() }),
+            None => None,
+        };
         let (trunk, responses) = self.connections.trunk();
-        tokio::spawn(self.clone().read_trunk(request.into_inner(), trunk));
-        Ok(Response::new(responses))
+        tokio::spawn(self.clone().read_trunk(request.into_inner(), trunk, only.clone()));
+        Ok(Response::new(match only {
+            Some(only) => only.answers(responses),
+            None => responses,
+        }))
     }
 
     async fn send_message(
@@ -280,15 +341,20 @@ impl HomeService for Rpc {
         let (sender, receiver) = mpsc::unbounded_channel();
         let rpc = self.clone();
         tokio::spawn(async move {
-            while let Some(Ok(OperateRequest { number, operation })) = requests.next().await {
+            while let Some(Ok(OperateRequest { number, operation, trace })) = requests.next().await {
                 let sender = sender.clone();
                 let answer: Answer = Box::new(move |result| {
                     let response = OperateResponse { number, outcome: Some(outcome(result)) };
                     drop(sender.send(Ok(response)));
                 });
                 match operation {
-                    Some(operation) => rpc.router.submit_here(operation, answer),
-                    None => answer(Err(Refusal::new(Reason::InvalidField, "the request has no operation"))),
+                    Some(operation) => {
+                        let context = trace::Context::from_bytes(&trace);
+                        trace::during(context, || rpc.router.submit_here(operation, answer));
+                    }
+                    None => {
+                        answer(Err(Refusal::new(Reason::InvalidField, "the request has no operation").of("operation")))
+                    }
                 }
             }
         });
@@ -386,7 +452,7 @@ impl HomeService for Rpc {
         let asked = request.into_inner().questions;
         if asked.len() > QUESTIONS {
             let message = format!("at most {QUESTIONS} questions are asked at once");
-            return Err(to_status(&Refusal::new(Reason::TooLarge, message)));
+            return Err(to_status(&Refusal::new(Reason::TooLarge, message).of("questions")));
         }
         let mut answers = vec![DeliveredAnswer::default(); asked.len()];
         let questions = (0..).zip(asked).map(|(number, DeliveredQuestion { shard, position, users })| {

@@ -15,6 +15,7 @@ use madang_chat::{
     retry::{Key, Use},
     room::facts::Facts,
     room::{Limits, Request},
+    typing::Typing,
 };
 use madang_mesh::{
     channel::Channels,
@@ -133,7 +134,7 @@ async fn talk(home: &HomeHandle, rooms: &[(UserId, UserId)]) {
             let what = What::Request(request, client_id.at_ms().unwrap());
             let conversation = ConversationId::direct(*from, *to);
             let answer = Box::new(move |result| drop(answer.send(result)));
-            home.ask(Ask { conversation, actor: Some(*from), what, bytes: 100, answer });
+            home.ask(Ask { conversation, actor: Some(*from), what, bytes: 100, trace: None, answer });
             answers.push(answered);
         }
         for each in answers {
@@ -162,11 +163,13 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
     let connections =
         Connections::spawn(inbox, Arc::new(peers), config, madang_chat::presence::Board::new(1), held, cancel.clone());
     let memory = Memory::new(LIMIT);
+    let notices = Notices::new(connections, map, "test".into(), channels);
     let world = World {
         log: log.clone(),
         registry: registry.clone(),
         fan_out,
-        notices: Notices::new(connections, map, "test".into(), channels),
+        typing: Typing::new(notices.clone(), sources.clone()),
+        notices,
         sources: sources.clone(),
         process: "test".into(),
         limits: Limits { members: 200 },

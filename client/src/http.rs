@@ -7,6 +7,7 @@ pub use answers::{Changes, Group, List, NotTaken, Page, Problem, Tokens};
 
 use answers::Conversations;
 use bytes::Bytes;
+use futures_util::future::select_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -22,6 +23,15 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// How long an answer may take; the server gives up sooner.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long connecting may take: where a node is gone, nothing answers.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How many tries to connect there are at once at most: each is a load for a server that has too much of it.
+const TRIES: u32 = 3;
+/// How long a try is waited for before another begins (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// How long the server's machine may leave what was sent to it unconfirmed, where the system can tell: its node is gone.
+/// That a server is slow does not count, its machine confirms.
+const UNCONFIRMED: Duration = Duration::from_secs(4);
 /// Connections kept between calls.
 const KEPT: usize = 64;
 
@@ -357,6 +367,26 @@ impl Http {
 
 /// A TCP connection to a server, from a given local address if one is given: one address has only so many ports.
 pub(crate) async fn connect(base: &str, source: Option<IpAddr>) -> Result<TcpStream, Error> {
+    let connected = tokio::time::timeout(CONNECT, beside(|| connect_from(base, source))).await;
+    let stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNCONFIRMED))?;
+    Ok(stream)
+}
+
+/// What the first try to be answered gives; where one hangs, another begins beside it. Behind the one address of a load
+/// balancer may be several nodes, of which one is gone.
+async fn beside<F: Future>(attempt: impl Fn() -> F) -> F::Output {
+    let attempt = &attempt;
+    let tries = (0..TRIES).map(|number| async move {
+        tokio::time::sleep(STAGGER * number).await;
+        attempt().await
+    });
+    select_all(tries.map(Box::pin)).await.0
+}
+
+async fn connect_from(base: &str, source: Option<IpAddr>) -> Result<TcpStream, Error> {
     let authority = crate::authority(base).ok_or_else(|| Error::Url(base.into()))?;
     let stream = match source {
         None => TcpStream::connect(authority).await?,
@@ -369,7 +399,6 @@ pub(crate) async fn connect(base: &str, source: Option<IpAddr>) -> Result<TcpStr
             socket.connect(address).await?
         }
     };
-    stream.set_nodelay(true)?;
     Ok(stream)
 }
 
@@ -396,6 +425,21 @@ mod tests {
         assert_eq!((page.revision, page.has_after, page.has_before), (12, true, false));
         let page: Page = serde_json::from_str(r#"{"revision":7,"notices":[{}]}"#).unwrap();
         assert_eq!(page.revision, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_gone_keeps_nobody_waiting() {
+        let (began, tries) = (tokio::time::Instant::now(), std::sync::atomic::AtomicU32::new(0));
+        let attempt = || async {
+            let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if number < 2 {
+                std::future::pending::<()>().await;
+            }
+            number
+        };
+        assert_eq!((beside(attempt).await, began.elapsed()), (2, 2 * STAGGER));
+        let refused = beside(|| async { Err::<(), _>("refused") }).await;
+        assert_eq!((refused, began.elapsed()), (Err("refused"), 2 * STAGGER), "a refusal is an answer");
     }
 
     #[test]

@@ -250,13 +250,13 @@ impl Running {
                     let mut out = Vec::new();
                     if pinged.is_none() && heard.elapsed() > silence {
                         pinged = Some(Instant::now());
-                        out.push(client::ClientFrame { id: 1, body: Some(Body::Ping(client::Ping {})) });
+                        out.push(client::ClientFrame { id: 1, body: Some(Body::Ping(client::Ping {})), ..Default::default() });
                     }
                     // Failures to refresh show when the server closes with 4500.
                     if self.options.tokens.ageing() && self.refresh().await.is_ok() {
                         let token = self.options.tokens.access_token.clone();
                         let hello = client::Hello { token, ..Default::default() };
-                        out.push(client::ClientFrame { id: 1, body: Some(Body::Hello(hello)) });
+                        out.push(client::ClientFrame { id: 1, body: Some(Body::Hello(hello)), ..Default::default() });
                     }
                     if !out.is_empty() && let Err(error) = socket.send(&out).await {
                         return end(error);
@@ -305,7 +305,7 @@ impl Running {
             let id = self.next_id;
             // 0 wants no answer, and 1 is for `hello` and `ping`.
             self.next_id = self.next_id.checked_add(1).unwrap_or(2);
-            out.push(client::ClientFrame { id, body: Some(command.body.clone()) });
+            out.push(client::ClientFrame { id, body: Some(command.body.clone()), ..Default::default() });
             self.unanswered.insert(id, command);
             next = if self.unanswered.len() < self.in_flight && out.len() < 64 {
                 self.queue.try_recv().ok()
@@ -318,8 +318,13 @@ impl Running {
 
     async fn send_unanswered(&mut self, socket: &mut Socket) -> Result<(), socket::Error> {
         let all = self.unanswered.iter();
-        let frames: Vec<_> =
-            all.map(|(id, command)| client::ClientFrame { id: *id, body: Some(command.body.clone()) }).collect();
+        let frames: Vec<_> = all
+            .map(|(id, command)| client::ClientFrame {
+                id: *id,
+                body: Some(command.body.clone()),
+                ..Default::default()
+            })
+            .collect();
         // One by one, since together they could be longer than the server takes.
         for frame in frames {
             socket.send(&[frame]).await?;

@@ -100,7 +100,7 @@ impl Socket {
         hello: client::Hello,
         rest: &mut Vec<client::ServerFrame>,
     ) -> Result<client::Ready, Error> {
-        let frame = client::ClientFrame { id: 1, body: Some(client_frame::Body::Hello(hello)) };
+        let frame = client::ClientFrame { id: 1, body: Some(client_frame::Body::Hello(hello)), ..Default::default() };
         self.send(&[frame]).await?;
         let mut frames = Vec::new();
         let mut refusal = String::new();
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read_and_a_cut_frame_is_refused() {
         let send = client::Send { text: "안녕 👋🏽\u{2028}\u{85}".into(), ..Default::default() };
-        let frame = client::ClientFrame { id: 3, body: Some(client_frame::Body::Send(send)) };
+        let frame = client::ClientFrame { id: 3, body: Some(client_frame::Body::Send(send)), ..Default::default() };
         let bytes = encode(Format::Protobuf, std::slice::from_ref(&frame)).unwrap().into_data();
         assert_eq!(client::ClientFrame::decode_length_delimited(bytes.clone()).unwrap(), frame);
         let json = encode(Format::Json, &[frame.clone(), frame.clone()]).unwrap().into_data();

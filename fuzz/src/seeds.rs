@@ -95,7 +95,7 @@ fn client_frames() -> Vec<Vec<u8>> {
     let frames: Vec<_> = bodies
         .into_iter()
         .enumerate()
-        .map(|(n, body)| client::ClientFrame { id: n as u32, body: Some(body) })
+        .map(|(n, body)| client::ClientFrame { id: n as u32, body: Some(body), traceparent: String::new() })
         .collect();
     let mut seeds: Vec<Vec<u8>> = frames.iter().map(prost::Message::encode_length_delimited_to_vec).collect();
     seeds.push(seeds.concat());
@@ -183,6 +183,7 @@ fn records() -> Vec<Record> {
         actor: bytes(1),
         client_id: bytes(5),
         request_hash: 7,
+        trace: Bytes::new(),
         body: Some(body),
     };
     let events: Vec<_> = bodies.into_iter().enumerate().map(event).collect();
@@ -201,7 +202,8 @@ fn inboxes() -> Vec<InboxBatch> {
     });
     let event: Bytes = event.unwrap_or_default().encode_to_vec().into();
     let users = Bytes::copy_from_slice(&[claims().user.bytes().as_slice(), &[3; 16]].concat());
-    let deliveries = vec![Delivery { event: event.clone(), users }, Delivery { event, users: bytes(1).slice(..7) }];
+    let deliveries = [(event.clone(), users), (event, bytes(1).slice(..7))];
+    let deliveries = deliveries.map(|(event, users)| Delivery { event, users, trace: Bytes::new() }).to_vec();
     let sources = vec![SourcePosition { shard: 1, previous: 2, position: 3, deliveries: 2 }];
     vec![InboxBatch { deliveries, sources, ..Default::default() }]
 }

@@ -3,24 +3,26 @@
 
 mod delivered;
 mod departure;
+mod early;
 mod hello;
 mod incoming;
+mod recent;
 mod requests;
 mod way;
 mod wire;
 
 use crate::{
     Shared,
-    frame::{self, Encoding},
+    frame::Encoding,
     outbox::{Out, Taken},
     refusals,
 };
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use delivered::Delivered;
 use departure::{Departure, Due};
-use futures_util::SinkExt;
-use hello::first;
+use early::Early;
+use hello::{Greeting, first};
 use madang_mesh::{
     clock::now_ms,
     door::{Arrival, PATIENCE},
@@ -35,13 +37,14 @@ use madang_proto::{
 };
 use prometheus::{IntCounter, IntGauge};
 use prost::Message as _;
+use recent::Recent;
 use requests::Requests;
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 use way::{Pause, Step, Way};
-use wire::{cut, finished, message};
+use wire::{close, cut, message, received};
 
 /// Close codes of the protocol.
 mod code {
@@ -55,6 +58,7 @@ mod code {
     pub const REVOKED: u16 = 4503;
     pub const TOO_MANY: u16 = 4504;
     pub const REPLACED: u16 = 4506;
+    pub const NO_WEBSOCKET: u16 = 1002;
     pub const INVALID_DATA: u16 = 1007;
     pub const TOO_BIG: u16 = 1009;
 }
@@ -70,7 +74,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long a new connection's home may take to appear.
 const FIRST_HOME: Duration = Duration::from_secs(10);
 /// So many refusals in a minute, because of a rate or of too much in flight, end the connection.
-const EAGER: u32 = 2000;
+const EAGER: usize = 2000;
 /// How many frames of any kind a connection may send for each message that its user may.
 const FRAMES_PER_SEND: u32 = 10;
 /// When a client may try again what no home could take.
@@ -78,7 +82,7 @@ const AGAIN_MS: u64 = 1000;
 /// How long after its `exp` a token still holds a socket open, in seconds.
 const EXPIRED: i64 = 60;
 /// So many frames that can't be understood in a minute end the connection.
-const INVALID: u32 = 10;
+const INVALID: usize = 10;
 /// What a client that hears nothing waits before it pings, in ms.
 const HEARTBEAT_MS: u32 = 35_000;
 /// How often deadlines are looked at.
@@ -106,12 +110,14 @@ struct Connection {
     watching: bool,
     /// `ready` has been sent.
     ready: bool,
+    /// What came before that.
+    early: Early,
     /// Asked for with this frame.
     hello_id: u32,
     began: Instant,
-    /// How many frames could not be understood in the minute since, and how many were too many.
-    invalid: (Instant, u32),
-    eager: (Instant, u32),
+    /// Frames that could not be understood, and those that were too many.
+    invalid: Recent,
+    eager: Recent,
     departure: Option<Departure>,
     heard: Instant,
     pinged: Option<Instant>,
@@ -170,38 +176,26 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: WebSocket, encoding: 
         () = given_up => None,
     };
     drop(arrival);
+    let drain = shared.drain.clone();
     let (frame, ending) = match hello {
         None => {
             refusals::NO_HELLO.count();
             (None, Some((code::NO_HELLO, "no hello in time")))
         }
         Some(Err((frame, end))) => (frame, end),
-        Some(Ok((hello_id, claims, device, resume))) => {
+        Some(Ok(greeting)) => {
             CONNECTIONS.inc();
-            let mut connection = Connection::new(shared, socket, encoding, (hello_id, claims, device, resume));
+            let mut connection = Connection::new(shared, socket, encoding, greeting);
             let end = connection.run().await;
             CONNECTIONS.dec();
-            return close(connection.socket, end).await;
+            return close(connection.into_socket(), end, &drain).await;
         }
     };
     if let Some(frame) = frame {
         // Who does not take it has gone.
         let _ = tokio::time::timeout(STUCK, socket.send(message(encoding, &[frame]))).await;
     }
-    close(socket, ending).await;
-}
-
-async fn close(mut socket: WebSocket, end: End) {
-    if let Some((code, reason)) = end {
-        let frame = CloseFrame { code, reason: reason.into() };
-        let goodbye = async {
-            if socket.send(Message::Close(Some(frame))).await.is_ok() {
-                // Until the client has answered the close, so that it is read before the socket is gone.
-                while let Some(Ok(_)) = socket.recv().await {}
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
-    }
+    close(socket, ending, &drain).await;
 }
 
 /// What has happened to a connection.
@@ -218,7 +212,7 @@ impl Connection {
         shared: Arc<Shared>,
         socket: WebSocket,
         encoding: Encoding,
-        (hello_id, claims, device, cursor): (u32, Claims, Device, String),
+        Greeting { id: hello_id, claims, device, cursor, message }: Greeting,
     ) -> Self {
         let now = Instant::now();
         let (rate, burst) = (shared.settings.send_rate, shared.settings.send_burst);
@@ -226,7 +220,7 @@ impl Connection {
         let (pause, requests) = (Pause::default(), Requests::default());
         let open = open(&claims, &device, &cursor);
         let way = Way::look(&shared.trunks, claims.user, open, &pause);
-        let (invalid, eager) = ((now, 0), (now, 0));
+        let (invalid, eager) = (Recent::new(INVALID), Recent::new(EAGER));
         Self {
             shared,
             socket,
@@ -241,6 +235,7 @@ impl Connection {
             delivered: Delivered::default(),
             watching: false,
             ready: false,
+            early: Early::new(message),
             hello_id,
             began: now,
             invalid,
@@ -250,6 +245,11 @@ impl Connection {
             pinged: None,
             next_ping: next_ping(),
         }
+    }
+
+    /// What is left to be closed: the way to the home is given up.
+    fn into_socket(self) -> WebSocket {
+        self.socket
     }
 
     async fn run(&mut self) -> End {
@@ -271,7 +271,10 @@ impl Connection {
                 () = due => Happened::Due,
             };
             let done = match happened {
-                Happened::OnTheWay(Step::Taken(taken)) => self.write(taken).await,
+                Happened::OnTheWay(Step::Taken(taken)) => match self.write(taken).await {
+                    Ok(()) => self.take_kept().await,
+                    end => end,
+                },
                 Happened::OnTheWay(Step::Linked(link)) => {
                     self.way = Way::Open { link, opened: false };
                     Ok(())
@@ -333,28 +336,33 @@ impl Connection {
     fn release(&mut self) {
         let Way::Open { link, opened } = &mut self.way else { return };
         *opened = true;
-        while let Some((id, frame, since)) = self.requests.release() {
-            if link.try_send(Item::Frame(frame)) {
-                self.requests.sent(id, since);
-            } else if id != 0 {
-                // Answered when it is late.
-                self.requests.sent(id, since);
-            }
+        while let Some((request, frame)) = self.requests.release() {
+            // Where the trunk is full it is answered when it is late.
+            let _ = link.try_send(Item::Frame(frame), request.span.context());
+            self.requests.sent(request);
         }
     }
 
-    async fn receive(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         self.heard = Instant::now();
-        self.heed_pong(&received);
-        for each in cut(received, self.encoding)?.into_iter().flatten() {
-            self.take(each).await?;
+        let message = received(message)?;
+        match message {
+            Message::Pong(text) => self.heed_pong(&text),
+            Message::Ping(_) => {}
+            message if !self.ready => return self.keep(message).await,
+            message => {
+                for each in cut(message, self.encoding)? {
+                    self.take(each).await?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Writes all that waits, flushed once, and goes on from what it says about the link.
     async fn write(&mut self, taken: Taken) -> Result<(), End> {
-        let mut frames = Vec::with_capacity(taken.items.len());
+        // What traces are told of the write: they end with it.
+        let (mut frames, mut spans) = (Vec::with_capacity(taken.items.len()), Vec::new());
         let (mut lost, mut opened, mut behind) = (false, false, taken.lagging);
         for item in taken.items {
             match item {
@@ -363,6 +371,7 @@ impl Connection {
                         frames.push(bytes);
                     }
                 }
+                Out::Written(span) => spans.push(span),
                 Out::Opened(cursor, resume) => {
                     opened = true;
                     frames.extend(self.opened(cursor, resume));
@@ -387,6 +396,7 @@ impl Connection {
         BEHIND.inc_by(u64::from(taken.lagging));
         if opened {
             self.pause.end();
+            self.delivered.opened();
             self.release();
         }
         if lost {
@@ -401,6 +411,7 @@ impl Connection {
             return self.link_anew().await;
         }
         self.send(&frames).await?;
+        self.delivered.written(&frames);
         self.ask_whether_delivered(Instant::now()).await?;
         self.leave_if(behind).await
     }
@@ -437,29 +448,6 @@ impl Connection {
             server_time: now_ms(),
         };
         Some(encoded(self.hello_id, server_frame::Body::Ready(ready)))
-    }
-
-    async fn send(&mut self, frames: &[Bytes]) -> Result<(), End> {
-        let writing = async {
-            let mut buffer = Vec::new();
-            for frame in frames {
-                if !buffer.is_empty() && buffer.len() + frame.len() > MESSAGE {
-                    self.socket.feed(finished(self.encoding, std::mem::take(&mut buffer))).await?;
-                }
-                frame::write(self.encoding, frame, &mut buffer);
-            }
-            if !buffer.is_empty() {
-                self.socket.feed(finished(self.encoding, buffer)).await?;
-            }
-            self.socket.flush().await
-        };
-        match tokio::time::timeout(STUCK, writing).await {
-            Ok(written) => written.map_err(|_| None),
-            Err(_) => {
-                refusals::STUCK.count();
-                Err(Some((code::TOO_SLOW, "a write was stuck")))
-            }
-        }
     }
 
     /// Heartbeat, the token's end, the session's end, and what is not answered in time.

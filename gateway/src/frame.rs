@@ -1,5 +1,7 @@
 //! Frames in both encodings: cutting a WebSocket message into them, and writing them.
 
+mod json;
+
 use bytes::{Buf, Bytes};
 use madang_proto::{
     client::v1::{ClientFrame, ServerFrame},
@@ -9,7 +11,6 @@ use prost::{
     Message as _,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, skip_field},
 };
-use serde_json::Value;
 
 /// The subprotocol of binary frames.
 pub const PB: &str = "madang.v1.pb";
@@ -31,6 +32,9 @@ pub type Cut = Result<ClientFrame, (u32, Refusal)>;
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidFrame, message)
 }
+
+/// What an id must be, for who sent another one.
+const ID: &str = "id must be a number of 32 bits";
 
 fn unknown(id: u32) -> (u32, Refusal) {
     (id, Refusal::new(Reason::Unimplemented, "this server does not know this frame"))
@@ -57,7 +61,9 @@ fn read_protobuf(bytes: Bytes) -> Cut {
         let broken = |error: prost::DecodeError| (id, invalid(format!("not a frame: {error}")));
         let (tag, wire) = decode_key(&mut rest).map_err(broken)?;
         if tag == 1 && wire == WireType::Varint {
-            id = u32::try_from(decode_varint(&mut rest).map_err(broken)?).unwrap_or(0);
+            // Cut to 32 bits it could be another request's.
+            let number = decode_varint(&mut rest).map_err(broken)?;
+            id = u32::try_from(number).map_err(|_| (0, invalid(ID)))?;
             continue;
         }
         // The bodies of ClientFrame are its fields 2 to 10.
@@ -74,22 +80,7 @@ fn read_protobuf(bytes: Bytes) -> Cut {
 /// Cuts a text message.
 #[must_use]
 pub fn cut_json(message: &str) -> Vec<Cut> {
-    message.split('\n').filter(|line| !line.trim().is_empty()).map(read_json).collect()
-}
-
-fn read_json(line: &str) -> Cut {
-    let value: Value = serde_json::from_str(line).map_err(|error| (0, invalid(format!("not JSON: {error}"))))?;
-    let Value::Object(fields) = &value else { return Err((0, invalid("a frame is a JSON object"))) };
-    let id = match fields.get("id") {
-        None | Some(Value::Null) => Some(0),
-        Some(Value::Number(number)) => number.as_u64().and_then(|id| u32::try_from(id).ok()),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(_) => None,
-    };
-    let id = id.ok_or_else(|| (0, invalid("id must be a number of 32 bits")))?;
-    let frame: ClientFrame =
-        serde_json::from_value(value).map_err(|error| (id, invalid(format!("not a frame: {error}"))))?;
-    if frame.body.is_none() { Err(unknown(id)) } else { Ok(frame) }
+    message.split('\n').filter(|line| !line.trim().is_empty()).map(json::read).collect()
 }
 
 /// Adds an encoded server frame to a message that is being written; for JSON, one that clients know.
@@ -132,6 +123,7 @@ mod tests {
             (r#"{"id":4,"read":{"seq":"x"}}"#, (4, Reason::InvalidFrame)),
             (r#"{"id":5,"teleport":{}}"#, (5, Reason::Unimplemented)),
             (r#"{"id":-1,"ping":{}}"#, (0, Reason::InvalidFrame)),
+            (r#"{"id":4294967296,"ping":{}}"#, (0, Reason::InvalidFrame)),
         ] {
             assert_eq!(reason(&cut_json(text)[0]), expected, "{text}");
         }
@@ -139,7 +131,7 @@ mod tests {
 
     #[test]
     fn protobuf_frames() {
-        let frame = ClientFrame { id: 7, body: Some(Body::Ping(Ping {})) };
+        let frame = ClientFrame { id: 7, body: Some(Body::Ping(Ping {})), ..Default::default() };
         let mut message = frame.encode_length_delimited_to_vec();
         message.extend(frame.encode_length_delimited_to_vec());
         assert_eq!(cut_protobuf(message.into()).unwrap().len(), 2);
@@ -152,5 +144,11 @@ mod tests {
         // id 1, ping, typing.
         let two = Bytes::from_static(&[6, 8, 1, 0x52, 0, 0x42, 0]);
         assert_eq!(reason(&cut_protobuf(two).unwrap()[0]), (1, Reason::InvalidFrame));
+        // An id of 33 bits (2^32 + 7), with a ping and with an unknown body.
+        for body in [&[0x52, 0][..], &[0x92, 3, 0]] {
+            let frame = [&[8, 0x87, 0x80, 0x80, 0x80, 0x10], body].concat();
+            let message = [&[u8::try_from(frame.len()).unwrap()], &frame[..]].concat();
+            assert_eq!(reason(&cut_protobuf(message.into()).unwrap()[0]), (0, Reason::InvalidFrame));
+        }
     }
 }

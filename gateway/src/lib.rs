@@ -7,25 +7,28 @@ pub mod connection;
 pub mod frame;
 pub mod outbox;
 mod pace;
+mod problem;
 pub mod refusals;
 pub mod trunk;
 
 use axum::{
     Extension, Router,
-    extract::{State, WebSocketUpgrade},
+    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
 use frame::Encoding;
 use madang_mesh::{
-    channel::InvalidAddress, door::Visitor, process, rate::Rate, serve::Context, settings::Settings, token::Verifier,
+    channel::InvalidAddress, door::Visitor, problem::problem, process, rate::Rate, serve::Context, settings::Settings,
+    token::Verifier,
 };
 use madang_proto::{
     id::UserId,
-    reason::{Reason, Refusal, code_name},
+    reason::{Reason, Refusal},
 };
 use pace::Pace;
+use problem::{method_not_allowed, no_upgrade};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -65,7 +68,9 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
 
 impl process::Service for Service {
     fn door(&self) -> Option<Router> {
-        Some(Router::new().route("/v1/connect", get(connect)).with_state(self.shared.clone()))
+        // A HEAD would be taken for a GET.
+        let connect = get(connect).head(method_not_allowed).fallback(method_not_allowed);
+        Some(Router::new().route("/v1/connect", connect).with_state(self.shared.clone()))
     }
 
     async fn run(self, drain: CancellationToken) {
@@ -77,21 +82,6 @@ impl process::Service for Service {
             tracing::warn!("some connections did not go in time");
         }
     }
-}
-
-fn problem(status: StatusCode, refusal: &Refusal) -> Response {
-    let problem = serde_json::json!({
-        "type": "about:blank", "title": status.canonical_reason().unwrap_or_default(), "status": status.as_u16(),
-        "code": code_name(refusal.reason.code()), "reason": refusal.reason.word(),
-        "retryable": refusal.reason.retryable(), "detail": refusal.message,
-        "retryAfterMs": refusal.retry_after_ms.to_string(),
-    });
-    let kind = [("content-type", "application/problem+json")];
-    let mut response = (status, kind, problem.to_string()).into_response();
-    if refusal.reason.retryable() {
-        response.headers_mut().insert("retry-after", refusal.retry_after_ms.div_ceil(1000).max(1).into());
-    }
-    response
 }
 
 /// Whether a page may open a socket; who names no origin is no page.
@@ -106,7 +96,7 @@ async fn connect(
     State(shared): State<Arc<Shared>>,
     visitor: Option<Extension<Visitor>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if shared.drain.is_cancelled() {
         let refusal = Refusal::new(Reason::Unavailable, "this server is going away: connect again").after(1000);
@@ -117,6 +107,10 @@ async fn connect(
         let refusal = Refusal::new(Reason::NotAllowed, "pages of this origin may not connect here");
         return problem(StatusCode::FORBIDDEN, &refusal);
     }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return no_upgrade(&rejection.body_text()),
+    };
     let upgrade = upgrade
         .protocols([frame::PB, frame::JSON])
         .read_buffer_size(4096)

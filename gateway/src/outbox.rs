@@ -2,6 +2,7 @@
 //! last one that was kept. Answers are never dropped: there are at most `maxInFlight` of them.
 
 use bytes::Bytes;
+use madang_mesh::trace::Span;
 use madang_proto::{chat::v1::ClosedReason, client::v1::Resume};
 use std::{
     collections::VecDeque,
@@ -14,6 +15,8 @@ use tokio::sync::Notify;
 pub enum Out {
     /// A frame to write.
     Frame(Bytes),
+    /// What a trace is told of the frame before: it ends once that is written.
+    Written(Span),
     /// The home has opened it.
     Opened(String, Resume),
     /// The home has closed it, or is gone.
@@ -65,6 +68,9 @@ impl Outbox {
     /// Puts something in. `cursor`: it is an event, and where a client is that has it.
     pub fn push(&self, item: Out, cursor: &str) {
         let mut inner = self.lock();
+        if inner.lagging && matches!(item, Out::Written(_)) {
+            return;
+        }
         if !cursor.is_empty() {
             let full = inner.frames >= self.frames || inner.bytes >= self.bytes;
             inner.lagging |= full;

@@ -2,8 +2,15 @@
 //! reads goes into bounded outboxes.
 
 use crate::outbox::{Out, Outbox};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use madang_mesh::{channel::Channels, homes::Homes, shard::Home};
+use madang_mesh::{
+    channel::Channels,
+    homes::Homes,
+    metrics,
+    shard::Home,
+    trace::{Context, Kind, Span},
+};
 use madang_proto::{
     chat::v1::{
         ClosedReason, ConnectRequest, Upstream, chat_service_client::ChatServiceClient, downstream::Item, upstream,
@@ -91,6 +98,7 @@ impl Trunks {
                 Some(trunk) => trunk.clone(),
                 None => {
                     let (items, receiver) = mpsc::channel(QUEUE);
+                    metrics::queue("trunk", "frames of clients on the way to a chat-svc", &items);
                     let trunk = Trunk { items, outboxes: Arc::default() };
                     all.insert(home.address.clone(), trunk.clone());
                     tokio::spawn(carry(self.channels.clone(), home.address.clone(), receiver, trunk.outboxes.clone()));
@@ -108,14 +116,15 @@ impl Trunks {
 
 impl Link {
     async fn send(&self, item: upstream::Item) -> bool {
-        self.trunk.items.send(Upstream { connection: self.number, item: Some(item) }).await.is_ok()
+        self.trunk.items.send(Upstream { connection: self.number, item: Some(item), trace: Bytes::new() }).await.is_ok()
     }
 
     /// Sends something to the home; false: the trunk is full, so the home takes nothing at the moment. One that is gone
-    /// says so in the outbox.
+    /// says so in the outbox. `trace`: what it belongs to.
     #[must_use]
-    pub fn try_send(&self, item: upstream::Item) -> bool {
-        let sent = self.trunk.items.try_send(Upstream { connection: self.number, item: Some(item) });
+    pub fn try_send(&self, item: upstream::Item, trace: Option<Context>) -> bool {
+        let trace = trace.map(|context| context.bytes()).unwrap_or_default();
+        let sent = self.trunk.items.try_send(Upstream { connection: self.number, item: Some(item), trace });
         !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
     }
 }
@@ -124,7 +133,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         lock(&self.trunk.outboxes).remove(&self.number);
         let close = upstream::Item::Close(madang_proto::chat::v1::CloseConnection {});
-        let item = Upstream { connection: self.number, item: Some(close) };
+        let item = Upstream { connection: self.number, item: Some(close), trace: Bytes::new() };
         // Full is rare and matters: the home would keep a connection that is not there.
         if let Err(mpsc::error::TrySendError::Full(item)) = self.trunk.items.try_send(item) {
             let items = self.trunk.items.clone();
@@ -178,6 +187,10 @@ fn dispatch(items: Vec<madang_proto::chat::v1::Downstream>, outboxes: &Outboxes)
             Some(Item::Frame(frame)) => {
                 for outbox in down.connections.iter().filter_map(reach) {
                     outbox.push(Out::Frame(frame.clone()), &down.cursor);
+                    let span = Span::of(&down.trace, "gateway", "write", Kind::Consumer);
+                    if span.context().is_some() {
+                        outbox.push(Out::Written(span), "");
+                    }
                 }
             }
             Some(Item::Opened(opened)) => {

@@ -6,6 +6,7 @@ use madang_mesh::{
     log::{Entry, Position},
     shard::Shard,
     subscription::{HandleError, Handler, Written},
+    trace,
 };
 use madang_proto::{
     group::v1::RoomState,
@@ -109,17 +110,22 @@ impl Handler for Projection {
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
-        let mut events = Vec::new();
+        let (mut events, mut spans) = (Vec::new(), Vec::new());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
             let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
             if record.format > FORMAT {
                 return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
             }
+            spans.extend(trace::projected("group", &record));
             events.extend(record.events);
         }
         let Some(last) = entries.last() else { return Ok(()) };
-        match self.store.apply(shard, events, last.position).await {
+        let applied = self.store.apply(shard, events, last.position).await;
+        if applied.is_err() {
+            spans.iter_mut().for_each(|span| span.fail("not written"));
+        }
+        match applied {
             Ok(()) => self.written.now(),
             Err(error @ (Error::Hole { .. } | Error::Event(_))) => return Err(HandleError::Stop(error.to_string())),
             Err(error) => return Err(HandleError::Retry(error.to_string())),

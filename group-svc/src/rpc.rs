@@ -1,6 +1,7 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
 pub mod invites;
+mod make;
 mod own;
 
 use crate::{
@@ -8,14 +9,13 @@ use crate::{
     store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present, settings},
     token::{Place, Sync},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use madang_mesh::{
     channel::Channel,
     clock,
     operations::Operations,
     rate::Rate,
     shard::shard_of,
-    status::{from_status, to_status},
+    status::{from_status, invalid_field, to_status},
     subscription::Lag,
 };
 use madang_proto::{
@@ -46,9 +46,6 @@ pub struct Groups {
     pub(crate) tries: Rate<UserId>,
 }
 
-/// How many badges are looked up at once, of those that one call asks for.
-const BADGES: usize = 8;
-
 type Answer<T> = Result<Response<T>, Status>;
 
 fn refuse(reason: Reason, message: impl Into<String>) -> Status {
@@ -71,26 +68,46 @@ fn late() -> Status {
 }
 
 fn stale() -> Status {
-    let message = "the list is being caught up with, and would be old: ask again a little later";
+    let message = "conversations are being caught up with, and would be shown as they were: ask again a little later";
     to_status(&reason::Refusal::new(Reason::Lagging, message).after(1000))
 }
 
+fn too_many(field: &str, message: &str) -> Status {
+    to_status(&reason::Refusal::new(Reason::TooLarge, message).of(field))
+}
+
 fn user(text: &str) -> Result<UserId, Status> {
-    text.parse()
-        .map_err(|_| refuse(Reason::InvalidField, "a user must be a user's id: a UUID in lower-case canonical text"))
+    user_of("user", text)
+}
+
+/// A user whom a field names.
+fn user_of(field: &str, text: &str) -> Result<UserId, Status> {
+    let message = "a user must be a user's id: a UUID in lower-case canonical text";
+    text.parse().map_err(|_| invalid_field(field, message))
 }
 
 fn conversation(text: &str) -> Result<ConversationId, Status> {
-    text.parse().map_err(|_| {
-        refuse(Reason::InvalidField, "conversation must be a conversation's id: a UUID in lower-case canonical text")
-    })
+    let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
+    text.parse().map_err(|_| invalid_field("conversation", message))
+}
+
+/// A key under which something is made once.
+fn good_key(key: &str) -> Result<(), Status> {
+    let message = "an idempotency key takes at most 255 bytes";
+    if key.len() > 255 { Err(invalid_field("idempotencyKey", message)) } else { Ok(()) }
+}
+
+/// A key that something else was made under.
+fn reused(what: &str) -> Status {
+    let message = format!("this Idempotency-Key stands for another {what} of yours: take a new one");
+    refuse(Reason::KeyReused, message)
 }
 
 /// A name: NFC, trimmed, 1 to 50 code points, no controls.
 fn group_name(text: &str) -> Result<String, Status> {
     let name: String = text.trim().nfc().collect();
     if name.is_empty() || name.chars().count() > 50 || name.chars().any(char::is_control) {
-        return Err(refuse(Reason::InvalidField, "name must be 1 to 50 characters, without control characters"));
+        return Err(invalid_field("name", "name must be 1 to 50 characters, without control characters"));
     }
     Ok(name)
 }
@@ -173,6 +190,12 @@ impl Groups {
         }
     }
 
+    /// Refuses to show what is older than [`madang_mesh::subscription::STALE`]: who has left since must not see it.
+    async fn fresh(&self, id: ConversationId) -> Result<(), Status> {
+        let shard = shard_of(id.bytes(), self.settings.shards);
+        if self.lag.fresh(shard, PATIENCE).await { Ok(()) } else { Err(stale()) }
+    }
+
     async fn room(&self, id: ConversationId, at_least: u64) -> Result<RoomState, Status> {
         match self.projection.room(id, at_least).await {
             Ok(room) => room.ok_or_else(not_found),
@@ -181,25 +204,23 @@ impl Groups {
         }
     }
 
-    /// Those of the users whom somebody may bring in, in order, and the refusals of the others: who is nobody, who blocks the
-    /// other or is blocked, as account-svc has it now, and who is in as many conversations as one may be.
-    async fn known(&self, users: &[String], actor: UserId) -> Result<(Vec<String>, Vec<Refusal>), Status> {
+    /// Those of the users, named in a field, whom somebody may bring in, in order, and the refusals of the others: who is
+    /// nobody, who blocks the other or is blocked, as account-svc has it now, and who is in as many conversations as one may be.
+    /// Nobody acts for who is nobody.
+    async fn known(&self, field: &str, users: &[String], actor: UserId) -> Result<(Vec<String>, Vec<Refusal>), Status> {
         let mut seen = HashSet::from([actor]);
         let mut asked = Vec::new();
         for each in users {
-            let id = user(each)?;
+            let id = user_of(field, each)?;
             if seen.insert(id) {
                 asked.push(id);
             }
         }
-        if asked.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
         if asked.len() >= 1000 {
             return Err(self.full());
         }
-        let profiles =
-            GetUsersRequest { users: asked.iter().map(ToString::to_string).collect(), handle: String::new() };
+        let users = asked.iter().chain([&actor]).map(ToString::to_string).collect();
+        let profiles = GetUsersRequest { users, handle: String::new() };
         let pairs = asked.iter().flat_map(|other| [*actor.bytes(), *other.bytes()]).flatten().collect();
         let (mut account, mut again) = (self.account.clone(), self.account.clone());
         let answers = tokio::join!(account.get_users(profiles), again.find_blocks(FindBlocksRequest { pairs }));
@@ -208,6 +229,9 @@ impl Groups {
             (answers.0.map_err(unanswered)?.into_inner(), answers.1.map_err(unanswered)?.into_inner());
         let known: HashSet<String> =
             users.users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
+        if !known.contains(&actor.to_string()) {
+            return Err(refuse(Reason::UserNotFound, "there is no such user as this is to be done for: check the id"));
+        }
         let blocked: HashSet<u32> = blocks.blocked.into_iter().collect();
         let counts = self.store.counts(asked.clone()).await.map_err(|error| failed(&error))?;
         let (mut may, mut refused) = (Vec::new(), Vec::new());
@@ -287,6 +311,7 @@ impl GroupService for Groups {
     async fn get_conversation(&self, request: Request<GetConversationRequest>) -> Answer<GetConversationResponse> {
         let GetConversationRequest { user: whose, conversation: id, at_least } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
+        self.fresh(id).await?;
         self.access(whose, id, at_least).await?;
         let seen = self.seen(whose, self.room(id, 0).await?)?;
         Ok(Response::new(GetConversationResponse { conversation: Some(view(seen)) }))
@@ -299,6 +324,7 @@ impl GroupService for Groups {
             self.room(id, at_least).await?
         } else {
             let whose = user(&whose)?;
+            self.fresh(id).await?;
             self.access(whose, id, at_least).await?;
             let room = self.room(id, 0).await?;
             present(&room, whose).ok_or_else(not_found)?;
@@ -314,30 +340,13 @@ impl GroupService for Groups {
     }
 
     async fn create_group(&self, request: Request<CreateGroupRequest>) -> Answer<CreateGroupResponse> {
-        let CreateGroupRequest { user: whose, name, members, history, data, idempotency_key } = request.into_inner();
-        let whose = user(&whose)?;
-        let name = group_name(&name)?;
-        let (members, refused) = self.known(&members, whose).await?;
-        if members.len() + 1 > self.settings.max_members as usize {
-            return Err(self.full());
-        }
-        self.may_join(whose).await?;
-        let mut id = ConversationId::new();
-        if !idempotency_key.is_empty() {
-            let now = clock::now_ms();
-            id = self.store.made(whose, idempotency_key, id, now).await.map_err(|error| failed(&error))?;
-        }
-        let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });
-        let ack = self.operate(id, whose, body).await?;
-        let room = self.room(id, ack.revision).await?;
-        let seen = self.seen(whose, room)?;
-        Ok(Response::new(CreateGroupResponse { conversation: Some(view(seen)), refused }))
+        self.make(request.into_inner()).await.map(Response::new)
     }
 
     async fn add_members(&self, request: Request<AddMembersRequest>) -> Answer<AddMembersResponse> {
         let AddMembersRequest { user: whose, conversation: id, users } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
-        let (users, refused) = self.known(&users, whose).await?;
+        let (users, refused) = self.known("users", &users, whose).await?;
         let ack = self.operate(id, whose, Body::AddMembers(chat::AddMembers { users })).await?;
         self.room(id, ack.revision).await?;
         Ok(Response::new(AddMembersResponse { revision: ack.revision, refused }))
@@ -375,8 +384,8 @@ impl GroupService for Groups {
         let EndGroupRequest { user: whose, conversation: id } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         let ack = self.operate(id, whose, Body::EndGroup(chat::EndGroup {})).await?;
-        self.room(id, ack.revision).await?;
-        Ok(Response::new(EndGroupResponse { revision: ack.revision }))
+        let picture_before = self.room(id, ack.revision).await?.picture;
+        Ok(Response::new(EndGroupResponse { revision: ack.revision, picture_before }))
     }
 
     async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Answer<UpdateSettingsResponse> {
@@ -411,9 +420,7 @@ impl GroupService for Groups {
         let GetAccessRequest { user: whose, conversation: id, at_least } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         // History is shown as of this.
-        if !self.lag.fresh(shard_of(id.bytes(), self.settings.shards), PATIENCE).await {
-            return Err(stale());
-        }
+        self.fresh(id).await?;
         let Access { first_seq, first_revision, revision, last_seq, .. } = self.access(whose, id, at_least).await?;
         Ok(Response::new(GetAccessResponse { first_seq, first_revision, revision, last_seq }))
     }
@@ -421,7 +428,7 @@ impl GroupService for Groups {
     async fn list_access(&self, request: Request<ListAccessRequest>) -> Answer<ListAccessResponse> {
         let ListAccessRequest { user: whose, conversations } = request.into_inner();
         if conversations.len() > 1000 {
-            return Err(refuse(Reason::TooLarge, "at most 1000 conversations are asked about at once"));
+            return Err(too_many("conversations", "at most 1000 conversations are asked about at once"));
         }
         let ids: Vec<_> = conversations.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
         if !self.lag.all_fresh(PATIENCE).await {
@@ -440,33 +447,34 @@ impl GroupService for Groups {
     async fn list_acquainted(&self, request: Request<ListAcquaintedRequest>) -> Answer<ListAcquaintedResponse> {
         let ListAcquaintedRequest { user: whose, users } = request.into_inner();
         if users.len() > 1000 {
-            return Err(refuse(Reason::TooLarge, "at most 1000 users are asked about at once"));
+            return Err(too_many("users", "at most 1000 users are asked about at once"));
         }
-        let others = users.iter().map(|each| user(each)).collect::<Result<_, _>>()?;
+        let others = users.iter().map(|each| user_of("users", each)).collect::<Result<_, _>>()?;
         let found = self.store.acquainted(user(&whose)?, others).await.map_err(|error| failed(&error))?;
         Ok(Response::new(ListAcquaintedResponse { users: found.iter().map(ToString::to_string).collect() }))
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {
-        let asked = request.into_inner().conversations;
-        if asked.len() > 1000 {
-            return Err(refuse(Reason::TooLarge, "at most 1000 rooms are loaded at once"));
+        let LoadRoomsRequest { conversations: asked, users } = request.into_inner();
+        if asked.len().max(users.len()) > 1000 {
+            let field = if asked.len() > 1000 { "conversations" } else { "users" };
+            return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
         }
         let ids = asked.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
         let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
-        Ok(Response::new(LoadRoomsResponse { rooms }))
+        Ok(Response::new(LoadRoomsResponse { rooms, full: self.full_of(users).await? }))
     }
 
     async fn list_badges(&self, request: Request<ListBadgesRequest>) -> Answer<ListBadgesResponse> {
         let users = request.into_inner().users;
         if users.len() > 1000 {
-            return Err(refuse(Reason::TooLarge, "at most 1000 users are asked for at once"));
+            return Err(too_many("users", "at most 1000 users are asked for at once"));
         }
         let now = clock::now_ms();
-        let users = users.iter().map(|each| user(each)).collect::<Result<Vec<_>, _>>()?;
-        let badges = stream::iter(users).map(|user| self.store.badge(user, now)).buffered(BADGES);
-        let badges: Vec<_> = badges.map_ok(|(badge, _)| badge).try_collect().await.map_err(|error| failed(&error))?;
-        Ok(Response::new(ListBadgesResponse { badges }))
+        let users = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
+        let found = self.store.badges(users.clone(), now).await.map_err(|error| failed(&error))?;
+        let badges = users.iter().map(|user| found.get(user).copied().unwrap_or_default());
+        Ok(Response::new(ListBadgesResponse { badges: badges.collect() }))
     }
 
     async fn get_cursor(&self, request: Request<GetCursorRequest>) -> Answer<GetCursorResponse> {

@@ -3,11 +3,13 @@
 
 pub mod conformance;
 pub mod invites;
+pub mod keys;
 pub mod postgres;
 pub mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
+use keys::{Asked, Made};
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
     client::v1::History,
@@ -16,9 +18,6 @@ use madang_proto::{
     log::v1::{LoggedEvent, MemberSettings},
 };
 use std::collections::HashMap;
-
-/// How long a key for making a group once is remembered, in ms.
-const KEY_MS: i64 = 24 * 3600 * 1000;
 
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
@@ -113,10 +112,19 @@ impl Seen {
         Self {
             first: present().take(4).map(|member| member.user.clone()).collect(),
             count: present().count(),
-            activity_micros: room.message_at_micros.max(me.joined_at_micros),
+            activity_micros: activity(&room, &me),
             room,
             me,
         }
+    }
+}
+
+/// When a room was last active for a member: with its last message, if they see it, else when they joined. In the lists'
+/// statements as well.
+fn activity(room: &RoomState, me: &RoomMember) -> i64 {
+    match room.message_at_micros {
+        shown if shown > 0 && room.history() == History::All => shown,
+        last => last.max(me.joined_at_micros),
     }
 }
 
@@ -192,8 +200,9 @@ pub trait GroupStore: invites::Invites {
     /// What a user may see of conversations that they are or were in; in any order.
     async fn access(&self, user: UserId, ids: Vec<ConversationId>) -> Result<Vec<Access>, Error>;
 
-    /// The sum of what a user has not read, of what is not muted at this time, and in how many conversations they are.
-    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error>;
+    /// The sum of what each of these users has not read, of what is not muted at this time; who is in nothing may be left
+    /// out.
+    async fn badges(&self, users: Vec<UserId>, now_ms: i64) -> Result<HashMap<UserId, u64>, Error>;
 
     /// In how many conversations each of these users is; who is in none is left out.
     async fn counts(&self, users: Vec<UserId>) -> Result<HashMap<UserId, usize>, Error>;
@@ -212,8 +221,11 @@ pub trait GroupStore: invites::Invites {
     /// Those of these users who are in a conversation with a user now; in any order.
     async fn acquainted(&self, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error>;
 
-    /// The group that an idempotency key stands for: `new`, if the key is new, or a day old.
-    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error>;
+    /// What an idempotency key stands for: `new`, if the key is new, or a day old.
+    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<Made, Error>;
+
+    /// What a key stands for is made, as it was asked for; what was said first holds.
+    async fn done(&self, user: UserId, key: String, asked: Asked) -> Result<(), Error>;
 }
 
 /// A number as databases keep it.

@@ -80,8 +80,8 @@ impl Sync {
 
     /// The one behind a text. Refused if it is none, or too old.
     pub fn read(token: &str, shards: u32, now_ms: i64) -> Result<Self, Refusal> {
-        let none =
-            || Refusal::new(Reason::InvalidField, "since must be the `sync` of an earlier list, as it was given");
+        let message = "since must be the `sync` of an earlier list, as it was given";
+        let none = || Refusal::new(Reason::InvalidField, message).of("since");
         let sync: Self = read(token).ok_or_else(none)?;
         if sync.form == 0 || sync.positions.is_empty() {
             return Err(none());
@@ -126,7 +126,8 @@ impl Place {
 
     /// The one behind a text.
     pub fn read(token: &str, shards: u32) -> Result<(Self, After), Refusal> {
-        let none = || Refusal::new(Reason::InvalidField, "pageToken is not one of this list: begin without");
+        let message = "pageToken is not one of this list: begin without";
+        let none = || Refusal::new(Reason::InvalidField, message).of("pageToken");
         let place: Self = read(token).ok_or_else(none)?;
         let of_here = |sync: &Sync| sync.form == FORM && sync.positions.len() == shards as usize;
         if place.form != FORM || !of_here(&place.start) || !place.since.as_ref().is_none_or(of_here) {

@@ -5,7 +5,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use madang_group::store::{
     After,
     conformance::{check, check_invites, check_lists, check_replicas, check_settings},
-    invites::{Invites, Kept, Taken, hash, new_code},
+    invites::{Invited, Invites, Kept, Taken, hash, new_code},
     postgres::{PostgresGroups, acquainted::ACQUAINTED, list::statement},
     sqlite::SqliteGroups,
 };
@@ -55,7 +55,7 @@ async fn nobody_waits_for_who_has_gone_away() {
     let store = PostgresGroups::open(&database().await).await.unwrap();
     let (group, by) = (ConversationId::new(), UserId::new());
     let invite = Kept { code: new_code(), conversation: group, by, expires_at: 0, max_uses: 1000, uses: 0 };
-    assert!(store.invite(invite.clone(), 1).await.unwrap());
+    assert_eq!(store.invite(invite.clone(), None, 1).await.unwrap(), Invited::Made);
     let take = || store.take_place(hash(&invite.code), UserId::new(), 1);
     // Several connections, so that the next one to be used is not the one that was left.
     futures_util::future::join_all((0..8).map(|_| take())).await;

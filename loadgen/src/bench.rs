@@ -10,8 +10,11 @@ mod logins;
 mod peek;
 mod process;
 mod push;
+mod refreshes;
 mod report;
+mod soak;
 mod storm;
+mod talk;
 
 use crate::{
     Error,
@@ -79,8 +82,21 @@ enum Shape {
         #[command(flatten)]
         common: Common,
     },
+    /// A storm of refreshes: everybody's at once.
+    Refreshes {
+        /// How many people.
+        #[arg(long, default_value_t = 16_000)]
+        people: usize,
+        #[command(flatten)]
+        common: Common,
+    },
     /// A reconnect storm: a gateway is killed under its clients.
     Storm(Box<storm::Args>),
+    /// People who talk as people do while somebody else changes the servers: every promise is judged, and how long anybody
+    /// waited.
+    Talk(Box<talk::Args>),
+    /// The same load again and again: whether the servers' memory still grows.
+    Soak(Box<soak::Args>),
     /// Groups of people who are away are written to at once: how soon a push service is told of all of them.
     Push(Box<push::Args>),
 }
@@ -205,7 +221,10 @@ pub async fn run(args: Args) -> Result<bool, Error> {
         }
         Shape::Idle { connections, seconds, common } => idle::run(&common, connections, seconds).await,
         Shape::Logins { concurrency, seconds, common } => logins::run(&common, concurrency, seconds).await,
+        Shape::Refreshes { people, common } => refreshes::run(&common, people).await,
         Shape::Storm(args) => storm::run(&args).await,
+        Shape::Talk(args) => talk::run(&args).await,
+        Shape::Soak(args) => soak::run(&args).await,
         Shape::Push(args) => push::run(&args).await,
     }
 }

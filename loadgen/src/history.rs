@@ -1,7 +1,8 @@
 //! What was said against what arrived: judgements without any network, so that they can be shown to catch every fault
-//! that they exist for. [`compare`] and [`Watch`] are for a load whose sockets stay up; a [`Journal`] and its [`judge`]
+//! that they exist for. [`compare`] and [`Watch`] are for a load whose sockets stay up; a [`Journal`] and its [`judge()`]
 //! are for one whose clients retry, reconnect, come and go while things break.
 
+mod amended;
 #[cfg(test)]
 mod doctored;
 mod fault;

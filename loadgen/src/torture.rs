@@ -8,10 +8,11 @@ pub mod crowd;
 mod guests;
 pub mod link;
 mod report;
-mod scene;
+pub(crate) mod scene;
 pub mod schedule;
 pub mod server;
 mod talk;
+pub(crate) mod tally;
 
 use crate::Error;
 use cluster::{Cluster, Done};

@@ -2,6 +2,7 @@
 //! task's: whatever a handler asks of others ends with it, however deep.
 
 use http::{HeaderMap, HeaderValue};
+use prost_types::field_descriptor_proto::{Label, Type};
 use std::{collections::HashMap, future::Future, sync::LazyLock, time::Duration};
 use tokio::time::Instant;
 
@@ -21,8 +22,10 @@ pub enum Priority {
     Read,
     /// Messages of the past, and what changed.
     History,
-    /// Whatever changes something, and what holds the mesh together.
+    /// Whatever changes something.
     Change,
+    /// What holds the mesh together: keys, and which sessions have ended. Log-ins must not keep a log-out from being heard of.
+    Mesh,
 }
 
 /// A method of a service.
@@ -37,10 +40,12 @@ pub struct Method {
     pub safe: bool,
     /// When it is refused.
     pub priority: Priority,
+    /// The number of the request's field `user`, if it has one and is one message.
+    pub user: Option<u32>,
 }
 
 /// What is not in the contract: health, reflection, mistakes.
-const OTHER: Method = Method { path: "other", unary: false, safe: false, priority: Priority::Change };
+const OTHER: Method = Method { path: "other", unary: false, safe: false, priority: Priority::Change, user: None };
 
 static METHODS: LazyLock<HashMap<&'static str, Method>> = LazyLock::new(|| {
     use prost::Message as _;
@@ -58,16 +63,29 @@ static METHODS: LazyLock<HashMap<&'static str, Method>> = LazyLock::new(|| {
                 let safe = unary && (what.starts_with("Get") || what.starts_with("List"));
                 let priority = match what {
                     "GetPresence" => Priority::Presence,
+                    "GetKeys" | "ClaimKey" | "SettleKey" | "ListEndedSessions" => Priority::Mesh,
                     "ListMessages" | "ListChanges" | "GetMessages" => Priority::History,
                     _ if safe => Priority::Read,
                     _ => Priority::Change,
                 };
-                methods.insert(path, Method { path, unary, safe, priority });
+                let user = if method.client_streaming() { None } else { user(&set, method.input_type()) };
+                methods.insert(path, Method { path, unary, safe, priority, user });
             }
         }
     }
     methods
 });
+
+/// The number of a message's text field `user`; by the message's full name, as in `.madang.store.v1.EraseRequest`.
+fn user(set: &prost_types::FileDescriptorSet, message: &str) -> Option<u32> {
+    let (package, name) = message.trim_start_matches('.').rsplit_once('.')?;
+    let messages = set.file.iter().filter(|file| file.package() == package).flat_map(|file| &file.message_type);
+    let mut fields = messages.filter(|message| message.name() == name).flat_map(|message| &message.field);
+    let is_user = |field: &prost_types::FieldDescriptorProto| {
+        (field.name(), field.r#type(), field.label()) == ("user", Type::String, Label::Optional)
+    };
+    u32::try_from(fields.find(|field| is_user(field))?.number()).ok()
+}
 
 impl Method {
     /// The method at a path.
@@ -131,7 +149,9 @@ mod tests {
         assert!(list.unary && list.safe && list.priority == Priority::History, "{list:?}");
         assert!(!method("/madang.chat.v1.ChatService/Connect").unary);
         assert_eq!(method("/madang.chat.v1.ChatService/Nonsense"), OTHER);
-        assert!(Priority::Presence < Priority::Read && Priority::Read < Priority::History);
+        assert_eq!((send.user, list.user), (None, Some(1)), "whose call it is");
+        assert_eq!(method("/madang.group.v1.GroupService/ListBadges").user, None, "those are several");
+        assert_eq!(method("/madang.account.v1.AccountService/ListEndedSessions").priority, Priority::Mesh);
     }
 
     #[test]

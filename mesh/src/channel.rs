@@ -1,17 +1,24 @@
-//! Channels to services: `http://HOST:PORT` over the network (several, separated by commas, share the calls, as do the
-//! addresses of one name), `inproc://NAME` within the process. The second goes through the same codecs and layers, over
-//! a pipe, so that one process is no second code path.
+//! Channels to services: `http://HOST:PORT` over the network, `https://HOST:PORT` where services have certificates (several,
+//! separated by commas, share the calls, as do the addresses of one name), `inproc://NAME` within the process. The last
+//! goes through the same codecs and layers, over a pipe, so that one process is no second code path.
 //!
-//! What a call goes through, from the outside in: its deadline, a second try, the choice of a process, tonic's channel.
+//! What a call goes through, from the outside in: its trace, its deadline, a second try, the choice of a process, tonic's channel.
 
 mod balance;
 mod deadline;
 mod retry;
+mod trace;
 
+use crate::{
+    identity::Caller,
+    serve::{Known, Peers},
+    tls::Tls,
+};
 use balance::{Balance, End};
 use deadline::Deadline;
 use futures_util::StreamExt;
 use hyper_util::rt::TokioIo;
+use madang_proto::access::Service;
 use retry::Retry;
 use std::{
     collections::HashMap,
@@ -21,9 +28,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{io::DuplexStream, sync::mpsc};
+use tokio::{io::DuplexStream, net::TcpStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{self, Endpoint, Uri};
+use trace::Trace;
 
 /// The window of one HTTP/2 stream: what an unread stream may hold up.
 pub const STREAM_WINDOW: u32 = 4 << 20;
@@ -37,23 +45,32 @@ const KEEP_ALIVE: Duration = Duration::from_secs(3);
 const PIPE: usize = 256 << 10;
 
 /// The way to a service.
-pub type Channel = Deadline<Retry<Balance>>;
+pub type Channel = Trace<Deadline<Retry<Balance>>>;
 
 /// Opens channels, and remembers them by address.
 #[derive(Clone, Default)]
 pub struct Channels {
     inner: Arc<Mutex<Inner>>,
+    /// As whom it calls within the process.
+    caller: Option<Service>,
+    secured: Option<Arc<Secured>>,
+}
+
+/// With what it calls over the network, and who is where.
+struct Secured {
+    tls: Tls,
+    peers: Peers,
 }
 
 #[derive(Default)]
 struct Inner {
-    open: HashMap<String, Channel>,
-    listeners: HashMap<String, mpsc::Sender<DuplexStream>>,
+    open: HashMap<(Option<&'static str>, String), Channel>,
+    listeners: HashMap<String, mpsc::Sender<Known<DuplexStream>>>,
 }
 
 /// No channel can be opened to such an address.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("'{address}' is no address of a service (http://HOST:PORT): {why}")]
+#[error("'{address}' is no address of a service: {why}")]
 pub struct InvalidAddress {
     /// What was given.
     pub address: String,
@@ -62,13 +79,26 @@ pub struct InvalidAddress {
 }
 
 /// Connections from within the process.
-pub type Incoming = futures_util::stream::BoxStream<'static, io::Result<DuplexStream>>;
+pub type Incoming = futures_util::stream::BoxStream<'static, io::Result<Known<DuplexStream>>>;
 
 impl Channels {
     /// None open yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// None open yet; calls over the network are TLS, if there are certificates.
+    #[must_use]
+    pub fn secured(tls: Option<Tls>, peers: &Peers) -> Self {
+        let secured = tls.map(|tls| Arc::new(Secured { tls, peers: peers.clone() }));
+        Self { secured, ..Self::default() }
+    }
+
+    /// The same, of one of several services in this process.
+    #[must_use]
+    pub fn of(&self, caller: Service) -> Self {
+        Self { caller: Some(caller), ..self.clone() }
     }
 
     /// Takes connections to `inproc://NAME`.
@@ -82,31 +112,35 @@ impl Channels {
     /// The channel to an address; connects when first used, and again when the connection is lost.
     pub fn get(&self, address: &str) -> Result<Channel, InvalidAddress> {
         let mut inner = self.lock();
-        if let Some(channel) = inner.open.get(address) {
+        let key = (self.caller.map(Service::name), address.to_owned());
+        if let Some(channel) = inner.open.get(&key) {
             return Ok(channel.clone());
         }
         let channel = match address.strip_prefix("inproc://") {
             Some(name) => layered(Balance::new(vec![End::new(address.to_owned(), self.in_process(name.to_owned()))])),
-            None => over_network(address)?,
+            None => over_network(address, self.secured.as_ref().map(|secured| secured.to(address)))?,
         };
-        inner.open.insert(address.to_owned(), channel.clone());
+        inner.open.insert(key, channel.clone());
         Ok(channel)
     }
 
     /// Forgets the channel to a process that is gone.
     pub fn forget(&self, address: &str) {
-        self.lock().open.remove(address);
+        self.lock().open.retain(|(_, of), _| of != address);
     }
 
     fn in_process(&self, name: String) -> transport::Channel {
         let channels = self.clone();
+        let caller = self.caller.map_or(Caller::Anybody, Caller::Own);
         let connect = tower::service_fn(move |_: Uri| {
+            let caller = caller.clone();
             let (channels, name) = (channels.clone(), name.clone());
             async move {
                 let listener = channels.lock().listeners.get(&name).cloned();
                 let gone =
                     || io::Error::new(io::ErrorKind::ConnectionRefused, "the service does not run in this process");
                 let (near, far) = tokio::io::duplex(PIPE);
+                let far = Known::new(far, caller);
                 listener.ok_or_else(gone)?.send(far).await.map_err(|_| gone())?;
                 Ok::<_, io::Error>(TokioIo::new(near))
             }
@@ -120,36 +154,87 @@ impl Channels {
 }
 
 fn layered(balance: Balance) -> Channel {
-    Deadline::new(Retry::new(balance))
+    Trace::new(Deadline::new(Retry::new(balance)))
 }
 
 /// The processes at some addresses, and at all that their names stand for.
-fn over_network(addresses: &str) -> Result<Channel, InvalidAddress> {
+fn over_network(addresses: &str, secure: Option<Secure>) -> Result<Channel, InvalidAddress> {
+    let scheme = if secure.is_some() { "https://" } else { "http://" };
     let mut ends = Vec::new();
     let mut names = Vec::new();
     for address in addresses.split(',') {
         let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
-        if !address.starts_with("http://") {
-            return Err(invalid("it must begin with http://".into()));
+        if !address.starts_with(scheme) {
+            return Err(invalid(format!("it must begin with {scheme} (https:// with --tls-cert, http:// without)")));
         }
         let name = Uri::try_from(address).map_err(|error| invalid(error.to_string()))?;
-        ends.push(End::new(address.to_owned(), connect(address, &name)?));
+        ends.push(End::new(address.to_owned(), connect(address, &name, secure.as_ref())?));
         names.push(name);
     }
     let balance = Balance::new(ends);
     let host = |name: &Uri| name.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let stands_for_others = |name: &Uri| host(name) != "localhost" && host(name).parse::<IpAddr>().is_err();
     if names.iter().any(stands_for_others) {
-        balance.follow(names, connect);
+        balance.follow(names, move |address, name| connect(address, name, secure.as_ref()).ok());
     }
     Ok(layered(balance))
 }
 
 /// The channel to an address, which the other side knows by a name.
-fn connect(address: &str, name: &Uri) -> Result<transport::Channel, InvalidAddress> {
+fn connect(address: &str, name: &Uri, secure: Option<&Secure>) -> Result<transport::Channel, InvalidAddress> {
     let invalid = |why: String| InvalidAddress { address: address.to_owned(), why };
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| invalid(error.to_string()))?;
-    Ok(tuned(endpoint.origin(name.clone())).connect_lazy())
+    // tonic would make TLS of https:// by itself, with the names of hosts; it is made below.
+    let plain = address.replacen("https://", "http://", 1);
+    let endpoint = Endpoint::from_shared(plain).map_err(|error| invalid(error.to_string()))?;
+    let endpoint = tuned(endpoint.origin(name.clone()));
+    Ok(match secure {
+        Some(secure) => endpoint.connect_with_connector_lazy(secure.connector()),
+        None => endpoint.connect_lazy(),
+    })
+}
+
+impl Secured {
+    /// Who is meant by an address: a service's is known by the settings, and those of homes come from leases.
+    fn to(&self, address: &str) -> Secure {
+        let peers = &self.peers;
+        let known = [
+            (&peers.store, Service::Store),
+            (&peers.group, Service::Group),
+            (&peers.account, Service::Account),
+            (&peers.notify, Service::Notify),
+        ];
+        let service = known.into_iter().find(|(at, _)| *at == address).map_or(Service::Chat, |(_, service)| service);
+        Secure { tls: self.tls.clone(), service }
+    }
+}
+
+/// With what it is connected to a service.
+struct Secure {
+    tls: Tls,
+    service: Service,
+}
+
+impl Secure {
+    fn connector(
+        &self,
+    ) -> impl tower::Service<
+        Uri,
+        Response = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>,
+        Error = io::Error,
+        Future: Send,
+    > + Send
+    + 'static {
+        let (tls, service) = (self.tls.clone(), self.service);
+        tower::service_fn(move |at: Uri| {
+            let tls = tls.clone();
+            async move {
+                let host = at.host().unwrap_or_default().trim_matches(['[', ']']);
+                let stream = TcpStream::connect((host, at.port_u16().unwrap_or(443))).await?;
+                stream.set_nodelay(true)?;
+                Ok(TokioIo::new(tls.connect(stream, host, service).await?))
+            }
+        })
+    }
 }
 
 /// Whether an error is of that kind, or comes of one.

@@ -1,28 +1,37 @@
-//! The public door: HTTP/1.1 for strangers. A connection that has not finished its first request's head in 5 s is
-//! closed; of one address there are at most so many; what a head takes is bounded. Behind it, each request carries a
-//! [`Visitor`].
+//! The public door: HTTP/1.1 for strangers; with a certificate, over TLS and also HTTP/2. A connection that has not
+//! finished its first request's head in 5 s is closed; of one address there are at most so many; what a head takes is
+//! bounded. Behind it, each request carries a [`Visitor`].
 
+mod accept;
 mod address;
 mod crowd;
+mod measure;
 
+pub(crate) use accept::accept;
 pub use address::{Address, Network, origin};
+pub(crate) use crowd::Arrivals;
 pub use crowd::{Arrival, Place};
+pub use measure::measure;
 
-use crate::{refused::Refused, settings::Settings};
+use crate::{
+    refused::Refused,
+    settings::Settings,
+    tls::door::{Certificate, speaks_http2},
+};
 use axum::{Router, body::Body, extract::Request};
-use crowd::{Arrivals, Crowd};
+use crowd::Crowd;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_rustls::server::TlsStream;
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 /// How long somebody may take to show what they want: the first request's head, a hello.
@@ -30,11 +39,15 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may take for a further request, in which it may also be idle.
 const IDLE: Duration = Duration::from_secs(60);
 /// The largest head of a request, in bytes.
-const HEAD: usize = 16 << 10;
+const HEAD: u32 = 16 << 10;
+/// How many requests of an HTTP/2 connection are answered at once.
+const STREAMS: u32 = 100;
+/// After what time an HTTP/2 connection is told to come anew: nothing else ends one on which nothing happens.
+const AGE: Duration = Duration::from_secs(600);
+/// How often it is looked whether an HTTP/2 client still answers, and how long it may take to.
+const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(10)];
 /// How many may wait for the door at once.
 const ARRIVALS: usize = 10_000;
-/// How long nothing is accepted after an error that will not have gone at once, such as no free descriptors.
-const BREATH: Duration = Duration::from_millis(100);
 
 static CROWDED: LazyLock<Refused> = LazyLock::new(|| {
     let advice = "connections of an address that has sockets-per-address of them; many people may be behind one address: raise it, or name your proxies in trusted-proxies";
@@ -52,12 +65,16 @@ static SILENT: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new("silent", "connections that sent no whole request within 5 s were closed: slow networks, or a flood")
 });
 
-/// The limits of a door.
+/// What a connection is: plain, or in TLS.
+type Speech = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// The limits of a door, and its certificate.
 #[derive(Clone)]
 pub struct Door {
     crowd: Crowd,
     arrivals: Arrivals,
     trusted: Arc<[Network]>,
+    certificate: Option<Certificate>,
 }
 
 /// Who sends a request.
@@ -77,6 +94,33 @@ impl Door {
             crowd: Crowd::new(settings.sockets_per_address),
             arrivals: Arrivals::new(ARRIVALS, settings.arrivals_per_address),
             trusted: settings.trusted_proxies.clone().into(),
+            certificate: None,
+        }
+    }
+
+    /// The same, counting together, over TLS if there is a certificate.
+    #[must_use]
+    pub fn secured(&self, certificate: Option<Certificate>) -> Self {
+        Self { certificate, ..self.clone() }
+    }
+
+    /// What is spoken on a connection, and whether that is HTTP/2; none: it was closed.
+    async fn speak(&self, stream: TcpStream, given_up: CancellationToken) -> Option<(Speech, bool)> {
+        let Some(certificate) = &self.certificate else { return Some((Either::Left(stream), false)) };
+        tokio::select! {
+            shaken = tokio::time::timeout(PATIENCE, certificate.accept(stream)) => match shaken {
+                Ok(Ok(stream)) => {
+                    let http2 = speaks_http2(&stream);
+                    Some((Either::Right(stream), http2))
+                }
+                // Plain HTTP, a port scan, an old client: theirs to notice.
+                Ok(Err(_)) => None,
+                Err(_) => {
+                    SILENT.count();
+                    None
+                }
+            },
+            () = given_up.cancelled() => None,
         }
     }
 
@@ -147,19 +191,9 @@ impl Visitor {
 pub async fn serve(listener: TcpListener, router: Router, door: Door, drain: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
             () = drain.cancelled() => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if !of_one_connection(&error) {
-                    tracing::error!(%error, "no connection can be accepted at the moment: are there too few file descriptors (ulimit -n)?");
-                    tokio::time::sleep(BREATH).await;
-                }
-                continue;
-            }
         };
         if let Some((place, arrival)) = door.enter(peer) {
             connections.spawn(connection(stream, peer, place, arrival, router.clone(), door.clone(), drain.clone()));
@@ -168,11 +202,6 @@ pub async fn serve(listener: TcpListener, router: Router, door: Door, drain: Can
     drop(listener);
     connections.close();
     connections.wait().await;
-}
-
-fn of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn connection(
@@ -184,9 +213,7 @@ async fn connection(
     door: Door,
     drain: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
+    let Some((stream, http2)) = door.speak(stream, arrival.token()).await else { return };
     let (asked, arrival) = (CancellationToken::new(), Arc::new(Mutex::new(Some(arrival))));
     let service = hyper::service::service_fn({
         let (asked, arrival) = (asked.clone(), arrival.clone());
@@ -202,8 +229,7 @@ async fn connection(
             router.clone().oneshot(request)
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(HEAD);
+    let builder = protocol(http2);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     // The one place where somebody else may end the wait; taken by the first request.
@@ -222,11 +248,33 @@ async fn connection(
         () = given_up => return,
         () = drain.cancelled() => serving.as_mut().graceful_shutdown(),
     }
-    tokio::select! {
-        _ = &mut serving => {}
-        () = drain.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
+    let old = async {
+        if http2 {
+            tokio::time::sleep(AGE).await;
+        } else {
+            std::future::pending::<()>().await;
         }
+    };
+    tokio::select! {
+        _ = &mut serving => return,
+        () = drain.cancelled() => {}
+        () = old => {}
     }
+    serving.as_mut().graceful_shutdown();
+    let _ = serving.await;
+}
+
+/// What is spoken, within limits: on a plain connection HTTP/1.1 alone, which has no frames to flood with.
+fn protocol(http2: bool) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(HEAD as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .keep_alive_interval(KEEP_ALIVE[0])
+        .keep_alive_timeout(KEEP_ALIVE[1]);
+    builder
 }

@@ -1,6 +1,7 @@
 //! Who should have which shard: each process of a group renews one key every 2 s; `shard.<n>` names a process and
 //! changes only by compare-and-set. No time-to-live: a process whose key others have not seen change for 8 s of their
-//! own monotonic clock has lost its shards; one whose last acknowledged renewal was sent more than 6 s ago stops serving.
+//! own monotonic clock has lost its shards, and after 3 s if another has begun at its address; one whose last acknowledged
+//! renewal was sent more than 6 s ago stops serving.
 //!
 //! Keys, for a group such as `chat`: `lease.<group>.process.<process>` = `COUNTER ADDRESS`, with ` leaving` after it while
 //! the process stops; `lease.<group>.shard.<n>` = `PROCESS`, or ` PROCESS ADDRESS` (beginning with a space) of a shard that
@@ -99,6 +100,9 @@ impl Leases {
 const RENEW: Duration = Duration::from_secs(2);
 /// A process whose key was not seen to change for so long has lost its shards.
 const EXPIRE: Duration = Duration::from_secs(8);
+/// The same, where another process has begun at its address since: a process that was killed and is back. Longer than
+/// between two renewals, so that two that are told the same address by mistake do not take each other for dead.
+const REPLACED: Duration = Duration::from_secs(3);
 /// A process whose last acknowledged renewal was sent so long ago stops serving.
 const STOP: Duration = Duration::from_secs(6);
 /// How long a shard that is to be given away may stay in use.

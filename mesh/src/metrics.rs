@@ -1,9 +1,18 @@
 //! What this process counts, for Prometheus: one registry, shown at `/metrics` of the admin port. Names are
-//! `madang_<service>_<what>_<unit>`; a name with a wrong form or used twice is said in the log and not shown.
+//! `madang_<service>_<what>_<unit>`; a name with a wrong form or used twice is said in the log and not shown. Names and helps
+//! are literals where they are used: docs/metrics.md is made from them.
+
+mod exemplars;
+mod process;
+mod queues;
+
+pub use exemplars::exemplar;
+pub(crate) use exemplars::{Exemplar, Exemplars, take as take_exemplars};
+pub use queues::queue;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    TextEncoder,
+    Counter, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, TextEncoder, proto::MetricFamily,
 };
 
 /// Seconds from 100 µs to 10 s.
@@ -27,6 +36,12 @@ fn shown<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::Res
 #[must_use]
 pub fn counter(name: &str, help: &str) -> IntCounter {
     shown(IntCounter::new(name, help))
+}
+
+/// A counter of seconds, such as `process_cpu_seconds_total`.
+#[must_use]
+pub fn seconds(name: &str, help: &str) -> Counter {
+    shown(Counter::new(name, help))
 }
 
 /// Counters with labels, which must be few: kinds of things; never users or conversations.
@@ -59,11 +74,19 @@ pub fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> H
     shown(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
 }
 
+/// All of it; what is only known by looking is looked up.
+#[must_use]
+pub fn gather() -> Vec<MetricFamily> {
+    process::look();
+    queues::look();
+    prometheus::gather()
+}
+
 /// All of it, in Prometheus' text format.
 #[must_use]
 pub fn text() -> Vec<u8> {
     let mut text = Vec::new();
-    if let Err(error) = TextEncoder::new().encode(&prometheus::gather(), &mut text) {
+    if let Err(error) = TextEncoder::new().encode(&gather(), &mut text) {
         tracing::error!(%error, "metrics can't be shown");
     }
     text

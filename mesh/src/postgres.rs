@@ -1,5 +1,7 @@
 //! How a service reaches its tables in Postgres: brought up to date by one process at a time, then by a few connections
-//! that are all told the same.
+//! that are all told the same. Plain, or over TLS where the address says so (see `postgres/secure.rs`).
+
+mod secure;
 
 use crate::secret::Secret;
 use diesel::{ConnectionError, ConnectionResult, sql_query, sql_types::BigInt};
@@ -8,6 +10,7 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use secure::Target;
 use std::{fmt::Display, time::Duration};
 
 /// Only one process migrates at a time: the number is any, the same for all, since services may share a database.
@@ -61,17 +64,29 @@ impl Postgres {
     }
 }
 
+/// What goes wrong does not repeat the URL.
+async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    let bad = |error: &dyn Display| ConnectionError::BadConnection(error.to_string());
+    let Target { url, tls } = Target::parse(url).map_err(|error| bad(&error))?;
+    let Some(tls) = tls else { return AsyncPgConnection::establish(&url).await };
+    let why = |error: tokio_postgres::Error| {
+        // The driver says that it was TLS; its cause says what was wrong with it.
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        bad(&format!("{error}{cause}"))
+    };
+    let (client, connection) = tokio_postgres::connect(&url, tls).await.map_err(why)?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
 async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let mut connection = AsyncPgConnection::establish(url).await?;
+    let mut connection = connect(url).await?;
     let set = connection.batch_execute(SETTINGS).await;
     set.map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
 async fn migrate(url: Secret, migrations: EmbeddedMigrations) -> Result<(), Unavailable> {
-    // Errors of the driver do not repeat the URL.
-    let connect = AsyncPgConnection::establish(url.reveal());
-    let connected = tokio::time::timeout(2 * PATIENCE, connect).await;
+    let connected = tokio::time::timeout(2 * PATIENCE, connect(url.reveal())).await;
     let mut connection = connected.map_err(unavailable)?.map_err(unavailable)?;
     let lock = sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK);
     lock.execute(&mut connection).await.map_err(unavailable)?;

@@ -4,15 +4,18 @@
 use crate::{
     channel::Channels,
     door::{self, Door},
+    grants::Grants,
     log::jetstream::JetStreamLog,
     metrics,
     registry::jetstream::JetStreamRegistry,
     secret::Secret,
-    serve::{self, Context, Peers},
+    serve::{self, Context, Entrance, Peers},
     settings::Settings,
     telemetry,
+    tls::{self, Tls, door::Certificate},
 };
 use axum::{Router, http::StatusCode, routing::get};
+use madang_proto::access::{self, Service as Name};
 use std::{
     future::Future, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
@@ -32,6 +35,21 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// another. By default that takes minutes, in which a process has no leases and reads nothing.
 const PING: Duration = Duration::from_secs(2);
 
+/// TLS to NATS, whose addresses are then `tls://HOST:PORT`.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
+pub struct NatsTls {
+    /// The authorities of NATS's certificates, PEM; without it those of this machine.
+    #[arg(long, env = "MADANG_NATS_CA")]
+    pub nats_ca: Option<PathBuf>,
+    /// A certificate to show to NATS, PEM.
+    #[arg(long, env = "MADANG_NATS_CERT", requires = "nats_key")]
+    pub nats_cert: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, env = "MADANG_NATS_KEY", requires = "nats_cert")]
+    pub nats_key: Option<PathBuf>,
+}
+
 /// What every service is told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -41,6 +59,9 @@ pub struct Args {
     /// NATS servers, HOST:PORT, separated by commas; JetStream must be enabled, with `sync_interval: always`.
     #[arg(long, env = "MADANG_NATS", default_value = "127.0.0.1:4222")]
     pub nats: Secret,
+    /// TLS to them.
+    #[command(flatten)]
+    pub nats_tls: NatsTls,
     /// How many replicas streams and buckets in NATS have.
     #[arg(long, env = "MADANG_NATS_REPLICAS", default_value_t = 1)]
     pub nats_replicas: usize,
@@ -56,7 +77,7 @@ pub struct Args {
     /// Health, readiness and metrics of this process.
     #[arg(long, env = "MADANG_ADMIN", default_value = "127.0.0.1:0")]
     pub admin: SocketAddr,
-    /// Where others reach this process's gRPC; by default http:// and what `--grpc` came to.
+    /// Where others reach this process's gRPC; by default http:// (https:// with certificates) and what `--grpc` came to.
     #[arg(long, env = "MADANG_ADVERTISE")]
     pub advertise: Option<String>,
     /// Where any chat-svc is reached; or several, separated by commas.
@@ -74,6 +95,15 @@ pub struct Args {
     /// Where notify-svc is reached.
     #[arg(long, env = "MADANG_NOTIFY_URL", default_value = "http://127.0.0.1:7005")]
     pub notify_url: String,
+    /// Certificates between services.
+    #[command(flatten)]
+    pub tls: tls::Args,
+    /// What this process tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Args,
+    /// The certificate of the public door, for a service that has one.
+    #[command(flatten)]
+    pub certificate: tls::door::Args,
     /// What all services are told alike.
     #[command(flatten)]
     pub settings: Settings,
@@ -101,12 +131,18 @@ pub enum Error {
     /// A port is taken, or an address is none of this machine's.
     #[error(transparent)]
     Bind(#[from] std::io::Error),
+    /// Certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// NATS can't be reached.
     #[error("can't reach NATS (--nats): {0}")]
     Nats(String),
     /// The service can't be built.
     #[error(transparent)]
     Build(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// There can be no such collector.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
 }
 
 /// Runs a service until it is told to stop: what the binaries of all services do. `http`: where its public door is, if
@@ -121,8 +157,8 @@ where
     S: Service,
     E: std::error::Error + Send + Sync + 'static,
 {
-    telemetry::init();
     let started = async {
+        let telemetry = telemetry::start(name, &args.telemetry)?;
         let running = start(name, args, http, build).await?;
         let mut out = std::io::stdout();
         for (what, address) in [("grpc", Some(running.grpc)), ("admin", Some(running.admin)), ("http", running.http)] {
@@ -131,12 +167,13 @@ where
             }
         }
         out.flush()?;
-        Ok::<_, Error>(running)
+        Ok::<_, Error>((running, telemetry))
     };
     match started.await {
-        Ok(running) => {
+        Ok((running, telemetry)) => {
             telemetry::shutdown_signal().await;
             running.stop().await;
+            telemetry.stop().await;
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -180,10 +217,20 @@ impl Running {
 }
 
 /// Connects to NATS, which shows the connection under this name.
-pub async fn connect(name: &str, servers: &Secret) -> Result<async_nats::Client, Error> {
+pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<async_nats::Client, Error> {
     let servers: Vec<&str> = servers.reveal().split(',').map(str::trim).collect();
-    let connecting = async_nats::ConnectOptions::new().name(name).ping_interval(PING).connect(servers);
-    let client = tokio::time::timeout(CONNECT, connecting).await;
+    let mut options = async_nats::ConnectOptions::new().name(name).ping_interval(PING);
+    if let Some(ca) = &tls.nats_ca {
+        options = options.add_root_certificates(ca.clone());
+    }
+    if let (Some(cert), Some(key)) = (&tls.nats_cert, &tls.nats_key) {
+        options = options.add_client_certificate(cert.clone(), key.clone());
+    }
+    // What one server tells of others is reached like it.
+    if servers.iter().any(|server| server.starts_with("tls://")) {
+        options = options.require_tls(true);
+    }
+    let client = tokio::time::timeout(CONNECT, options.connect(servers)).await;
     client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| Error::Nats(error.to_string()))
 }
 
@@ -200,26 +247,40 @@ where
 {
     let (grpc, admin) = (serve::bind(args.grpc)?, serve::bind(args.admin)?);
     let http = http.map(serve::bind).transpose()?;
-    let client = connect(name, &args.nats).await?;
+    let served = Name::ALL.into_iter().find(|service| service.name() == name);
+    let tls = match served {
+        Some(service) => Tls::open(&args.tls, service).await?,
+        None => None,
+    };
+    if tls.is_none() {
+        tracing::warn!(
+            "calls between services are neither encrypted nor checked: whoever reaches this network may make any (--tls-cert)"
+        );
+    }
+    let certificate = Certificate::open(&args.certificate).await?;
+    let client = connect(name, &args.nats, &args.nats_tls).await?;
     let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
     let registry = registry.map_err(|error| Error::Nats(error.to_string()))?;
     let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let peers = Peers {
+        chat: args.chat_url,
+        store: args.store_url,
+        group: args.group_url,
+        account: args.account_url,
+        notify: args.notify_url,
+    };
+    let grants = Grants::new(args.settings.grants.clone());
     let context = Context {
         process: format!("{name}-{}", uuid::Uuid::new_v4().simple()),
-        address: args.advertise.unwrap_or(format!("http://{}", grpc.local_addr()?)),
+        address: args.advertise.unwrap_or(format!("{scheme}://{}", grpc.local_addr()?)),
         settings: args.settings,
         log: Arc::new(
             JetStreamLog::new(client.clone(), args.nats_replicas, args.log_bytes).on_servers_with(args.nats_tags),
         ),
         registry: Arc::new(registry),
-        channels: Channels::new(),
-        peers: Peers {
-            chat: args.chat_url,
-            store: args.store_url,
-            group: args.group_url,
-            account: args.account_url,
-            notify: args.notify_url,
-        },
+        channels: Channels::secured(tls.clone(), &peers),
+        peers,
     };
     let service = build(context, client).await.map_err(|error| Error::Build(error.into()))?;
 
@@ -227,7 +288,8 @@ where
     let [mut serving, mut at_door, mut carrying] = [JoinSet::new(), JoinSet::new(), JoinSet::new()];
     let addresses = (grpc.local_addr()?, admin.local_addr()?);
     let mut http_at = None;
-    let routes = described(service.routes()).await.map_err(|error| Error::Build(error.into()))?;
+    let grpc = Entrance::secured(grpc, tls, grants);
+    let routes = described(service.routes(), served.as_slice()).await.map_err(|error| Error::Build(error.into()))?;
     carrying.spawn({
         let transports = transports.clone();
         async move {
@@ -239,17 +301,34 @@ where
     carrying.spawn(door::serve(admin, health(services.clone()), limits.clone(), transports.clone()));
     if let (Some(listener), Some(router)) = (http, service.door()) {
         http_at = Some(listener.local_addr()?);
-        at_door.spawn(door::serve(listener, router, limits, doors.clone()));
+        at_door.spawn(door::serve(listener, router, limits.secured(certificate), doors.clone()));
     }
     serving.spawn(service.run(services.clone()));
     let ((grpc, admin), http, tasks) = (addresses, http_at, [serving, at_door, carrying]);
     Ok(Running { grpc, admin, http, doors, services, transports, tasks, patience })
 }
 
-/// Adds health and reflection, which are open to all: probes and tools have no token.
-pub async fn described(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+/// What every process serves besides; empty: the whole.
+const OPEN: [&str; 4] =
+    ["", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+
+/// The names of a service's gRPC services, as often as they have methods.
+fn services(of: Name) -> impl Iterator<Item = String> {
+    let package = format!("madang.{}.v1.", of.name());
+    access::table().filter_map(move |path| {
+        let (service, _) = path.strip_prefix('/')?.split_once('/')?;
+        service.starts_with(&package).then(|| service.to_owned())
+    })
+}
+
+/// Adds health and reflection, which are open to all: probes and tools have no token. `of`: whose routes these are, since
+/// health may be asked about the whole, or about one service by its name.
+pub async fn described(routes: Routes, of: &[Name]) -> Result<Routes, tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let all = of.iter().flat_map(|name| services(*name)).chain(OPEN.map(String::from));
+    for service in all {
+        reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(madang_proto::DESCRIPTORS)
@@ -269,4 +348,29 @@ pub fn health(draining: CancellationToken) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Code;
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+    #[tokio::test]
+    async fn health_is_answered_for_every_service_that_is_served() {
+        let mut health = HealthClient::new(described(Routes::default(), &[Name::Chat]).await.unwrap());
+        for (service, served) in [
+            ("", true),
+            ("madang.chat.v1.ChatService", true),
+            ("madang.chat.v1.HomeService", true),
+            ("grpc.health.v1.Health", true),
+            ("madang.store.v1.StoreService", false),
+            ("madang.chat.v1", false),
+        ] {
+            let request = HealthCheckRequest { service: service.into() };
+            let answer = health.check(request).await.map(|answer| answer.into_inner().status());
+            let expected = if served { Ok(ServingStatus::Serving) } else { Err(Code::NotFound) };
+            assert_eq!(answer.map_err(|status| status.code()), expected, "{service}");
+        }
+    }
 }

@@ -1,10 +1,17 @@
 //! What every service is given, and how it takes connections: bind, dependencies, ready, serve, drain.
 //!
-//! What a call goes through, from the outside in: it is counted, may be shed, gets its deadline, and is served.
+//! What a call goes through, from the outside in: it is counted, its caller must be one who may, it may be shed, gets its
+//! deadline, and is served.
 
+mod acting;
+mod authorize;
 mod deadline;
+mod entrance;
 mod measure;
 mod shed;
+
+pub use authorize::CheckToken;
+pub use entrance::{Entrance, Known};
 
 use crate::{
     channel::{CONNECTION_WINDOW, Channels, Incoming, STREAM_WINDOW},
@@ -15,10 +22,7 @@ use crate::{
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport::Server};
 use tower::ServiceBuilder;
 
 /// What every service is given: the outside, behind ports.
@@ -26,7 +30,7 @@ use tower::ServiceBuilder;
 pub struct Context {
     /// This process's name: new with every start, `[A-Za-z0-9_-]`.
     pub process: String,
-    /// Where others reach this process's gRPC: `http://HOST:PORT` or `inproc://NAME`.
+    /// Where others reach this process's gRPC: `http://HOST:PORT`, `https://HOST:PORT` or `inproc://NAME`.
     pub address: String,
     /// What all services are told alike.
     pub settings: Settings,
@@ -76,16 +80,22 @@ pub fn free() -> io::Result<SocketAddr> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, "none of 1,000 ports between 10000 and 30000 was free"))
 }
 
-/// Serves gRPC until `drain` is cancelled, on a TCP listener, connections from within the process, or both.
+/// Serves gRPC until `drain` is cancelled, over the network, to connections from within the process, or both.
 pub async fn grpc(
     routes: Routes,
-    tcp: Option<TcpListener>,
+    entrance: Option<Entrance>,
     in_process: Option<Incoming>,
     drain: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     // Both ways in count together.
     let shed = shed::Shed::default();
-    let layers = ServiceBuilder::new().layer(measure::Measure).layer(shed).layer(deadline::Deadline).into_inner();
+    let authorize = entrance.as_ref().map(Entrance::authorize).unwrap_or_default();
+    let layers = ServiceBuilder::new()
+        .layer(measure::Measure)
+        .layer(authorize)
+        .layer(shed)
+        .layer(deadline::Deadline)
+        .into_inner();
     let server = || {
         Server::builder()
             .layer(layers.clone())
@@ -95,15 +105,13 @@ pub async fn grpc(
             .http2_max_local_error_reset_streams(Some(1024))
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .tcp_nodelay(true)
     };
-    let over_tcp = async {
-        match tcp {
-            Some(listener) => {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let over_network = async {
+        match entrance {
+            Some(entrance) => {
                 server()
                     .add_routes(routes.clone())
-                    .serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned())
+                    .serve_with_incoming_shutdown(entrance.connections(drain.clone()), drain.clone().cancelled_owned())
                     .await
             }
             None => Ok(()),
@@ -120,5 +128,5 @@ pub async fn grpc(
             None => Ok(()),
         }
     };
-    tokio::try_join!(over_tcp, inside).map(|_| ())
+    tokio::try_join!(over_network, inside).map(|_| ())
 }

@@ -5,7 +5,7 @@ mod file;
 
 pub use file::parse;
 
-use crate::door::Network;
+use crate::{door::Network, grants::Grant};
 use std::time::Duration;
 
 /// What every service must be told alike: the limits that users meet, and what is part of the data.
@@ -85,6 +85,11 @@ pub struct Settings {
     /// by commas. None: any. Apps send no Origin and are not asked for one.
     #[arg(long, env = "MADANG_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
+    /// What other internal services may call, by the names in their certificates or tokens: NAME:RPC, separated by commas, as
+    /// in bot:SendMessage; * for any. Who may send, read or change for a user may for any user. None: nothing; in
+    /// `madang serve`, where whoever has a token has it from the operator, everything.
+    #[arg(long, env = "MADANG_GRANTS", value_delimiter = ',')]
+    pub grants: Vec<Grant>,
     /// Over how many seconds a gateway that is told to stop sends its sockets elsewhere. The time that is left to it
     /// (terminationGracePeriodSeconds) must be 15 s longer.
     #[arg(long, env = "MADANG_DRAIN_WINDOW", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3600))]

@@ -43,6 +43,11 @@ pub trait Handler: Send + Sync + 'static {
     /// The position up to which (included) it has handled this shard; 0: nothing. Asked when a shard is gained.
     async fn cursor(&self, shard: Shard) -> Result<Position, HandleError>;
 
+    /// The same as its database has it, of any shard: asking begins nothing.
+    async fn saved(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.cursor(shard).await
+    }
+
     /// From which position on to read again when a shard is gained: the cursor, or an earlier position where the
     /// database's acknowledgement is not an fsync. What the log does not hold any more is not read again.
     async fn again_from(&self, shard: Shard) -> Result<Position, HandleError> {
@@ -70,7 +75,8 @@ pub struct Config {
     pub group: String,
     /// How many entries go to [`Handler::handle`] at most.
     pub max_batch: usize,
-    /// How long an entry may wait for others.
+    /// How long after a batch the next one is begun at the earliest: what comes meanwhile is handled together, while an
+    /// entry that comes after a rest waits for nobody. Most of a batch's cost to a database is the batch, not its rows.
     pub linger: Duration,
     /// Where it is said how far behind it is.
     pub lag: Lag,
@@ -212,6 +218,7 @@ impl Reader {
         let mut entries = self.log.read(shard, cursor + 1).await.map_err(failed)?;
         let mut progress = tokio::time::interval(PROGRESS);
         let mut batch = Vec::new();
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -226,7 +233,8 @@ impl Reader {
                 }
                 entry = entries.next() => batch.push(entry.ok_or_else(|| End::Again("the log ended".into()))?.map_err(failed)?),
             }
-            self.gather(&mut entries, &mut batch).await.map_err(failed)?;
+            self.gather(&mut entries, &mut batch, next).await.map_err(failed)?;
+            next = Instant::now() + self.config.linger;
             for entry in &batch {
                 cursor += 1;
                 if entry.position != cursor {
@@ -240,14 +248,18 @@ impl Reader {
         }
     }
 
-    /// Takes what has come already, and what comes within the linger.
-    async fn gather(&self, entries: &mut log::Entries, batch: &mut Vec<Entry>) -> Result<(), log::Error> {
-        let end = tokio::time::Instant::now() + self.config.linger;
+    /// Takes what has come already, and what comes until then.
+    async fn gather(
+        &self,
+        entries: &mut log::Entries,
+        batch: &mut Vec<Entry>,
+        until: Instant,
+    ) -> Result<(), log::Error> {
         while batch.len() < self.config.max_batch {
             let next = match entries.next().now_or_never() {
                 Some(next) => next,
-                None if self.config.linger.is_zero() => return Ok(()),
-                None => match tokio::time::timeout_at(end, entries.next()).await {
+                None if until <= Instant::now() => return Ok(()),
+                None => match tokio::time::timeout_at(until, entries.next()).await {
                     Ok(next) => next,
                     Err(_) => return Ok(()),
                 },

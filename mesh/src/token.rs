@@ -1,35 +1,46 @@
-//! Access tokens: EdDSA JWTs, checked at every door against the keys of account-svc. What is wrong with a token is not
-//! told to who shows it: the answer is one constant text.
+//! Access tokens, checked at every door against the keys of account-svc: its own EdDSA JWTs, and those of the outside
+//! identity provider that it was told of. What is wrong with a token is not told to who shows it: the answer is one
+//! constant text.
 
 mod ended;
+mod ends;
+mod form;
+mod keys;
+mod outside;
 
 use crate::{
     channel::{Channel, Channels, InvalidAddress},
     clock::now_ms,
+    status::from_status,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ed25519_dalek::{Signature, VerifyingKey};
 use ended::Ended;
+pub use ends::Ends;
+use form::Form;
+use http::{HeaderMap, header::AUTHORIZATION};
+pub use keys::{Algorithm, Keys};
 use madang_proto::{
-    account::v1::{GetKeysRequest, account_service_client::AccountServiceClient},
+    account::v1::{
+        AdmitOutsideRequest, AdmitOutsideResponse, GetKeysRequest, GetKeysResponse,
+        account_service_client::AccountServiceClient,
+    },
+    client::v1::Device,
     id::{SessionId, UserId},
     reason::{Reason, Refusal},
 };
+use outside::{Admitted, Provider};
 use serde_json::Value;
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 /// The `aud` of every token.
 pub const AUDIENCE: &str = "madang";
 /// How often keys are fetched at most, however many tokens name an unknown one.
-const REFETCH: Duration = Duration::from_secs(10);
+const REFETCH: Duration = Duration::from_secs(5);
 /// How often keys are fetched though none is missing: within the time that a key is known before it signs.
 const RENEW: Duration = Duration::from_secs(60);
-/// The longest token that is looked at, in bytes.
-const LONGEST: usize = 8192;
 
 /// Who shows a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +53,37 @@ pub struct Claims {
     pub expires_at: i64,
 }
 
+/// All keys that are known at a time.
+#[derive(Debug, Default)]
+struct Known {
+    own: Keys,
+    outside: Provider,
+}
+
+impl Known {
+    fn new(answer: GetKeysResponse) -> Self {
+        let GetKeysResponse { jwks, outside_issuer, outside_jwks } = answer;
+        Self { own: Keys::parse(&jwks), outside: Provider { issuer: outside_issuer, keys: Keys::parse(&outside_jwks) } }
+    }
+}
+
 /// Checks tokens.
 #[derive(Clone)]
 pub struct Verifier {
     account: AccountServiceClient<Channel>,
     issuer: String,
-    keys: Arc<Mutex<HashMap<String, VerifyingKey>>>,
+    keys: Arc<Mutex<Arc<Known>>>,
     ended: Ended,
+    admitted: Arc<Admitted>,
     /// When keys were last fetched.
     fetched: Arc<tokio::sync::Mutex<Option<Instant>>>,
+}
+
+/// The bearer token of a request's head. A scheme's name is the same in capitals (RFC 9110, 11.1).
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 /// What everybody is told whose token is no good.
@@ -59,47 +92,88 @@ pub fn bad_token() -> Refusal {
     Refusal::new(Reason::BadToken, "the token is missing, expired or not valid here: refresh it, or log in")
 }
 
+fn later() -> Refusal {
+    let message = "tokens can't be checked at the moment: try again a little later";
+    Refusal::new(Reason::Unavailable, message).after(500)
+}
+
 impl Verifier {
-    /// With the keys of account-svc at an address, for tokens of this issuer.
+    /// With the keys of account-svc at an address, for tokens of this issuer and of the outside provider that account-svc
+    /// names.
     pub fn new(channels: &Channels, account_address: &str, issuer: String) -> Result<Self, InvalidAddress> {
         let account = AccountServiceClient::new(channels.get(account_address)?);
         let ended = Ended::follow(account.clone());
-        let verifier = Self { account, issuer, keys: Arc::default(), ended, fetched: Arc::default() };
+        let (keys, admitted, fetched) = (Arc::default(), Arc::default(), Arc::default());
+        let verifier = Self { account, issuer, keys, ended, admitted, fetched };
         tokio::spawn(follow_keys(verifier.account.clone(), Arc::downgrade(&verifier.keys)));
         Ok(verifier)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, VerifyingKey>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> Arc<Known> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Who shows the token; UNAVAILABLE if keys are needed and account-svc does not answer.
-    pub async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
-        let parts = Parts::split(token).ok_or_else(bad_token)?;
-        let key = self.key(&parts.kid).await?;
-        parts.check(&key, &self.issuer, now_ms() / 1000).ok_or_else(bad_token)
+    /// Who shows the token, and on which device, if they say hello. UNAVAILABLE if account-svc is needed and does not
+    /// answer.
+    pub async fn verify(&self, token: &str, device: Option<&Device>) -> Result<Claims, Refusal> {
+        let form = Form::split(token).ok_or_else(bad_token)?;
+        let (known, now) = (self.keys_for(&form).await?, now_ms() / 1000);
+        if form.issuer() == Some(&self.issuer) {
+            return own(&form, &known.own, now).ok_or_else(bad_token);
+        }
+        let said = outside::read(token, &form, &known.outside.keys, now).ok_or_else(bad_token)?;
+        let key = Admitted::key(token, device);
+        match self.admitted.get(&key, Instant::now()) {
+            Some(claims) => Ok(claims),
+            None => self.admit(key, AdmitOutsideRequest { device: device.cloned(), ..said }).await,
+        }
     }
 
-    async fn key(&self, kid: &str) -> Result<VerifyingKey, Refusal> {
-        if let Some(key) = self.lock().get(kid) {
-            return Ok(*key);
+    /// The keys with the one that a token names.
+    async fn keys_for(&self, form: &Form<'_>) -> Result<Arc<Known>, Refusal> {
+        let ours = form.issuer() == Some(&self.issuer);
+        let found = || {
+            let known = self.known();
+            let keys = if ours { Some(&known.own) } else { None };
+            let theirs = || (form.issuer() == Some(&known.outside.issuer)).then_some(&known.outside.keys);
+            keys.or_else(theirs).is_some_and(|keys| keys.has(&form.kid, form.algorithm)).then(|| known.clone())
+        };
+        if let Some(known) = found() {
+            return Ok(known);
         }
         // One fetches; who comes meanwhile waits for what it brings.
         let mut fetched = self.fetched.lock().await;
-        if let Some(key) = self.lock().get(kid) {
-            return Ok(*key);
+        if let Some(known) = found() {
+            return Ok(known);
         }
-        if fetched.is_some_and(|at| at.elapsed() < REFETCH) {
-            return Err(bad_token());
+        if fetched.is_none_or(|at| at.elapsed() >= REFETCH) {
+            let outside_kid = if ours { String::new() } else { form.kid.clone() };
+            let answer = self.account.clone().get_keys(GetKeysRequest { outside_kid }).await.map_err(|_| later())?;
+            *fetched = Some(Instant::now());
+            *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Known::new(answer.into_inner()));
         }
-        let Ok(answer) = self.account.clone().get_keys(GetKeysRequest {}).await else {
-            let message = "tokens can't be checked at the moment: try again a little later";
-            return Err(Refusal::new(Reason::Unavailable, message).after(500));
-        };
-        *fetched = Some(Instant::now());
-        let mut keys = self.lock();
-        *keys = parse_keys(&answer.into_inner().jwks);
-        keys.get(kid).copied().ok_or_else(bad_token)
+        if let Some(known) = found() {
+            return Ok(known);
+        }
+        let Provider { issuer, keys } = &self.known().outside;
+        // As long as the provider has given no keys, its tokens are not known to be bad.
+        Err(if form.issuer() == Some(issuer) && keys.is_empty() { later() } else { bad_token() })
+    }
+
+    /// Asks account-svc whose a good token of the outside provider is.
+    async fn admit(&self, key: [u8; 32], request: AdmitOutsideRequest) -> Result<Claims, Refusal> {
+        let expires_at = request.expires_at;
+        let answer = self.account.clone().admit_outside(request).await.map_err(|status| from_status(&status))?;
+        let AdmitOutsideResponse { user, session, ended, keep_ms } = answer.into_inner();
+        let parsed = user.parse().ok().zip(session.parse().ok());
+        let (user, session) = parsed.ok_or_else(later)?;
+        let claims = Claims { user, session, expires_at };
+        if ended {
+            self.ended.add(session);
+        } else {
+            self.admitted.keep(key, claims, Instant::now(), Duration::from_millis(keep_ms.into()));
+        }
+        Ok(claims)
     }
 
     /// Whether a session has ended, as of half a second ago.
@@ -119,85 +193,32 @@ impl Verifier {
     }
 }
 
-/// Who shows a token, by one key and at a time (seconds since 1970): the whole check but for which key it is and whether
-/// the session has ended.
+/// Who shows a token of ours, by these keys and at a time (seconds since 1970): the whole check but for which keys these
+/// are and whether the session has ended.
 #[must_use]
-pub fn check(token: &str, key: &VerifyingKey, issuer: &str, now: i64) -> Option<Claims> {
-    Parts::split(token)?.check(key, issuer, now)
+pub fn check(token: &str, keys: &Keys, issuer: &str, now: i64) -> Option<Claims> {
+    let form = Form::split(token)?;
+    if form.issuer() == Some(issuer) { own(&form, keys, now) } else { None }
+}
+
+fn own(form: &Form<'_>, keys: &Keys, now: i64) -> Option<Claims> {
+    let expires_at = form.check(keys, now, 0)?;
+    Some(Claims { user: form.text("sub")?.parse().ok()?, session: form.text("sid")?.parse().ok()?, expires_at })
 }
 
 /// Asks for the keys now and then, so that the next one is known before it signs.
-async fn follow_keys(mut account: AccountServiceClient<Channel>, keys: Weak<Mutex<HashMap<String, VerifyingKey>>>) {
+async fn follow_keys(mut account: AccountServiceClient<Channel>, keys: Weak<Mutex<Arc<Known>>>) {
     loop {
         tokio::time::sleep(RENEW).await;
         if keys.strong_count() == 0 {
             return;
         }
         // Without an answer those that are known stay.
-        let Ok(answer) = account.get_keys(GetKeysRequest {}).await else { continue };
-        let new = parse_keys(&answer.into_inner().jwks);
-        if let (Some(keys), false) = (keys.upgrade(), new.is_empty()) {
-            *keys.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        let Ok(answer) = account.get_keys(GetKeysRequest::default()).await else { continue };
+        let new = Known::new(answer.into_inner());
+        if let (Some(keys), false) = (keys.upgrade(), new.own.is_empty()) {
+            *keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         }
-    }
-}
-
-fn parse_keys(jwks: &str) -> HashMap<String, VerifyingKey> {
-    let set: Value = serde_json::from_str(jwks).unwrap_or_default();
-    let keys = set["keys"].as_array().cloned().unwrap_or_default();
-    let key = |key: &Value| {
-        let bytes = URL_SAFE_NO_PAD.decode(key["x"].as_str()?).ok()?;
-        let is_ours = key["kty"] == "OKP" && key["crv"] == "Ed25519";
-        let verifying = VerifyingKey::from_bytes(bytes.as_slice().try_into().ok()?).ok()?;
-        is_ours.then_some((key["kid"].as_str()?.to_owned(), verifying))
-    };
-    keys.iter().filter_map(key).collect()
-}
-
-/// A token, taken apart.
-struct Parts<'a> {
-    signed: &'a str,
-    kid: String,
-    claims: Value,
-    signature: Signature,
-}
-
-impl<'a> Parts<'a> {
-    fn split(token: &'a str) -> Option<Self> {
-        if token.len() > LONGEST {
-            return None;
-        }
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (header, claims) = signed.split_once('.')?;
-        let json = |text: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-        let header = json(header)?;
-        if header["alg"] != "EdDSA" {
-            return None;
-        }
-        let signature = Signature::from_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
-        Some(Self { signed, kid: header["kid"].as_str()?.to_owned(), claims: json(claims)?, signature })
-    }
-
-    fn check(&self, key: &VerifyingKey, issuer: &str, now: i64) -> Option<Claims> {
-        key.verify_strict(self.signed.as_bytes(), &self.signature).ok()?;
-        let claims = &self.claims;
-        let audience = &claims["aud"];
-        let for_us =
-            audience == AUDIENCE || audience.as_array().is_some_and(|all| all.iter().any(|one| one == AUDIENCE));
-        // A number and nothing else: a text in `exp` must not skip the check.
-        let expires_at = claims["exp"].as_i64()?;
-        let begun = match &claims["nbf"] {
-            Value::Null => true,
-            nbf => nbf.as_i64()? <= now,
-        };
-        if !for_us || claims["iss"] != issuer || expires_at <= now || !begun {
-            return None;
-        }
-        Some(Claims {
-            user: claims["sub"].as_str()?.parse().ok()?,
-            session: claims["sid"].as_str()?.parse().ok()?,
-            expires_at,
-        })
     }
 }
 
@@ -217,44 +238,4 @@ pub fn sign(key: &ed25519_dalek::SigningKey, kid: &str, issuer: &str, claims: Cl
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ed25519_dalek::SigningKey;
-
-    fn claims() -> Claims {
-        Claims { user: UserId::new(), session: SessionId::new(), expires_at: 1000 }
-    }
-
-    #[test]
-    fn only_a_token_of_the_key_in_its_time_is_good() {
-        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-        let claims = claims();
-        let token = sign(&key, "k", "madang", claims, 100);
-        let parts = Parts::split(&token).unwrap();
-        assert_eq!(parts.kid, "k");
-        assert_eq!(parts.check(&key.verifying_key(), "madang", 999), Some(claims));
-        assert_eq!(parts.check(&key.verifying_key(), "madang", 1000), None);
-        assert_eq!(parts.check(&key.verifying_key(), "other", 999), None);
-        assert_eq!(parts.check(&other.verifying_key(), "madang", 999), None);
-    }
-
-    #[test]
-    fn forged_forms_are_refused() {
-        let key = SigningKey::from_bytes(&[1; 32]);
-        let token = sign(&key, "k", "madang", claims(), 100);
-        let (_, rest) = token.split_once('.').unwrap();
-        for header in [r#"{"alg":"none","kid":"k"}"#, r#"{"alg":"HS256","kid":"k"}"#, r#"{"alg":"EdDSA"}"#] {
-            let forged = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
-            assert!(Parts::split(&forged).is_none(), "{header}");
-        }
-        let text = serde_json::json!({"iss":"madang","sub":UserId::new().to_string(),"sid":SessionId::new().to_string(),
-            "aud":"madang","exp":"9999999999"});
-        use ed25519_dalek::Signer as _;
-        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#);
-        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(text.to_string()));
-        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
-        let token = format!("{signed}.{signature}");
-        assert_eq!(Parts::split(&token).unwrap().check(&key.verifying_key(), "madang", 1), None, "exp is a text");
-        assert!(Parts::split("").is_none() && Parts::split("a.b.c").is_none());
-    }
-}
+mod tests;

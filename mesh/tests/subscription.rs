@@ -13,10 +13,10 @@ use madang_mesh::{
 };
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,28 @@ impl Handler for Gate {
     async fn handle(&self, _: Shard, entries: &[Entry]) -> Result<(), HandleError> {
         self.allowed.acquire().await.unwrap().forget();
         self.handled.store(entries.last().unwrap().position, SeqCst);
+        Ok(())
+    }
+}
+
+/// On the same database as another, and given no shard to read.
+struct Elsewhere {
+    gate: Arc<Gate>,
+    begun: AtomicBool,
+}
+
+#[async_trait]
+impl Handler for Elsewhere {
+    async fn cursor(&self, _: Shard) -> Result<Position, HandleError> {
+        self.begun.store(true, SeqCst);
+        Ok(0)
+    }
+
+    async fn saved(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.gate.cursor(shard).await
+    }
+
+    async fn handle(&self, _: Shard, _: &[Entry]) -> Result<(), HandleError> {
         Ok(())
     }
 }
@@ -78,7 +100,8 @@ async fn it_says_how_far_behind_it_is() {
     let of_other = Lag::new(1);
     let leases = Leases::none();
     let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone() };
-    let other = subscription::run(config, leases, log.clone(), registry, gate.clone(), drain.clone());
+    let elsewhere = Arc::new(Elsewhere { gate: gate.clone(), begun: AtomicBool::new(false) });
+    let other = subscription::run(config, leases, log.clone(), registry, elsewhere.clone(), drain.clone());
     let other = tokio::spawn(other);
     assert!(of_other.fresh(0, Duration::from_secs(20)).await);
     // What comes now is not handled: from then on, nothing more is proven.
@@ -98,7 +121,56 @@ async fn it_says_how_far_behind_it_is() {
     };
     tokio::time::timeout(Duration::from_secs(20), proven).await.unwrap();
     other.abort();
+    assert!(!elsewhere.begun.load(SeqCst), "who reads a shard begins by asking for its cursor, and nobody else does");
     assert_eq!(gate.handled.load(SeqCst), 3);
+    drain.cancel();
+    running.await.unwrap();
+}
+
+/// Remembers how many entries each batch had.
+#[derive(Default)]
+struct Batches(Mutex<Vec<usize>>);
+
+impl Batches {
+    fn sizes(&self) -> Vec<usize> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Handler for Batches {
+    async fn cursor(&self, _: Shard) -> Result<Position, HandleError> {
+        Ok(0)
+    }
+
+    async fn handle(&self, _: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        self.0.lock().unwrap().push(entries.len());
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_soon_after_a_batch_is_gathered_and_what_comes_after_a_rest_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path()).unwrap());
+    let registry = Arc::new(MemoryRegistry::new());
+    log.create(0).await.unwrap();
+    let (drain, batches) = (CancellationToken::new(), Arc::new(Batches::default()));
+    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
+    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+    let linger = Duration::from_secs(4);
+    let config = Config { group: "test".into(), max_batch: 64, linger, lag: Lag::new(1) };
+    let running =
+        tokio::spawn(subscription::run(config, leases, log.clone(), registry, batches.clone(), drain.clone()));
+
+    let began = Instant::now();
+    log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
+    until("the first is handled", || batches.sizes() == [1]).await;
+    let first = began.elapsed();
+    log.append(0, Bytes::from_static(b"two"), None).await.unwrap();
+    log.append(0, Bytes::from_static(b"three"), None).await.unwrap();
+    until("all are handled", || batches.sizes().iter().sum::<usize>() == 3).await;
+    assert_eq!(batches.sizes(), [1, 2], "the first after {first:?}");
     drain.cancel();
     running.await.unwrap();
 }

@@ -17,6 +17,7 @@ use madang_mesh::{
     homes::Homes,
     log::Position,
     shard::Shard,
+    trace::Span,
 };
 use madang_proto::{
     account::v1::{FindBlocksRequest, account_service_client::AccountServiceClient},
@@ -52,6 +53,8 @@ pub struct Job {
     pub at_ms: i64,
     /// What.
     pub what: What,
+    /// Ends when it is said who is to be told.
+    pub span: Span,
     /// Done when all are told.
     pub ticket: Ticket,
 }
@@ -67,6 +70,8 @@ pub enum What {
         user: UserId,
         /// Up to which one.
         seq: u64,
+        /// The event.
+        revision: u64,
     },
 }
 
@@ -172,47 +177,55 @@ impl Audience {
         }
     }
 
-    /// Whether somebody is still to be told; the badge is as of now then.
-    pub async fn again(&self, push: &mut Push) -> Result<bool, Unknown> {
-        if push.kind == PushType::Message {
-            let rooms = self.rooms(&[push.conversation].into(), &HashMap::new()).await?;
-            let Some(room) = rooms.get(&push.conversation) else { return Ok(false) };
-            if !wants(room, push.to.user, (push.revision, push.seq), push.mention, now_ms()) {
-                return Ok(false);
-            }
-            let pair = push.sender.map(|sender| (sender, push.to.user));
-            if !self.blocks(pair.into_iter().collect()).await?.is_empty() {
-                return Ok(false);
-            }
+    /// Looks once more, just before they are sent: whether each is still to be told; its badge is as of now then.
+    pub async fn again(&self, pushes: &mut [&mut Push]) -> Result<Vec<bool>, Unknown> {
+        if pushes.is_empty() {
+            return Ok(Vec::new());
         }
-        let badges = self.badges([push.to.user].into()).await?;
-        push.badge = badges.get(&push.to.user).copied().unwrap_or_default();
-        push.checked = Instant::now();
-        Ok(true)
+        let messages = || pushes.iter().filter(|push| push.kind == PushType::Message);
+        let conversations = messages().map(|push| push.conversation).collect();
+        let pairs = messages().filter_map(|push| Some((push.sender?, push.to.user))).collect();
+        let users = pushes.iter().map(|push| push.to.user).collect();
+        let rooms = self.rooms(&conversations, HashMap::new());
+        let (rooms, blocks, badges) = tokio::try_join!(rooms, self.blocks(pairs), self.badges(users))?;
+        let (now, checked) = (now_ms(), Instant::now());
+        let still = |push: &mut &mut Push| {
+            let user = push.to.user;
+            (push.badge, push.checked) = (badges.get(&user).copied().unwrap_or_default(), checked);
+            let wanted = |room| wants(room, user, (push.revision, push.seq), push.mention, now);
+            let blocked = push.sender.is_some_and(|sender| blocks.contains(&(sender, user)));
+            push.kind != PushType::Message || !blocked && rooms.get(&push.conversation).is_some_and(wanted)
+        };
+        Ok(pushes.iter_mut().map(still).collect())
     }
 
     /// The pushes, each with the place of its job.
     async fn find(&self, shard: Shard, jobs: &[Job]) -> Result<Vec<(usize, Push)>, Unknown> {
-        let mut wanted: HashMap<ConversationId, u64> = HashMap::new();
-        let mut read = Vec::new();
-        for job in jobs {
-            match &job.what {
-                What::Message(message) => {
-                    let revision = wanted.entry(job.conversation).or_default();
-                    *revision = message.revision.max(*revision);
-                }
-                What::Read { user, seq } => read.push((*user, job.conversation, *seq)),
-            }
-        }
-        let conversations: HashSet<_> = wanted.keys().copied().collect();
-        let rooms = self.rooms(&conversations, &wanted).await?;
+        let read = jobs.iter().filter_map(|job| match job.what {
+            What::Read { user, seq, .. } => Some((user, job.conversation, seq)),
+            What::Message(_) => None,
+        });
         let showing: HashSet<_> = self
             .store
-            .showing(read)
+            .showing(read.collect())
             .await?
             .into_iter()
             .map(|((user, device, at), seq)| (user, device, at, seq))
             .collect();
+        let shows = |user, at| showing.iter().any(|(who, _, place, _)| (*who, *place) == (user, at));
+        // As of the event: the badge is without what was read by it.
+        let mut wanted: HashMap<ConversationId, u64> = HashMap::new();
+        for job in jobs {
+            let revision = match &job.what {
+                What::Message(message) => message.revision,
+                What::Read { user, revision, .. } if shows(*user, job.conversation) => *revision,
+                What::Read { .. } => continue,
+            };
+            let least = wanted.entry(job.conversation).or_default();
+            *least = revision.max(*least);
+        }
+        let conversations: HashSet<_> = wanted.keys().copied().collect();
+        let rooms = self.rooms(&conversations, wanted).await?;
         // Each job with whom it may concern.
         let now = now_ms();
         let mut concerned: Vec<(usize, UserId, bool)> = Vec::new();
@@ -223,7 +236,7 @@ impl Audience {
                     concerned.extend(of_message(room, message, now).map(|(user, mention)| (at, user, mention)));
                 }
                 What::Read { user, .. } => {
-                    if showing.iter().any(|(who, _, place, _)| (who, *place) == (user, job.conversation)) {
+                    if shows(*user, job.conversation) {
                         concerned.push((at, *user, false));
                     }
                 }
@@ -235,9 +248,6 @@ impl Audience {
             What::Message(message) => Some(message.sender),
             What::Read { .. } => None,
         };
-        let pairs = concerned.iter().filter_map(|(at, user, _)| Some((sender(*at)?, *user)));
-        let blocks = self.blocks(pairs.collect()).await?;
-        concerned.retain(|(at, user, _)| sender(*at).is_none_or(|sender| !blocks.contains(&(sender, *user))));
         let have = self.have(shard, jobs, &concerned, &places).await;
         let senders = concerned.iter().filter_map(|(at, ..)| sender(*at));
         let names = self.names.of(senders.collect()).await;
@@ -256,37 +266,21 @@ impl Audience {
                 pushes.push((at, push(shard, job, to.clone(), mention, rooms.get(&job.conversation), &names)));
             }
         }
-        self.look_again(&mut pushes).await?;
+        let mut still = self.again(&mut pushes.iter_mut().map(|(_, push)| push).collect::<Vec<_>>()).await?.into_iter();
+        pushes.retain(|_| still.next() == Some(true));
         Ok(pushes)
-    }
-
-    /// Just before they are sent: who is still to be told, and the badge.
-    async fn look_again(&self, pushes: &mut Vec<(usize, Push)>) -> Result<(), Unknown> {
-        if pushes.is_empty() {
-            return Ok(());
-        }
-        let badges = self.badges(pushes.iter().map(|(_, push)| push.to.user).collect()).await?;
-        let conversations: HashSet<_> = pushes.iter().map(|(_, push)| push.conversation).collect();
-        let rooms = self.rooms(&conversations, &HashMap::new()).await?;
-        let (now, checked) = (now_ms(), Instant::now());
-        pushes.retain_mut(|(_, push)| {
-            (push.badge, push.checked) = (badges.get(&push.to.user).copied().unwrap_or_default(), checked);
-            let still = |room| wants(room, push.to.user, (push.revision, push.seq), push.mention, now);
-            push.kind != PushType::Message || rooms.get(&push.conversation).is_some_and(still)
-        });
-        Ok(())
     }
 
     /// Rooms as of these revisions or later.
     async fn rooms(
         &self,
         conversations: &HashSet<ConversationId>,
-        at_least: &HashMap<ConversationId, u64>,
+        at_least: HashMap<ConversationId, u64>,
     ) -> Result<Rooms, Unknown> {
         let all: Vec<String> = conversations.iter().map(ConversationId::to_string).collect();
         let mut found = Rooms::new();
         for some in all.chunks(AT_ONCE) {
-            let request = LoadRoomsRequest { conversations: some.to_vec() };
+            let request = LoadRoomsRequest { conversations: some.to_vec(), users: Vec::new() };
             let rooms = self.group.clone().load_rooms(request).await?.into_inner().rooms;
             found.extend(
                 rooms.into_iter().filter_map(|room| Some((ConversationId::from_slice(&room.conversation).ok()?, room))),
@@ -420,6 +414,7 @@ fn push(
         badge: 0,
         tries: 0,
         checked: Instant::now(),
+        trace: job.span.context(),
     };
     match &job.what {
         What::Read { seq, .. } => push.seq = *seq,

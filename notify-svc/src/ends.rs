@@ -2,19 +2,15 @@
 //! an outage that is longer than it remembers them, every session is asked after.
 
 use crate::store::{Error, Subscriptions};
-use madang_mesh::{channel::Channel, clock::now_ms};
+use madang_mesh::{channel::Channel, clock::now_ms, token::Ends as Question};
 use madang_proto::{
-    account::v1::{ListEndedSessionsRequest, ListSessionsRequest, account_service_client::AccountServiceClient},
+    account::v1::{ListSessionsRequest, account_service_client::AccountServiceClient},
     id::{SessionId, UserId},
 };
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often account-svc is asked.
-const EVERY: Duration = Duration::from_millis(500);
-/// How far each question reaches back before the last answer: commits under way, and registrations meanwhile.
-const OVERLAP_MS: i64 = 5_000;
 /// How far back account-svc surely remembers, in ms: it keeps an hour's.
 const REMEMBERED_MS: i64 = 50 * 60_000;
 /// How often it is written how far this has come, in ms.
@@ -42,41 +38,41 @@ enum Failed {
 impl Ends {
     /// Follows them until `drain`.
     pub async fn run(mut self, drain: CancellationToken) {
-        let mut since = None;
+        let mut question = None;
         let mut saved = 0;
         loop {
-            match self.round(&mut since, &mut saved).await {
+            match self.round(&mut question, &mut saved).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "which sessions have ended can't be asked; trying again"),
             }
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(Question::EVERY) => {}
                 () = drain.cancelled() => return,
             }
         }
     }
 
     /// One question; whether there is more to ask at once.
-    async fn round(&mut self, since: &mut Option<i64>, saved: &mut i64) -> Result<bool, Failed> {
-        let from = match *since {
-            Some(since) => since,
+    async fn round(&mut self, question: &mut Option<Question>, saved: &mut i64) -> Result<bool, Failed> {
+        let asked = match question {
+            Some(asked) => asked,
             None => {
                 let until = self.store.ended_until().await?;
                 if now_ms() - until > REMEMBERED_MS {
                     self.ask_after_all().await?;
                 }
-                until - OVERLAP_MS
+                question.insert(Question::since(until, self.account.clone()))
             }
         };
-        let request = ListEndedSessionsRequest { since: from.max(0) };
-        let answer = self.account.list_ended_sessions(request).await?.into_inner();
-        let ended =
-            answer.sessions.chunks_exact(16).filter_map(|id| SessionId::from_slice(id).ok()).collect::<Vec<_>>();
-        if !ended.is_empty() {
-            self.store.end(ended).await?;
+        let answer = asked.ask().await?;
+        if !answer.sessions.is_empty()
+            && let Err(error) = self.store.end(answer.sessions).await
+        {
+            // They are asked for again, from where what is written reaches.
+            *question = None;
+            return Err(error.into());
         }
-        *since = Some(answer.until - OVERLAP_MS);
         if answer.until - *saved > SAVE_MS {
             self.store.set_ended_until(answer.until).await?;
             *saved = answer.until;

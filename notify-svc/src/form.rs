@@ -25,49 +25,53 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-fn invalid(message: &str) -> Refusal {
-    Refusal::new(Reason::InvalidField, message)
+/// A field is wrong: how it must be.
+fn invalid(field: &str, must: &str) -> Refusal {
+    Refusal::new(Reason::InvalidField, format!("{field} {must}")).of(field)
 }
 
 /// Where a device is to be notified. `loopback`: also this machine may be called, for tests.
 pub fn target(wanted: Option<Wanted>, loopback: bool) -> Result<Target, Refusal> {
     match wanted {
         Some(Wanted::WebPush(WebPush { endpoint, p256dh, auth })) => {
-            url(&endpoint, loopback).map_err(|why| invalid(&format!("webPush.endpoint {why}")))?;
+            url(&endpoint, loopback).map_err(|why| invalid("webPush.endpoint", why))?;
             let mut secret = key(&p256dh)?;
             let auth = BASE64.decode(&auth).ok().filter(|auth| auth.len() == 16);
-            secret.extend(auth.ok_or_else(|| invalid("webPush.keys.auth must be 16 bytes in base64url"))?);
+            secret.extend(auth.ok_or_else(|| invalid("webPush.keys.auth", "must be 16 bytes in base64url"))?);
             Ok(Target { provider: Provider::WebPush, address: endpoint, secret })
         }
         Some(Wanted::Fcm(fcm)) => {
             let good =
                 (1..=ADDRESS).contains(&fcm.token.len()) && fcm.token.bytes().all(|byte| byte.is_ascii_graphic());
             if !good {
-                return Err(invalid("fcm.token must be a registration token of Firebase, as it was given"));
+                return Err(invalid("fcm.token", "must be a registration token of Firebase, as it was given"));
             }
             Ok(Target { provider: Provider::Fcm, address: fcm.token, secret: Vec::new() })
         }
         Some(Wanted::Apns(apns)) => {
             let token = apns.token.to_ascii_lowercase();
             if !(32..=200).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(invalid("apns.token must be a device token of Apple, in hexadecimal"));
+                return Err(invalid("apns.token", "must be a device token of Apple, in hexadecimal"));
             }
             Ok(Target { provider: Provider::Apns, address: token, secret: vec![u8::from(apns.sandbox)] })
         }
         Some(Wanted::Webhook(webhook)) => {
-            url(&webhook.url, loopback).map_err(|why| invalid(&format!("webhook.url {why}")))?;
+            url(&webhook.url, loopback).map_err(|why| invalid("webhook.url", why))?;
             if !(16..=256).contains(&webhook.secret.len()) {
-                return Err(invalid("webhook.secret must have 16 to 256 bytes"));
+                return Err(invalid("webhook.secret", "must have 16 to 256 bytes"));
             }
             Ok(Target { provider: Provider::Webhook, address: webhook.url, secret: webhook.secret.into_bytes() })
         }
-        None => Err(invalid("say where to notify: give webPush, fcm, apns or webhook")),
+        None => {
+            let message = "say where to notify: give webPush, fcm, apns or webhook";
+            Err(Refusal::new(Reason::InvalidField, message).of("target"))
+        }
     }
 }
 
 /// A browser's public key, which is a point of the curve.
 fn key(text: &str) -> Result<Vec<u8>, Refusal> {
-    let none = || invalid("webPush.keys.p256dh must be an uncompressed point of P-256 in base64url");
+    let none = || invalid("webPush.keys.p256dh", "must be an uncompressed point of P-256 in base64url");
     let key = BASE64.decode(text).map_err(|_| none())?;
     let own = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()).map_err(|_| none())?;
     agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, &key), |_| ()).map_err(|_| none())?;
@@ -100,7 +104,7 @@ fn url(text: &str, loopback: bool) -> Result<(), &'static str> {
 pub fn locale(text: String) -> Result<String, Refusal> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.len() > 35 || !text.chars().all(good) {
-        return Err(invalid("locale must be a language tag, such as ko or en-GB"));
+        return Err(invalid("locale", "must be a language tag, such as ko or en-GB"));
     }
     Ok(text)
 }
@@ -145,7 +149,9 @@ mod tests {
         let off_the_curve = URL_SAFE_NO_PAD.encode([4; 65]);
         for (key, auth) in [("", auth), ("AAAA", auth), (&off_the_curve, auth), (KEY, ""), (KEY, "AAAA"), (KEY, "한")]
         {
-            assert_eq!(web(good, key, auth).unwrap_err().reason, Reason::InvalidField);
+            let refused = web(good, key, auth).unwrap_err();
+            assert_eq!(refused.reason, Reason::InvalidField);
+            assert!(refused.field.starts_with("webPush.keys.") && refused.message.starts_with(&refused.field));
         }
         let hook = |url: &str, secret: &str| {
             target(Some(Wanted::Webhook(Webhook { url: url.into(), secret: secret.into() })), true).is_ok()

@@ -13,8 +13,10 @@ use async_trait::async_trait;
 use madang_mesh::{
     clock::now_ms,
     log::{Entry, Log, Position},
+    metrics,
     shard::Shard,
     subscription::{HandleError, Handler},
+    trace::{Kind, Span},
 };
 use madang_proto::{
     id::{ConversationId, UserId},
@@ -35,8 +37,13 @@ const FORMAT: u32 = 1;
 const JOBS: usize = 4096;
 /// How many are looked at together.
 const TOGETHER: usize = 500;
-/// How often the cursor is saved, and the database is asked for what is due, while anything moves.
-const OFTEN: Duration = Duration::from_millis(250);
+/// How long after one look at who is to be told the next one follows at the earliest: what has become due meanwhile is
+/// looked at together, since a look asks group-svc and the database, for one message as for hundreds.
+const APART: Duration = Duration::from_millis(100);
+/// How often the cursor is saved while it moves, and the database is asked for what is due.
+const OFTEN: Duration = Duration::from_secs(1);
+/// How often it is looked whether what is on its way has arrived, when a shard goes to another process.
+const LOOK: Duration = Duration::from_millis(50);
 /// How many late pushes are taken up at once.
 const DUE: usize = 256;
 /// How long what is on its way is waited for when a shard goes to another process.
@@ -91,6 +98,7 @@ impl Reader {
     /// Begins with a shard, from a cursor on.
     fn begin(&self, shard: Shard, cursor: Position) {
         let (jobs, receiver) = mpsc::channel(JOBS);
+        metrics::queue("push_jobs", "messages and marks that devices may have to be told of, of a shard", &jobs);
         let (progress, cancel) = (Progress::from(cursor), CancellationToken::new());
         let work = Work {
             shard,
@@ -109,7 +117,7 @@ impl Reader {
 
     /// What an event may ask to tell.
     fn what(&self, event: LoggedEvent, now: i64) -> Vec<What> {
-        let at_ms = event.at_micros / 1000;
+        let (at_ms, revision) = (event.at_micros / 1000, event.revision);
         match event.body {
             Some(Body::Message(content)) => {
                 self.reports.seen();
@@ -121,7 +129,7 @@ impl Reader {
                 let Ok(sender) = UserId::from_slice(&event.actor) else { return Vec::new() };
                 let named = content.mentions.iter().map(|mention| mention.user.as_str());
                 let message = Message {
-                    revision: event.revision,
+                    revision,
                     seq: event.last_seq,
                     sender,
                     names_all: named.clone().any(str::is_empty),
@@ -129,11 +137,11 @@ impl Reader {
                     shown: Shown::of(&content),
                 };
                 // Who writes has read: their other devices show nothing of it any more.
-                vec![What::Message(message), What::Read { user: sender, seq: event.last_seq }]
+                vec![What::Message(message), What::Read { user: sender, seq: event.last_seq, revision }]
             }
             Some(Body::Read(moved)) if now - at_ms <= TOO_OLD => {
                 let marks = moved.marks.into_iter();
-                let of = |user: &[u8], seq| Some(What::Read { user: UserId::from_slice(user).ok()?, seq });
+                let of = |user: &[u8], seq| Some(What::Read { user: UserId::from_slice(user).ok()?, seq, revision });
                 marks.filter_map(|mark| of(&mark.user, mark.seq)).collect()
             }
             _ => Vec::new(),
@@ -160,6 +168,11 @@ impl Handler for Reader {
         Ok(cursor)
     }
 
+    async fn saved(&self, shard: Shard) -> Result<Position, HandleError> {
+        // Reading begins with being asked for the cursor.
+        self.store.cursor(shard).await.map_err(retry)
+    }
+
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
         let (progress, jobs) = match self.lock().get(&shard) {
             Some(running) => (running.progress.clone(), running.jobs.clone()),
@@ -181,17 +194,22 @@ impl Handler for Reader {
             }
             let mut found = Vec::new();
             for event in record.events {
+                let trace = event.trace.clone();
                 let Ok(conversation) = ConversationId::from_slice(&event.conversation) else { continue };
                 let at_ms = event.at_micros / 1000;
-                found.extend(self.what(event, now).into_iter().map(|what| (conversation, at_ms, what)));
+                found.extend(self.what(event, now).into_iter().map(|what| (conversation, at_ms, what, trace.clone())));
             }
             if found.is_empty() {
                 progress.pass(position);
                 continue;
             }
             let ticket = progress.take(position);
-            for (conversation, at_ms, what) in found {
-                let job = Job { position, conversation, at_ms, what, ticket: ticket.another() };
+            for (conversation, at_ms, what, trace) in found {
+                let span = match &what {
+                    What::Message(_) => Span::of(&trace, "notify", "decide", Kind::Consumer),
+                    What::Read { .. } => Span::none(),
+                };
+                let job = Job { position, conversation, at_ms, what, span, ticket: ticket.another() };
                 jobs.send(job).await.map_err(|_| retry("the shard is not read here any more"))?;
             }
             ticket.done();
@@ -205,7 +223,7 @@ impl Handler for Reader {
         let progress = running.progress;
         let done = async {
             while progress.done() < progress.read() {
-                tokio::time::sleep(OFTEN / 5).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         if tokio::time::timeout(LEAVE, done).await.is_err() {
@@ -236,6 +254,7 @@ impl Work {
     async fn jobs(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
         let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
         let mut next = None;
+        let mut earliest = Instant::now();
         loop {
             let first = match next.take() {
                 Some(job) => job,
@@ -246,8 +265,9 @@ impl Work {
             };
             // Never longer than that, whatever clocks say.
             let left = (first.at_ms + wait - now_ms()).clamp(0, wait);
+            let due = Instant::now() + Duration::from_millis(left.unsigned_abs());
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(left.unsigned_abs())) => {}
+                () = tokio::time::sleep_until(due.max(earliest).into()) => {}
                 () = cancel.cancelled() => return,
             }
             let mut together = vec![first];
@@ -260,6 +280,8 @@ impl Work {
                 }
                 together.push(job);
             }
+            let pause = if together.len() < TOGETHER { APART } else { Duration::ZERO };
+            earliest = Instant::now() + pause;
             let found = tokio::select! {
                 found = self.audience.pushes(self.shard, together) => found,
                 () = cancel.cancelled() => return,

@@ -3,7 +3,7 @@
 use crate::{provider::label, sender::Push};
 use madang_mesh::{clock::now_ms, metrics};
 use madang_proto::notify::v1::{Delivery, Outcome};
-use prometheus::{Histogram, IntCounter, IntCounterVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec};
 use std::{
     collections::VecDeque,
     sync::{
@@ -14,14 +14,18 @@ use std::{
 
 /// How many are kept one by one.
 const KEPT: usize = 10_000;
+/// Seconds: close together about how long devices have to show that they have a message, and up to an hour, when none is
+/// sent any more.
+const BUCKETS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 1.5, 1.6, 1.7, 1.8, 2.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0];
 
 static PUSHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "What became of pushes, by who carries them.";
     metrics::counters("madang_notify_pushes_total", help, &["provider", "outcome"])
 });
-static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
-    let help = "From a message to a provider's having taken its push, in seconds.";
-    metrics::histogram("madang_notify_push_seconds", help, metrics::SECONDS)
+static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "From a message to its push's having been taken, in seconds, by who carries it.";
+    metrics::histograms("madang_notify_push_seconds", help, &["provider"], BUCKETS)
 });
 static OLD: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Messages that nobody was notified of, since they were an hour old when they could have been.";
@@ -68,7 +72,7 @@ impl Reports {
         if outcome == Outcome::Sent {
             self.sent.fetch_add(1, Ordering::Relaxed);
             #[allow(clippy::cast_precision_loss)] // milliseconds of at most an hour
-            SECONDS.observe(took_ms as f64 / 1000.0);
+            SECONDS.with_label_values(&[label(provider)]).observe(took_ms as f64 / 1000.0);
         }
         let delivery = Delivery {
             user: push.to.user.to_string(),

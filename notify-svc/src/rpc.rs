@@ -11,7 +11,7 @@ use crate::{
 use madang_mesh::{
     channel::Channel,
     clock::now_ms,
-    status::{from_status, to_status},
+    status::{from_status, invalid_field, to_status},
 };
 use madang_proto::{
     account::v1::{ListSessionsRequest, Session, account_service_client::AccountServiceClient},
@@ -47,12 +47,12 @@ fn failed(error: store::Error) -> Status {
 }
 
 fn user(text: &str) -> Result<UserId, Status> {
-    text.parse().map_err(|_| refuse(Reason::InvalidField, "user must be a user's id"))
+    text.parse().map_err(|_| invalid_field("user", "user must be a user's id: a UUID in lower-case canonical text"))
 }
 
 fn device(text: &str) -> Result<DeviceId, Status> {
     let message = "the device must be named by its id: a UUID in lower-case canonical text";
-    text.parse().map_err(|_| refuse(Reason::InvalidField, message))
+    text.parse().map_err(|_| invalid_field("device", message))
 }
 
 impl Rpc {
@@ -80,7 +80,7 @@ impl NotifyService for Rpc {
         let target = form::target(target, self.loopback).map_err(|refusal| to_status(&refusal))?;
         if self.providers.get(target.provider).is_none() {
             let message = "this deployment has no account with this provider: the operator sets one";
-            return Err(refuse(Reason::Unimplemented, message));
+            return Err(refuse(Reason::NotConfigured, message));
         }
         let locale = form::locale(locale).map_err(|refusal| to_status(&refusal))?;
         let session = self.session(user, device).await?;

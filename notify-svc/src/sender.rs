@@ -2,6 +2,7 @@
 //! the place of what still waits. What a provider does not take now is kept in the database, and is tried again from
 //! there: so nothing that waits holds up the cursor, and nothing is lost with the process.
 
+mod check;
 mod health;
 mod kept;
 
@@ -16,8 +17,14 @@ use crate::{
     ticket::Ticket,
     words::{Language, Shown},
 };
+use check::Check;
 use health::{Health, NotNow};
-use madang_mesh::{clock::now_ms, shard::Shard};
+use madang_mesh::{
+    clock::now_ms,
+    metrics,
+    shard::Shard,
+    trace::{Context, Kind, Span},
+};
 use madang_proto::{
     client::v1::PushType,
     id::{ConversationId, DeviceId, UserId},
@@ -40,7 +47,7 @@ const AT_ONCE: usize = 1024;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between tries.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How soon what found all places taken is tried again.
+/// How long a place on the way to a host is waited for, and then how soon it is tried again.
 const BUSY: Duration = Duration::from_secs(1);
 /// How long who is to be told counts as known.
 const FRESH: Duration = Duration::from_secs(1);
@@ -84,6 +91,8 @@ pub struct Push {
     pub tries: u32,
     /// When it was found that the user is to be told.
     pub checked: Instant,
+    /// The trace of the message that it tells of.
+    pub trace: Option<Context>,
 }
 
 impl Push {
@@ -147,10 +156,10 @@ struct Lane {
 pub struct Sender {
     store: Arc<dyn Subscriptions>,
     providers: Providers,
-    audience: Arc<Audience>,
+    check: Check,
     reports: Arc<Reports>,
     health: Health,
-    slots: HashMap<&'static str, Arc<Semaphore>>,
+    slots: HashMap<&'static str, Semaphore>,
     /// What waits for each device that something is on its way to.
     lanes: Mutex<HashMap<(UserId, DeviceId), Lane>>,
     results: mpsc::Sender<Done>,
@@ -167,11 +176,13 @@ impl Sender {
         reports: Arc<Reports>,
     ) -> Arc<Self> {
         let (results, written) = mpsc::channel(RESULTS);
+        metrics::queue("push_results", "what became of pushes, to be written", &results);
         tokio::spawn(write(store.clone(), written));
         let slots = ["web_push", "fcm", "apns", "webhook", "none"];
-        let slots = slots.map(|label| (label, Arc::new(Semaphore::new(AT_ONCE)))).into();
+        let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
         let (health, lanes, room) = (Health::default(), Mutex::default(), Arc::new(Semaphore::new(UNDER_WAY)));
-        Arc::new(Self { store, providers, audience, reports, health, slots, lanes, results, room })
+        let check = Check::spawn(audience);
+        Arc::new(Self { store, providers, check, reports, health, slots, lanes, results, room })
     }
 
     /// How many are being sent.
@@ -238,32 +249,38 @@ impl Sender {
 
     /// Tries once; what is to be written of it.
     async fn attempt(&self, push: &mut Push) -> Write {
-        let slots = self.slots.get(label(push.to.target.provider)).cloned();
-        let _slot = match slots {
-            Some(slots) => slots.acquire_owned().await.ok(),
-            None => None,
-        };
         if now_ms() - push.at_ms > TOO_OLD {
             return self.end(push, Outcome::Dropped, 0);
-        }
-        if push.checked.elapsed() > FRESH {
-            match self.audience.again(push).await {
-                Ok(true) => {}
-                Ok(false) => return self.end(push, Outcome::Moot, 0),
-                // Not known: it is asked again.
-                Err(_) => return self.later(push, BUSY, 0),
-            }
         }
         let Some(provider) = self.providers.get(push.to.target.provider) else {
             return self.end(push, Outcome::Refused, 0);
         };
         let host = provider.host(&push.to);
-        let _place = match self.health.enter(&host, Instant::now()) {
+        let _place = match self.health.place(&host, BUSY).await {
             Ok(place) => place,
             Err(NotNow::Busy) => return self.later(push, BUSY, 0),
             Err(NotNow::Closed(wait)) => return self.later(push, wait, 0),
         };
+        let _slot = match self.slots.get(label(push.to.target.provider)) {
+            Some(slots) => slots.acquire().await.ok(),
+            None => None,
+        };
+        if push.checked.elapsed() > FRESH {
+            match self.check.again(push).await {
+                Some(true) => {}
+                Some(false) => return self.end(push, Outcome::Moot, 0),
+                // Not known: it is asked again.
+                None => return self.later(push, BUSY, 0),
+            }
+        }
+        let mut span = Span::within(push.trace, "notify", "push", Kind::Client);
         let Told { verdict, status } = provider.send(&push.to, &push.notice()).await;
+        span.word("madang.provider", label(push.to.target.provider));
+        span.number("http.response.status_code", status);
+        if let Verdict::Later(_) = verdict {
+            span.fail("not taken");
+        }
+        drop(span);
         // 429: it answers, and wants less.
         let well = !matches!(verdict, Verdict::Later(_)) || status == 429;
         self.health.note(&host, well, Instant::now());

@@ -1,7 +1,8 @@
 //! The wire's typed words: ids are parsed once, at the edge, and are 16 bytes from there on.
 
+use crate::reason::{Reason, Refusal};
 use std::{fmt, str::FromStr};
-use uuid::{Builder, Timestamp, Uuid, Version};
+use uuid::{Builder, Timestamp, Uuid, Variant, Version};
 
 /// The name space of direct conversations (docs/protocol.md, "Words and numbers").
 const DIRECT: Uuid = Uuid::from_u128(0xff72924e_545f_5bfa_9405_a8d8cc775e80);
@@ -82,6 +83,8 @@ ids! {
     DeviceId;
     /// One device's log-in.
     SessionId;
+    /// A picture that is kept.
+    PictureId;
     /// A client's own id of a message or a change: a UUIDv7.
     ClientId;
 }
@@ -110,7 +113,7 @@ impl ClientId {
     /// When the client says that it made it, in ms since 1970; none if it is no UUIDv7.
     #[must_use]
     pub fn at_ms(&self) -> Option<i64> {
-        if self.0.get_version() != Some(Version::SortRand) {
+        if (self.0.get_version(), self.0.get_variant()) != (Some(Version::SortRand), Variant::RFC4122) {
             return None;
         }
         let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
@@ -130,9 +133,26 @@ impl ClientId {
     }
 }
 
+impl PictureId {
+    /// What may stand in a field `picture`: the id of one, or nothing.
+    pub fn or_none(text: &str) -> Result<(), Refusal> {
+        if text.is_empty() || text.parse::<Self>().is_ok() {
+            return Ok(());
+        }
+        let message = "picture must be the id of a picture that was stored, or empty";
+        Err(Refusal::new(Reason::InvalidField, message).of("picture"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_one_or_none() {
+        assert!(PictureId::or_none("").is_ok() && PictureId::or_none(&PictureId::new().to_string()).is_ok());
+        assert!(PictureId::or_none("zzz").is_err() && PictureId::or_none("a\0b").is_err());
+    }
 
     #[test]
     fn direct_conversation_is_symmetric_and_stable() {

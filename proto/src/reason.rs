@@ -98,6 +98,10 @@ reasons! {
     BadCredentials = "BAD_CREDENTIALS", Unauthenticated, false;
     /// Not one's password.
     WrongPassword = "WRONG_PASSWORD", PermissionDenied, false;
+    /// The account has no password: an outside provider knows who its owner is.
+    NoPassword = "NO_PASSWORD", FailedPrecondition, false;
+    /// This deployment was not given what this needs (a push provider's account, a place for pictures): its operator sets it.
+    NotConfigured = "NOT_CONFIGURED", FailedPrecondition, false;
     /// The account is suspended.
     Suspended = "SUSPENDED", PermissionDenied, false;
     /// The token is missing, forged, expired or of an ended session.
@@ -177,12 +181,21 @@ pub struct Refusal {
     pub message: String,
     /// When to try again, in ms; 0: as one likes.
     pub retry_after_ms: u64,
+    /// Which field of the request is wrong; empty: none by itself.
+    pub field: String,
 }
 
 impl Refusal {
     /// A refusal without a time to wait.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after_ms: 0 }
+        Self { reason, message: message.into(), retry_after_ms: 0, field: String::new() }
+    }
+
+    /// Says which field is wrong.
+    #[must_use]
+    pub fn of(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
     }
 
     /// Says when to try again.
@@ -201,6 +214,7 @@ impl Refusal {
             message: self.message.clone(),
             retryable: self.reason.retryable(),
             retry_after_ms: self.retry_after_ms,
+            field: self.field.clone(),
         }
     }
 
@@ -211,6 +225,7 @@ impl Refusal {
             reason: Reason::from_word(&error.reason).unwrap_or(Reason::Internal),
             message: error.message.clone(),
             retry_after_ms: error.retry_after_ms,
+            field: error.field.clone(),
         }
     }
 }

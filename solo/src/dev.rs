@@ -10,7 +10,7 @@ mod state;
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use state::State;
+pub use state::State;
 use std::{
     fs::File,
     io::{self, Write},

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::{process, settings, telemetry};
-use madang_solo::{chat, dev, migrate, serve, service, token::Tokens, torture};
+use madang_solo::{certs, chat, dev, migrate, serve, service, token::Tokens, torture};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -40,6 +40,8 @@ enum Command {
     Bench(bench::Args),
     /// Break a cluster in every way while people talk on it, and judge what they were told.
     Torture(torture::Args),
+    /// Make an authority and a certificate for each service, for development and tests.
+    Certs(certs::Args),
     /// Tokens of internal services, for the gRPC port.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -68,12 +70,14 @@ fn raise_file_limit() {
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    telemetry::init();
     raise_file_limit();
     let command = match settings::parse::<Cli>().command {
         Command::Service(args) => return service::run(*args).await,
         command => command,
     };
+    if !matches!(command, Command::Serve(_)) {
+        telemetry::init();
+    }
     match run(command).await {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::FAILURE,
@@ -89,6 +93,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
     let mut out = std::io::stdout();
     match command {
         Command::Serve(args) => {
+            let telemetry = telemetry::start("serve", &args.telemetry)?;
             let running = serve::start(*args).await?;
             let ready = format!("http {}\ngrpc {}\nadmin {}\n", running.http, running.grpc, running.admin);
             out.write_all(ready.as_bytes())?;
@@ -103,6 +108,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
             }
             telemetry::shutdown_signal().await;
             running.stop().await;
+            telemetry.stop().await;
         }
         Command::Token(TokenCommand::Create { service, data }) => {
             std::fs::create_dir_all(&data)?;
@@ -110,6 +116,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         }
         // It has an exit code of its own, and was run before.
         Command::Service(_) => {}
+        Command::Certs(args) => certs::run(&args)?,
         Command::Migrate(args) => migrate::run(*args).await?,
         Command::Dev(args) => return dev::run(args).await,
         Command::Torture(args) => return torture::run(args).await,

@@ -33,6 +33,8 @@ pub struct Args {
     /// NATS servers, HOST:PORT, separated by commas.
     #[arg(long, env = "MADANG_NATS", default_value = "127.0.0.1:4222")]
     nats: Secret,
+    #[command(flatten)]
+    nats_tls: process::NatsTls,
     /// How many replicas streams and buckets in NATS have.
     #[arg(long, env = "MADANG_NATS_REPLICAS", default_value_t = 1)]
     nats_replicas: usize,
@@ -61,7 +63,7 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let end = Instant::now() + Duration::from_secs(args.wait);
     let (shards, replicas) = (args.settings.shards, args.nats_replicas);
-    let client = again(end, "NATS", async || process::connect("migrate", &args.nats).await).await?;
+    let client = again(end, "NATS", async || process::connect("migrate", &args.nats, &args.nats_tls).await).await?;
     let open = async || JetStreamRegistry::open(client.clone(), replicas).await;
     let registry = again(end, "the bucket in NATS", open).await?;
     let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags);

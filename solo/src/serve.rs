@@ -2,25 +2,19 @@
 
 use crate::token::Tokens;
 use anyhow::Context as _;
-use axum::{
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::Response,
-};
 use madang_mesh::{
     channel::Channels,
     door::{self, Door},
+    grants::Grants,
     log::sqlite::SqliteLog,
     process::{GRACE, Service as _, described, health},
     registry::memory::MemoryRegistry,
-    serve::{self, Context, Peers},
+    serve::{self, Context, Entrance, Peers},
     settings::Settings,
-    status::to_status,
+    telemetry,
+    tls::{self, door::Certificate},
 };
-use madang_proto::{
-    access::{Access, access},
-    reason::{Reason, Refusal},
-};
+use madang_proto::access::Service;
 use std::{
     future::Future,
     net::SocketAddr,
@@ -50,6 +44,12 @@ pub struct Args {
     /// A file with settings: TOML, its keys the names of these flags.
     #[arg(long, env = "MADANG_CONFIG")]
     pub config: Option<PathBuf>,
+    /// What this process tells of itself.
+    #[command(flatten)]
+    pub telemetry: telemetry::Args,
+    /// The certificate of the door, if it is to speak TLS by itself.
+    #[command(flatten)]
+    pub certificate: tls::door::Args,
     /// What all services are told alike.
     #[command(flatten)]
     pub settings: Settings,
@@ -100,6 +100,7 @@ fn folder(path: &Path) -> anyhow::Result<()> {
 pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let (http, grpc, admin) = (serve::bind(args.http)?, serve::bind(args.grpc)?, serve::bind(args.admin)?);
     let addresses = (http.local_addr()?, grpc.local_addr()?, admin.local_addr()?);
+    let certificate = Certificate::open(&args.certificate).await?;
     folder(&args.data)?;
     let log = SqliteLog::open(&args.data)?;
     let tokens = Tokens::open(&args.data)?;
@@ -108,6 +109,11 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     }
     let shards = args.settings.shards as usize;
     let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
+    // Whoever has a token has it from who keeps the data.
+    let grants = match args.settings.grants.clone() {
+        grants if grants.is_empty() => Grants::all(),
+        grants => Grants::new(grants),
+    };
     let channels = Channels::new();
     let inside = |name: &str| format!("inproc://{name}");
     let context = Context {
@@ -125,15 +131,18 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
             notify: inside("notify"),
         },
     };
-    let of = |name: &str| Context { address: inside(name), ..context.clone() };
+    let of = |service: Service| {
+        let channels = channels.of(service);
+        Context { address: inside(service.name()), channels, ..context.clone() }
+    };
     let inbox = Arc::new(madang_chat::inbox::memory::MemoryInbox::new());
-    let account = madang_account::build(args.account, of("account")).await?;
-    let store = madang_store::build(args.store, of("store")).await?;
-    let group = madang_group::build(args.group, of("group")).await?;
-    let chat = madang_chat::build(of("chat"), inbox).await?;
-    let notify = madang_notify::build(args.notify, of("notify")).await?;
-    let gateway = madang_gateway::build(of("gateway")).await?;
-    let api = madang_api::build(of("api")).await?;
+    let account = madang_account::build(args.account, of(Service::Account)).await?;
+    let store = madang_store::build(args.store, of(Service::Store)).await?;
+    let group = madang_group::build(args.group, of(Service::Group)).await?;
+    let chat = madang_chat::build(of(Service::Chat), inbox).await?;
+    let notify = madang_notify::build(args.notify, of(Service::Notify)).await?;
+    let gateway = madang_gateway::build(of(Service::Gateway)).await?;
+    let api = madang_api::build(of(Service::Api)).await?;
 
     let [leaving, doors, services, transports] = [(); 4].map(|()| CancellationToken::new());
     let [mut departing, mut at_door, mut serving, mut carrying] = [(); 4].map(|()| JoinSet::new());
@@ -149,10 +158,10 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
         public = public.merge(routes.clone().into_axum_router().reset_fallback());
         carrying.spawn(report(name, serve::grpc(routes, None, Some(channels.listen(name)), transports.clone())));
     }
-    let public = public
-        .layer(middleware::from_fn_with_state(tokens, authenticate))
-        .merge(described(Routes::default()).await?.into_axum_router().reset_fallback());
-    carrying.spawn(report("grpc", serve::grpc(Routes::from(public), Some(grpc), None, transports.clone())));
+    let public = public.merge(described(Routes::default(), &Service::ALL).await?.into_axum_router().reset_fallback());
+    let check = move |token: &str| tokens.check(token).map(str::to_owned);
+    let entrance = Entrance::with_tokens(grpc, Arc::new(check), grants);
+    carrying.spawn(report("grpc", serve::grpc(Routes::from(public), Some(entrance), None, transports.clone())));
     serving.spawn(account.run(services.clone()));
     serving.spawn(store.run(services.clone()));
     serving.spawn(group.run(services.clone()));
@@ -162,7 +171,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
     departing.spawn(gateway.run(leaving.clone()));
     departing.spawn(api.run(leaving.clone()));
-    at_door.spawn(door::serve(http, router, limits.clone(), doors.clone()));
+    at_door.spawn(door::serve(http, router, limits.secured(certificate), doors.clone()));
     carrying.spawn(door::serve(admin, health(leaving.clone()), limits, transports.clone()));
     // Ready is who takes a message: every shard has its home.
     let all = async {
@@ -194,20 +203,4 @@ async fn report(name: &'static str, serving: impl Future<Output = Result<(), ton
     if let Err(error) = serving.await {
         tracing::error!(name, %error, "serving ended");
     }
-}
-
-/// Lets in who shows a service token, to what services may call.
-async fn authenticate(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
-    let token = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(service) = token.and_then(|token| tokens.check(token)) else {
-        let message = "no service token: make one with `madang token create --service NAME`, send it as a bearer token";
-        return to_status(&Refusal::new(Reason::BadToken, message)).into_http();
-    };
-    let path = request.uri().path();
-    if access(path) == Some(Access::Mesh) {
-        let message = format!("{path} is for Madang's own services: {service} may not call it");
-        return to_status(&Refusal::new(Reason::NotAllowed, message)).into_http();
-    }
-    // What is no RPC is answered by whom it would reach.
-    next.run(request).await
 }

@@ -2,12 +2,20 @@
 //! machine, to use it or to torture it, starts them from this.
 
 use anyhow::bail;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// All services.
 pub const ALL: [&str; 7] = ["account", "store", "group", "chat", "notify", "gateway", "api"];
 /// Those that others are told of.
 pub const CALLED: [&str; 5] = ["account", "store", "group", "chat", "notify"];
+
+/// How addresses of services begin where there are certificates, or are none.
+pub fn scheme(certificates: Option<&Path>) -> &'static str {
+    if certificates.is_some() { "https" } else { "http" }
+}
 
 /// Where a service's binary is: beside this program.
 pub fn binary(service: &str) -> anyhow::Result<PathBuf> {

@@ -2,7 +2,7 @@
 //! nats-servers, Cassandra, Postgres, three chat-svc and two of each other service. Wiring; what is done to it, and who
 //! judges, is in `loadgen`.
 
-use crate::{dev, services};
+use crate::{certs, dev, services};
 use anyhow::{Context as _, bail, ensure};
 use madang_loadgen::torture::{
     self,
@@ -15,16 +15,16 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
 use tokio::process::Command;
 
 /// How many of which service, and whom each calls.
 const SERVICES: [(&str, Kind, u8, &[&str]); 7] = [
-    ("account", Kind::Account, 2, &[]),
-    ("store", Kind::Store, 2, &["group"]),
+    ("account", Kind::Account, 2, &["store", "group", "chat"]),
+    ("store", Kind::Store, 2, &["group", "chat"]),
     ("group", Kind::Group, 2, &["account", "chat"]),
     ("chat", Kind::Chat, 3, &["store", "group", "account"]),
     ("notify", Kind::Notify, 2, &["account", "group", "chat"]),
@@ -42,6 +42,12 @@ pub struct Args {
     /// there.
     #[arg(long, env = "MADANG_BACKENDS", default_value = dev::BACKENDS)]
     backends: PathBuf,
+    /// Services call each other over TLS.
+    #[arg(long)]
+    tls: bool,
+    /// How many nodes of Cassandra, each with all rows: 1 or 3. Three are called directly, so that no link to them breaks.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=3))]
+    nodes: u16,
     #[command(flatten)]
     torture: torture::Args,
 }
@@ -58,8 +64,16 @@ struct Backend {
     name: String,
     command: Vec<String>,
     log: PathBuf,
+    /// Where it listens, if not on 127.0.0.1.
+    host: Option<IpAddr>,
     port: u16,
     monitor: Option<u16>,
+}
+
+impl Backend {
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.port)
+    }
 }
 
 /// How one nats-server reaches another.
@@ -81,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         "run this in Madang's source folder, or name it with --backends: it prepares the backends as the tests do";
     ensure!(args.backends.exists(), "{} is not here; {missing}", args.backends.display());
     services::binaries()?;
-    let cluster = lay_out(&args.folder, &args.backends).await?;
+    let cluster = lay_out(&args).await?;
     tokio::select! {
         kept = torture::run(args.torture, cluster) => Ok(kept?),
         // What was started ends with the cluster.
@@ -90,20 +104,29 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
 }
 
 /// Prepares the folder, and describes all that will run.
-async fn lay_out(folder: &Path, backends: &Path) -> anyhow::Result<Cluster> {
+async fn lay_out(args: &Args) -> anyhow::Result<Cluster> {
+    let Args { folder, backends, tls, nodes, .. } = args;
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => std::fs::create_dir_all(folder)?,
     }
     let folder = folder.canonicalize()?;
     let mut command = Command::new("python3");
-    let planned = command.arg(backends).arg("--plan").arg(&folder).output().await.context("can't start python3")?;
+    let planned = command
+        .arg(backends)
+        .arg("--plan")
+        .arg(&folder)
+        .arg(nodes.to_string())
+        .output()
+        .await
+        .context("can't start python3")?;
     let said = String::from_utf8_lossy(&planned.stderr);
     ensure!(planned.status.success(), "the backends could not be prepared:\n{said}");
     let backends: Backends = serde_json::from_slice(&planned.stdout)?;
     let own = backends.servers.iter().flat_map(|server| [Some(server.port), server.monitor]).flatten();
     let taken = own.chain(backends.links.iter().flat_map(|route| [route.port, route.target])).collect();
-    let mut plan = Plan { folder, backends: Vec::new(), servers: Vec::new(), links: Vec::new(), taken };
+    let certificates = if *tls { Some(certs::make(&folder)?) } else { None };
+    let mut plan = Plan { folder, certificates, backends: Vec::new(), servers: Vec::new(), links: Vec::new(), taken };
     for route in &backends.links {
         plan.link(&route.from, &route.to, local(route.port), vec![always(local(route.target))]).await?;
     }
@@ -163,6 +186,8 @@ fn places(mut taken: BTreeSet<u16>) -> anyhow::Result<Vec<Place>> {
 
 struct Plan {
     folder: PathBuf,
+    /// Where certificates are, if there are any.
+    certificates: Option<PathBuf>,
     backends: Vec<(Kind, String, SocketAddr)>,
     servers: Vec<Arc<Server>>,
     links: Vec<Link>,
@@ -182,17 +207,18 @@ impl Plan {
     fn backend(&mut self, backend: Backend) {
         let kind = match backend.name.as_str() {
             "postgres" => Kind::Postgres,
-            "cassandra" => Kind::Cassandra,
+            name if name.starts_with("cassandra") => Kind::Cassandra,
             _ => Kind::Nats,
         };
         let ready = match backend.monitor {
             Some(port) => Ready::Says(local(port), "/healthz"),
-            None => Ready::Listens(local(backend.port)),
+            None => Ready::Listens(backend.address()),
         };
         // Postgres waits for its clients to go when it is asked politely.
         let end = if kind == Kind::Postgres { Signal::INT } else { Signal::TERM };
-        let Backend { name, command, log, port, .. } = backend;
-        self.backends.push((kind, name.clone(), local(port)));
+        let address = backend.address();
+        let Backend { name, command, log, .. } = backend;
+        self.backends.push((kind, name.clone(), address));
         let program = Program { name, kind, command, variables: BTreeMap::new(), log, ready, end };
         self.servers.push(Server::new(program, Arc::default()));
     }
@@ -206,16 +232,26 @@ impl Plan {
         Ok(addresses.join(","))
     }
 
+    fn count(&self, kind: Kind) -> usize {
+        self.backends.iter().filter(|(of, ..)| *of == kind).count()
+    }
+
     async fn service(&mut self, place: &Place, all: &[Place]) -> anyhow::Result<()> {
         let name = place.name.as_str();
         let nats = self.backend_links(name, Kind::Nats).await?;
         let (mut cassandra, mut postgres) = (String::new(), String::new());
         if place.kind == Kind::Store {
-            cassandra = self.backend_links(name, Kind::Cassandra).await?;
+            let nodes: Vec<_> = self.backends.iter().filter(|(kind, ..)| *kind == Kind::Cassandra).collect();
+            cassandra = match nodes[..] {
+                // Drivers learn the addresses of a ring's nodes from the nodes.
+                [_, _, ..] => nodes.iter().map(|(.., address)| address.to_string()).collect::<Vec<_>>().join(","),
+                _ => self.backend_links(name, Kind::Cassandra).await?,
+            };
         }
         if matches!(place.kind, Kind::Group | Kind::Account | Kind::Notify) {
             postgres = format!("postgres://app@{}/postgres", self.backend_links(name, Kind::Postgres).await?);
         }
+        let scheme = services::scheme(self.certificates.as_deref());
         let mut urls = BTreeMap::new();
         for called in services::CALLED {
             let targets: Vec<_> = all.iter().filter(|of| of.service == called).map(|of| of.grpc.clone()).collect();
@@ -223,7 +259,7 @@ impl Plan {
                 Some(first) if !place.calls.contains(&called) => first.address,
                 _ => self.link(name, called, local(0), targets).await?,
             };
-            urls.insert(called, format!("http://{address}"));
+            urls.insert(called, format!("{scheme}://{address}"));
         }
         let mut variables =
             services::variables(&nats, &cassandra, &postgres, |called| urls.get(called).cloned().unwrap_or_default());
@@ -233,14 +269,17 @@ impl Plan {
             ("GRPC", place.grpc.address.to_string()),
             ("ADMIN", place.admin.to_string()),
             ("HTTP", place.http.address.to_string()),
-            ("ADVERTISE", format!("http://{told}")),
+            ("ADVERTISE", format!("{scheme}://{told}")),
             ("NATS_REPLICAS", "3".into()),
             ("DRAIN_WINDOW", "0".into()),
             // Hundreds sign up at once.
             ("ARGON2_KIB", "8".into()),
+            ("CASSANDRA_REPLICAS", self.count(Kind::Cassandra).to_string()),
         ] {
             variables.insert(format!("MADANG_{name}"), value);
         }
+        let certificates = self.certificates.iter().flat_map(|folder| certs::variables(folder, place.service));
+        variables.extend(certificates);
         let program = Program {
             name: place.name.clone(),
             kind: place.kind,

@@ -5,9 +5,12 @@ pub mod projection;
 pub mod rpc;
 
 use madang_mesh::{
-    lease, process,
+    clock, lease,
+    operations::Operations,
+    process,
     secret::Secret,
     serve::Context,
+    shard::Shard,
     subscription::{self, Lag},
 };
 use madang_proto::{
@@ -19,8 +22,9 @@ use messages::{
     sqlite::SqliteMessages,
 };
 use projection::Projection;
-use rpc::History;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use rpc::{History, stream::CONSUMERS};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -46,12 +50,27 @@ pub struct Config {
     /// How many days back `changes` reaches; older ones are refused, and the conversation is paged anew.
     #[arg(long, env = "MADANG_CHANGES_DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(30..))]
     pub changes_days: u32,
+    /// How many days what happened is kept for who reads all conversations (`StreamEvents`), without texts.
+    #[arg(long, env = "MADANG_EVENTS_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub events_days: u32,
     /// The user in Cassandra, where it wants one.
     #[arg(long, env = "MADANG_CASSANDRA_USER", requires = "cassandra_password")]
     pub cassandra_user: Option<String>,
     /// The user's password.
     #[arg(long, env = "MADANG_CASSANDRA_PASSWORD", hide_env_values = true)]
     pub cassandra_password: Option<Secret>,
+    /// The authorities of Cassandra's certificates, PEM, or `system`: those of this machine. With it, all is TLS. Read at start.
+    #[arg(long, env = "MADANG_CASSANDRA_CA")]
+    pub cassandra_ca: Option<PathBuf>,
+    /// Of whom the certificates of its nodes are, where they are not of the nodes' addresses: one name for all.
+    #[arg(long, env = "MADANG_CASSANDRA_NAME", requires = "cassandra_ca")]
+    pub cassandra_name: Option<String>,
+    /// A certificate to show to Cassandra, PEM.
+    #[arg(long, env = "MADANG_CASSANDRA_CERT", requires = "cassandra_key")]
+    pub cassandra_cert: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, env = "MADANG_CASSANDRA_KEY", requires_all = ["cassandra_cert", "cassandra_ca"])]
+    pub cassandra_key: Option<PathBuf>,
 }
 
 impl Config {
@@ -63,6 +82,11 @@ impl Config {
                 keyspace: self.cassandra_keyspace,
                 replicas: self.cassandra_replicas,
                 credentials: self.cassandra_user.zip(self.cassandra_password),
+                tls: self.cassandra_ca.map(|ca| cassandra::Tls {
+                    ca,
+                    name: self.cassandra_name,
+                    shown: self.cassandra_cert.zip(self.cassandra_key),
+                }),
             };
             return Ok(Arc::new(CassandraMessages::open(&options).await?));
         }
@@ -90,6 +114,7 @@ pub struct Service {
     context: Context,
     projection: Arc<Projection>,
     history: Arc<History>,
+    events_days: u32,
 }
 
 /// Makes the keyspace and the tables, where they are not there.
@@ -99,7 +124,7 @@ pub async fn prepare(config: Config) -> Result<(), Error> {
 
 /// Builds a store-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
-    let changes_days = config.changes_days;
+    let (changes_days, events_days) = (config.changes_days, config.events_days);
     let store = config.store().await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
@@ -107,11 +132,43 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         store,
         projection: projection.clone(),
         group,
+        operations: Operations::new(context.channels.clone(), &context.peers.chat),
         settings: context.settings.clone(),
+        log: context.log.clone(),
+        consumers: Arc::new(Semaphore::new(CONSUMERS)),
+        ending: CancellationToken::new(),
         lag: Lag::new(context.settings.shards),
         changes_days,
     });
-    Ok(Service { context, projection, history })
+    Ok(Service { context, projection, history, events_days })
+}
+
+/// How often it is looked for what is kept too long.
+const TIDY: Duration = Duration::from_secs(20);
+
+/// Lets go of what is kept too long of the shards that are read here, for ever.
+async fn tidy(store: Arc<dyn Messages>, held: watch::Receiver<BTreeSet<Shard>>, days: u32) {
+    let mut tick = tokio::time::interval(TIDY);
+    loop {
+        tick.tick().await;
+        if let Err(error) = store.tidy().await {
+            tracing::warn!(%error, "what was overwritten could not be cleared from the disk; trying again");
+        }
+        let before = clock::now_micros() - i64::from(days) * 24 * 3600 * 1_000_000;
+        let shards = held.borrow().clone();
+        for shard in shards {
+            loop {
+                match store.forget(shard, before).await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(shard, %error, "what is kept too long could not be let go of; trying again");
+                        break;
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl process::Service for Service {
@@ -131,7 +188,17 @@ impl process::Service for Service {
             lag: self.history.lag.clone(),
         };
         let left = leases.clone();
-        subscription::run(config, leases, log, registry, self.projection, drain).await;
+        let tidying = tidy(self.history.store.clone(), leases.held.clone(), self.events_days);
+        let ending = async {
+            drain.cancelled().await;
+            self.history.ending.cancel();
+        };
+        tokio::select! {
+            ((), ()) = async {
+                tokio::join!(subscription::run(config, leases, log, registry, self.projection, drain.clone()), ending)
+            } => {}
+            () = tidying => {}
+        }
         leave.cancel();
         left.left().await;
     }

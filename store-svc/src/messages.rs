@@ -3,9 +3,11 @@
 
 pub mod cassandra;
 pub mod conformance;
+pub mod feed;
 pub mod sqlite;
 
 use async_trait::async_trait;
+use feed::{Feed, Kept};
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
     client::v1::{Content, Event, Message, Reaction},
@@ -67,6 +69,8 @@ pub enum Entry {
         /// As clients see it.
         event: Event,
     },
+    /// A record of the log, for who reads all conversations.
+    Record(Kept),
     /// Something that history does not show, but that moves the revision on.
     Other {
         /// Where.
@@ -170,7 +174,7 @@ pub struct Since {
 
 /// The messages.
 #[async_trait]
-pub trait Messages: Send + Sync + 'static {
+pub trait Messages: Feed + Send + Sync + 'static {
     /// How much of a shard's log the rows hold.
     async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
 
@@ -188,6 +192,11 @@ pub trait Messages: Send + Sync + 'static {
     /// says then is to be read again.
     async fn lost(&self, _shard: Shard) {
         std::future::pending().await
+    }
+
+    /// Done now and then: what was overwritten is gone from the disk after it, as far as that is this store's to do.
+    async fn tidy(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// The shard is written by another process now.

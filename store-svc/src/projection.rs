@@ -1,16 +1,18 @@
 //! From the log to rows: what each event leaves in history.
 
-use crate::messages::{Change, Entry as Row, Messages, emoji_key};
+use crate::messages::{Change, Entry as Row, Messages, emoji_key, feed::Kept};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
     shard::Shard,
-    subscription::{HandleError, Handler, Written},
+    subscription::{HandleError, Handler, Looks, Written},
+    trace,
 };
 use madang_proto::{
     client::v1 as client,
-    id::{ClientId, ConversationId, UserId},
-    log::v1::{self as log, JoinedUser, LoggedEvent, Record, logged_event::Body},
+    event::to_client,
+    id::ConversationId,
+    log::v1::{self as log, LoggedEvent, Record, logged_event::Body},
     store::v1::ClientIdUse,
 };
 use prost::Message as _;
@@ -29,6 +31,12 @@ impl Projection {
     #[must_use]
     pub fn new(store: Arc<dyn Messages>) -> Self {
         Self { store, written: Written::default() }
+    }
+
+    /// To wait for more with.
+    #[must_use]
+    pub fn looks(&self) -> Looks {
+        self.written.looks()
     }
 
     /// Waits until the rows hold a conversation's revision; the revision that they hold, or none in time.
@@ -62,31 +70,10 @@ impl Projection {
     }
 }
 
-fn user(bytes: &[u8]) -> String {
-    UserId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
-}
-
-fn joined(members: &[JoinedUser], by: &[u8]) -> client::event::Body {
-    let members = members.iter().map(|each| client::JoinedMember { user: user(&each.user), role: each.role });
-    client::event::Body::Joined(client::Joined { members: members.collect(), by: user(by) })
-}
-
 /// What an event leaves in history; `Stop` for one that this version does not store.
 pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
     let unreadable = |_| HandleError::Stop("an event names no conversation".into());
     let conversation = ConversationId::from_slice(&event.conversation).map_err(unreadable)?;
-    let by = user(&event.actor);
-    let notice = |body| {
-        let event = client::Event {
-            cursor: String::new(),
-            conversation: conversation.to_string(),
-            revision: event.revision,
-            at: event.at_micros / 1000,
-            last_seq: event.last_seq,
-            body: Some(body),
-        };
-        Row::Notice { conversation, event }
-    };
     let last_seq = event.last_seq;
     let used = |seq| ClientIdUse {
         sender: event.actor.to_vec(),
@@ -97,41 +84,15 @@ pub fn row(event: LoggedEvent) -> Result<Row, HandleError> {
         at_micros: event.at_micros,
     };
     Ok(match event.body {
-        Some(Body::Message(content)) => Row::Message {
-            conversation,
-            used: used(last_seq),
-            message: Box::new(client::Message {
-                seq: event.last_seq,
-                revision: event.revision,
-                at: event.at_micros / 1000,
-                sender: by,
-                client_id: ClientId::from_slice(&event.client_id).map(|id| id.to_string()).unwrap_or_default(),
-                text: content.text,
-                reply_to: content.reply_to,
-                mentions: content.mentions,
-                attachments: content.attachments,
-                r#type: content.r#type,
-                data: content.data,
-                edited_at: 0,
-                deleted: false,
-                reactions: Vec::new(),
-            }),
-        },
-        Some(Body::Created(created)) => notice(joined(&created.members, &event.actor)),
-        Some(Body::Joined(more)) => notice(joined(&more.members, &event.actor)),
-        Some(Body::Left(left)) => notice(client::event::Body::Left(client::Left {
-            users: left.users.iter().map(|id| user(id)).collect(),
-            by,
-        })),
-        Some(Body::Role(set)) => {
-            notice(client::event::Body::Role(client::RoleChanged { user: user(&set.user), role: set.role, by }))
+        Some(Body::Message(_)) => {
+            let client::Event { body: Some(client::event::Body::Message(message)), .. } = to_client(&event) else {
+                return Err(HandleError::Stop("a message that clients would see no message of".into()));
+            };
+            Row::Message { conversation, used: used(last_seq), message: Box::new(message) }
         }
-        Some(Body::Changed(changed)) => notice(client::event::Body::Changed(client::Changed {
-            by,
-            name: changed.name,
-            picture: changed.picture,
-            data: changed.data,
-        })),
+        Some(Body::Created(_) | Body::Joined(_) | Body::Left(_) | Body::Role(_) | Body::Changed(_)) => {
+            Row::Notice { conversation, event: to_client(&event) }
+        }
         Some(Body::Read(_)) => {
             let LoggedEvent { revision, last_seq, at_micros, .. } = event;
             Row::Other { conversation, revision, last_seq, at_micros }
@@ -176,21 +137,26 @@ impl Handler for Projection {
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut spans) = (Vec::new(), Vec::new());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
             let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
             if record.format > FORMAT {
                 return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
             }
+            let kept = Kept::of(entry.position, entry.at_micros, &record.events);
+            spans.extend(trace::projected("store", &record));
             // What has no revision is no part of history.
             for event in record.events.into_iter().filter(|event| event.revision > 0) {
                 rows.push(row(event)?);
             }
+            rows.push(Row::Record(kept));
         }
         let Some(last) = entries.last() else { return Ok(()) };
-        let applied = self.store.apply(shard, rows, last.position).await;
-        applied.map_err(|error| HandleError::Retry(error.to_string()))?;
+        if let Err(error) = self.store.apply(shard, rows, last.position).await {
+            spans.iter_mut().for_each(|span| span.fail("not written"));
+            return Err(HandleError::Retry(error.to_string()));
+        }
         self.written.now();
         Ok(())
     }

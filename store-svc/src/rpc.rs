@@ -1,7 +1,12 @@
 //! gRPC: who may see what of a conversation is asked of group-svc for every read on behalf of a user.
 
 mod changes;
+mod erase;
 mod load;
+mod near;
+mod notices;
+mod place;
+pub(crate) mod stream;
 
 use crate::{
     messages::{self, Messages},
@@ -10,13 +15,14 @@ use crate::{
 use futures_util::stream::BoxStream;
 use madang_mesh::{
     channel::Channel,
+    log::Log,
+    operations::Operations,
     settings,
     shard::shard_of,
     status::{from_status, to_status},
     subscription::Lag,
 };
 use madang_proto::{
-    client::v1::Message,
     group::v1::{
         ConversationAccess, GetAccessRequest, GetAccessResponse, ListAccessRequest,
         group_service_client::GroupServiceClient,
@@ -25,8 +31,10 @@ use madang_proto::{
     reason::{Reason, Refusal},
     store::v1::{store_service_server::StoreService, *},
 };
-use prost::Message as _;
+use near::Near;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// The most bytes of a page.
@@ -41,7 +49,14 @@ pub struct History {
     pub(crate) store: Arc<dyn Messages>,
     pub(crate) projection: Arc<Projection>,
     pub(crate) group: GroupServiceClient<Channel>,
+    pub(crate) operations: Operations,
     pub(crate) settings: settings::Settings,
+    /// To tell a cursor that is ahead of it.
+    pub(crate) log: Arc<dyn Log>,
+    /// Who may read all conversations at once.
+    pub(crate) consumers: Arc<Semaphore>,
+    /// Cancelled when this process stops.
+    pub(crate) ending: CancellationToken,
     pub(crate) lag: Lag,
     /// How far back `changes` reaches, in days.
     pub(crate) changes_days: u32,
@@ -73,27 +88,7 @@ fn behind() -> Status {
 
 fn conversation(text: &str) -> Result<ConversationId, Status> {
     let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
-    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, message)))
-}
-
-/// Cuts a page at its bytes; keeps the end that lies nearest to what was asked for.
-fn cut(messages: &mut Vec<Message>, keep_newest: bool) {
-    let mut bytes = 0;
-    let fits = |message: &Message| {
-        bytes += message.encoded_len();
-        bytes <= PAGE_BYTES
-    };
-    let count = if keep_newest {
-        messages.iter().rev().map(fits).take_while(|fits| *fits).count()
-    } else {
-        messages.iter().map(fits).take_while(|fits| *fits).count()
-    };
-    let count = count.max(1).min(messages.len());
-    if keep_newest {
-        messages.drain(..messages.len() - count);
-    } else {
-        messages.truncate(count);
-    }
+    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, message).of("conversation")))
 }
 
 impl History {
@@ -145,7 +140,8 @@ impl StoreService for History {
         let id = conversation(&id)?;
         if usize::from(before > 0) + usize::from(after.is_some()) + usize::from(around > 0) > 1 {
             let message = "before, after and around exclude each other: give one of them";
-            return Err(to_status(&Refusal::new(Reason::InvalidField, message)));
+            let second = if before > 0 && after.is_some() { "after" } else { "around" };
+            return Err(to_status(&Refusal::new(Reason::InvalidField, message).of(second)));
         }
         if before == 0 {
             self.fresh(id).await?;
@@ -158,7 +154,11 @@ impl StoreService for History {
             if low > high { Ok(Vec::new()) } else { self.store.page(id, low, high, limit, newest).await }
         };
         let mut messages;
-        let keep_newest = after.is_none() && around == 0;
+        let near = match after {
+            Some(_) => Near::First,
+            None if around > 0 => Near::Seq(around),
+            None => Near::Last,
+        };
         if let Some(after) = after {
             messages = page(after.min(end) + 1, end, limit, false).await.map_err(failed)?;
         } else if around > 0 {
@@ -169,23 +169,22 @@ impl StoreService for History {
             let high = if before > 0 { before - 1 } else { end };
             messages = page(0, high, limit, true).await.map_err(failed)?;
         }
-        cut(&mut messages, keep_newest);
+        near.cut(&mut messages, PAGE_BYTES, limit);
         let (low, high) = match (messages.first(), messages.last()) {
             (Some(low), Some(high)) => (low.seq, high.seq),
             // Of an empty page: what lies on either side of its bound.
             _ if before > 0 => (before.max(first), before - 1),
-            _ => (after.unwrap_or(around).max(first.saturating_sub(1)) + 1, after.unwrap_or(around)),
+            _ => {
+                let bound = after.unwrap_or(around);
+                (bound.max(first.saturating_sub(1)).saturating_add(1), bound)
+            }
         };
         let has_before = low > first && !page(0, low - 1, 1, true).await.map_err(failed)?.is_empty();
         let has_after = high < end && !page(high + 1, end, 1, false).await.map_err(failed)?.is_empty();
-        // Before the first message that one sees stands one's own joining.
-        let seqs = (
-            if has_before { low } else { first.saturating_sub(1) },
-            if has_after { high } else { access.last_seq.max(high) },
-        );
-        let notices = self.store.notices(id, seqs, (access.first_revision, revision)).await.map_err(failed)?;
-        self.mark_mine(id, &user, messages.iter_mut()).await?;
-        Ok(Response::new(ListMessagesResponse { messages, notices, revision, has_before, has_after }))
+        let mut answer = ListMessagesResponse { messages, revision, has_before, has_after, ..Default::default() };
+        self.add_notices(id, access, (low, high), near, &mut answer).await?;
+        self.mark_mine(id, &user, answer.messages.iter_mut()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn get_messages(
@@ -196,10 +195,8 @@ impl StoreService for History {
         let id = conversation(&id)?;
         let most = self.settings.max_page_size as usize;
         if seqs.len() > most {
-            return Err(to_status(&Refusal::new(
-                Reason::TooLarge,
-                format!("at most {most} messages are asked for at once"),
-            )));
+            let message = format!("at most {most} messages are asked for at once");
+            return Err(to_status(&Refusal::new(Reason::TooLarge, message).of("seqs")));
         }
         let (access, _) = self.access(id, &user, 0).await?;
         seqs.sort_unstable();
@@ -265,16 +262,12 @@ impl StoreService for History {
 
     async fn stream_events(
         &self,
-        _: Request<StreamEventsRequest>,
+        request: Request<StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        Err(unimplemented("StreamEvents"))
+        self.stream(request.into_inner()).await.map(Response::new)
     }
 
-    async fn erase(&self, _: Request<EraseRequest>) -> Result<Response<EraseResponse>, Status> {
-        Err(unimplemented("Erase"))
+    async fn erase(&self, request: Request<EraseRequest>) -> Result<Response<EraseResponse>, Status> {
+        self.erase_some(request.into_inner()).await.map(Response::new)
     }
-}
-
-fn unimplemented(what: &str) -> Status {
-    to_status(&Refusal::new(Reason::Unimplemented, format!("{what} is not there yet")))
 }

@@ -3,7 +3,7 @@
 
 use madang_store::messages::{
     cassandra::{CassandraMessages, Options},
-    conformance::{amended, check, check_changes, check_holes, check_replicas},
+    conformance::{amended, check, check_changes, check_holes, check_replicas, feed},
     sqlite::SqliteMessages,
 };
 
@@ -15,6 +15,7 @@ async fn sqlite() {
     check_changes(&store).await;
     check_holes(&store).await;
     amended::check(&store).await;
+    feed::check(&store).await;
     check_replicas(&store, &SqliteMessages::open(folder.path()).unwrap()).await;
 }
 
@@ -27,12 +28,14 @@ async fn cassandra() {
         keyspace: format!("t{}", uuid::Uuid::new_v4().simple()),
         replicas: 1,
         credentials: None,
+        tls: None,
     };
     let store = CassandraMessages::open(&options).await.unwrap();
     check(&store).await;
     check_changes(&store).await;
     check_holes(&store).await;
     amended::check(&store).await;
+    feed::check(&store).await;
     // Another process on the same keyspace finds what is there.
     let other = CassandraMessages::open(&options).await.unwrap();
     assert_eq!(madang_store::messages::Messages::cursor(&other, 0).await.unwrap(), 18);

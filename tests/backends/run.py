@@ -2,15 +2,17 @@
 """Installs and starts the real backends for a command, and stops them after it.
 
     tests/backends/run.py [--folder FOLDER] COMMAND [ARGUMENT ...]
-    tests/backends/run.py --plan FOLDER
+    tests/backends/run.py --plan FOLDER [NODES]
 
 nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports; their data is in
 a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA,
-with Postgres's own log as MADANG_TEST_POSTGRES_LOG. What is missing and can't be installed is a failure. Downloads are kept in .tools/.
+with Postgres's own log as MADANG_TEST_POSTGRES_LOG; programs that tests start are a browser (Debian's Chromium), MADANG_TEST_CHROMIUM, and
+an OpenTelemetry collector (Rotel, a wheel), MADANG_TEST_COLLECTOR. For back-ups Postgres's programs are in the PATH, and
+MADANG_TEST_CASSANDRA_JMX is where nodetool connects. What is missing and can't be installed is a failure. Downloads are kept in .tools/.
 
 --plan starts nothing: it prepares FOLDER and says, as JSON, how each server is started, for who wants to start, stop
 and kill them by itself. There are three nats-servers then, a cluster; each dials the others through a port of its own
-("links"), where whoever starts them has to listen and forward.
+("links"), where whoever starts them has to listen and forward. Of Cassandra there are NODES, on 127.0.0.1, 127.0.0.2, …, or one.
 """
 
 import json
@@ -51,7 +53,7 @@ def free_port():
                 pass
 
 
-def wait(what, ready, process, log, seconds=90):
+def wait(what, ready, process, log, seconds=300):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if ready():
@@ -83,18 +85,30 @@ def install_wheels():
     return venv / "bin"
 
 
+def install_package(name):
+    """A package of Debian's."""
+    quiet = {"stdout": subprocess.DEVNULL}
+    run("apt-get", "update", "-qq", **quiet)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", name, env=environment, **quiet)
+
+
 def install_postgres():
     """The folder of initdb and pg_ctl."""
     def found():
         return sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found():
-        quiet = {"stdout": subprocess.DEVNULL}
-        run("apt-get", "update", "-qq", **quiet)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql", env=environment, **quiet)
+        install_package("postgresql")
     if not found():
         sys.exit("Postgres is not installed, and could not be")
     return found()[-1].parent
+
+
+def install_chromium():
+    """The program."""
+    if not shutil.which("chromium"):
+        install_package("chromium")
+    return shutil.which("chromium") or sys.exit("Chromium is not installed, and could not be")
 
 
 def install_cassandra():
@@ -164,13 +178,14 @@ def postgres_server(bin_folder, folder):
     return {"name": "postgres", "command": command, "log": str(folder / "log"), "port": port}
 
 
-def cassandra_server(jars, folder, stays):
-    """How Cassandra is started."""
+def cassandra_server(jars, folder, stays, number=1, count=1, ports=None):
+    """How a node of Cassandra is started; those of a ring have the same ports, and an address each."""
     # Tests want it up soon; what stays is worth the better compiler, which halves what a row costs.
     heap, compiler = ("1g", "") if stays else ("512m", "-XX:TieredStopAtLevel=1")
     for name in ("data", "logs", "tmp", "conf"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    cql, storage, jmx = free_port(), free_port(), free_port()
+    cql, storage = ports or (free_port(), free_port())
+    jmx, address, token = free_port(), f"127.0.0.{number}", (number - 1) * (2**63 // count)
     conf = folder / "conf"
     (conf / "cassandra.yaml").write_text(f"""\
 cluster_name: test
@@ -178,12 +193,12 @@ partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 endpoint_snitch: SimpleSnitch
 commitlog_sync: batch
 seed_provider: [{{class_name: org.apache.cassandra.locator.SimpleSeedProvider, parameters: [{{seeds: "127.0.0.1:{storage}"}}]}}]
-listen_address: 127.0.0.1
-rpc_address: 127.0.0.1
+listen_address: {address}
+rpc_address: {address}
 storage_port: {storage}
 native_transport_port: {cql}
 num_tokens: 1
-initial_token: "0"
+initial_token: "{token}"
 auto_bootstrap: false
 hinted_handoff_enabled: true
 auto_snapshot: false
@@ -211,7 +226,8 @@ concurrent_writes: 128
     (conf / "jvm.args").write_text(jvm)
     command = ["java", f"@{HERE}/modules.args", f"@{conf}/jvm.args", "-cp", f"{jars}/*",
                "org.apache.cassandra.service.CassandraDaemon"]
-    return {"name": "cassandra", "command": command, "log": str(folder / "logs/out.log"), "port": cql}
+    name = "cassandra" if count == 1 else f"cassandra-{number}"
+    return {"name": name, "command": command, "log": str(folder / "logs/out.log"), "host": address, "port": cql, "jmx": jmx}
 
 
 def accepts_queries(port):
@@ -231,20 +247,21 @@ def start(server):
     return process
 
 
-def plan(folder):
+def plan(folder, nodes):
     """Prepares a folder for servers that others start, and says how."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     nats, links = nats_cluster(install_wheels(), folder)
     postgres = postgres_server(install_postgres(), folder / "postgres")
-    cassandra = cassandra_server(install_cassandra(), folder / "cassandra", False)
-    json.dump({"servers": [*nats, postgres, cassandra], "links": links}, sys.stdout)
+    jars, ports, folders = install_cassandra(), (free_port(), free_port()), [folder / f"cassandra-{n + 1}" for n in range(nodes)]
+    ring = [cassandra_server(jars, each, False, n + 1, nodes, ports) for n, each in enumerate(folders)]
+    json.dump({"servers": [*nats, postgres, *ring], "links": links}, sys.stdout)
 
 
 def main():
     command = sys.argv[1:]
-    if len(command) == 2 and command[0] == "--plan":
-        plan(pathlib.Path(command[1]).resolve())
+    if command[:1] == ["--plan"]:
+        plan(pathlib.Path(command[1]).resolve(), int(command[2]) if len(command) > 2 else 1)
         return 0
     stays = len(command) > 1 and command[0] == "--folder"
     if stays:
@@ -259,7 +276,7 @@ def main():
     try:
         wheels, postgres, cassandra = install_wheels(), install_postgres(), install_cassandra()
         environment = dict(os.environ)
-        environment["PATH"] = f"{wheels}{os.pathsep}{environment['PATH']}"
+        environment["PATH"] = os.pathsep.join([str(wheels), str(postgres), environment["PATH"]])
         for name, server, address in (
             ("CASSANDRA", cassandra_server(cassandra, folder / "cassandra", stays), "127.0.0.1:{}"),
             ("POSTGRES", postgres_server(postgres, folder / "postgres"), "postgres://app@127.0.0.1:{}/postgres"),
@@ -267,7 +284,11 @@ def main():
         ):
             started.append(start(server))
             environment[f"MADANG_TEST_{name}"] = address.format(server["port"])
+            if "jmx" in server:
+                environment[f"MADANG_TEST_{name}_JMX"] = f"127.0.0.1:{server['jmx']}"
         environment["MADANG_TEST_POSTGRES_LOG"] = str(folder / "postgres" / "log")
+        environment["MADANG_TEST_CHROMIUM"] = install_chromium()
+        environment["MADANG_TEST_COLLECTOR"] = str(next((wheels.parent / "lib").glob("python*/site-packages/rotel/rotel-agent")))
         return subprocess.run(command, env=environment, check=False).returncode
     finally:
         for process in started:

@@ -45,8 +45,13 @@ pub async fn call_with(
 
 /// The same, again while the answer is that it may be tried again: a server that has just started has no homes yet.
 pub async fn insist(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+    insist_at(server.http, method, path, token, body).await
+}
+
+/// The same, of the door at an address.
+pub async fn insist_at(door: SocketAddr, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
     loop {
-        let (status, answer) = call(server, method, path, token, body.clone()).await;
+        let (status, answer) = call_at(door, method, path, token, body.clone()).await;
         if status != 503 || answer["retryable"] != true {
             return (status, answer);
         }

@@ -12,13 +12,16 @@ use madang_mesh::{
     process::{self, Running},
     serve::free,
 };
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use madang_solo::{certs, services};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{
     runtime::Runtime,
     sync::{Mutex, MutexGuard},
 };
 
+/// Of a flag that is given twice the later one holds: a plan's is.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Cli<T: Args> {
     #[command(flatten)]
     process: process::Args,
@@ -30,72 +33,88 @@ struct Cli<T: Args> {
 #[derive(Args)]
 struct Nothing {}
 
+/// Services that a test may stop and start by themselves.
+#[derive(Clone, Copy)]
+enum Kind {
+    Account,
+    Chat,
+    Group,
+    Notify,
+    Store,
+}
+
+/// Starts one.
+async fn begin(kind: Kind, flags: Vec<String>) -> Running {
+    match kind {
+        Kind::Account => {
+            let cli = parse::<madang_account::Config>(&flags);
+            let build = async |context, _| madang_account::build(cli.config, context).await;
+            process::start("account", cli.process, None, build).await.unwrap()
+        }
+        Kind::Chat => {
+            let cli = parse::<Nothing>(&flags);
+            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
+            process::start("chat", cli.process, None, build).await.unwrap()
+        }
+        Kind::Group => {
+            let cli = parse::<madang_group::Config>(&flags);
+            let build = async |context, _| madang_group::build(cli.config, context).await;
+            process::start("group", cli.process, None, build).await.unwrap()
+        }
+        Kind::Notify => {
+            let cli = parse::<madang_notify::Config>(&flags);
+            let build = async |context, _| madang_notify::build(cli.config, context).await;
+            process::start("notify", cli.process, None, build).await.unwrap()
+        }
+        Kind::Store => {
+            let cli = parse::<madang_store::Config>(&flags);
+            let build = async |context, _| madang_store::build(cli.config, context).await;
+            process::start("store", cli.process, None, build).await.unwrap()
+        }
+    }
+}
+
 /// A service in a runtime of its own, which can be killed.
 pub struct Part {
-    /// Where it serves gRPC: `http://HOST:PORT`.
+    /// Where it serves gRPC: `http://HOST:PORT`; where there are certificates, it is TLS all the same.
     pub grpc: String,
-    /// What a chat-svc was told; others are not started again.
+    kind: Kind,
+    /// What it was told.
     flags: Vec<String>,
     running: Running,
     runtime: Runtime,
 }
 
+/// A service that was stopped.
+pub struct Stopped {
+    kind: Kind,
+    flags: Vec<String>,
+}
+
+impl Stopped {
+    /// Starts it again; at the same address, if it was told one.
+    pub async fn start(self) -> Part {
+        Part::start(self.kind, self.flags).await
+    }
+}
+
 impl Part {
-    async fn start(start: impl Future<Output = Running> + Send + 'static) -> Self {
+    async fn start(kind: Kind, flags: Vec<String>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let running = runtime.spawn(start).await.unwrap();
-        Self { grpc: format!("http://{}", running.grpc), flags: Vec::new(), running, runtime }
-    }
-
-    async fn chat(flags: Vec<String>) -> Self {
-        let told = flags.clone();
-        let part = Self::start(async move {
-            let cli = parse::<Nothing>(&told);
-            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
-            process::start("chat", cli.process, None, build).await.unwrap()
-        });
-        Self { flags, ..part.await }
-    }
-
-    async fn store(flags: Vec<String>) -> Self {
-        Self::start(async move {
-            let cli = parse::<madang_store::Config>(&flags);
-            let build = async |context, _| madang_store::build(cli.config, context).await;
-            process::start("store", cli.process, None, build).await.unwrap()
-        })
-        .await
-    }
-
-    async fn group(flags: Vec<String>) -> Self {
-        Self::start(async move {
-            let cli = parse::<madang_group::Config>(&flags);
-            let build = async |context, _| madang_group::build(cli.config, context).await;
-            process::start("group", cli.process, None, build).await.unwrap()
-        })
-        .await
-    }
-
-    async fn notify(flags: Vec<String>) -> Self {
-        let told = flags.clone();
-        let part = Self::start(async move {
-            let cli = parse::<madang_notify::Config>(&told);
-            let build = async |context, _| madang_notify::build(cli.config, context).await;
-            process::start("notify", cli.process, None, build).await.unwrap()
-        });
-        Self { flags, ..part.await }
+        let running = runtime.spawn(begin(kind, flags.clone())).await.unwrap();
+        Self { grpc: format!("http://{}", running.grpc), kind, flags, running, runtime }
     }
 
     /// Stops it as a roll-out does: its shards go to others first.
-    pub async fn stop(self) {
+    pub async fn stop(self) -> Stopped {
         self.running.stop().await;
         self.runtime.shutdown_background();
+        Stopped { kind: self.kind, flags: self.flags }
     }
 
     /// Stops it as a roll-out does, and starts another at the same address.
     pub async fn restart(self) -> Self {
-        let flags = self.flags.clone();
-        self.stop().await;
-        Self::chat(flags).await
+        self.stop().await.start().await
     }
 
     /// Ends it as a crash does: between any two steps, with nothing said to anybody.
@@ -133,6 +152,8 @@ pub struct Cluster {
     pub groups: Vec<Part>,
     /// notify-svc; api asks the first.
     pub notifies: Vec<Part>,
+    /// account-svc, of which there is one.
+    pub accounts: Vec<Part>,
     /// Its database in Postgres.
     pub postgres: String,
     /// A node of Cassandra, and the keyspace there.
@@ -151,8 +172,18 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
 }
 
+/// Makes a database in Postgres; gives its name, which is free for a keyspace as well, and its address.
+pub async fn database() -> (String, String) {
+    let name = format!("c{}", uuid::Uuid::new_v4().simple());
+    let server = variable("MADANG_TEST_POSTGRES");
+    let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
+    connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let address = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+    (name, address)
+}
+
 /// Deletes what an earlier test left in NATS: other tests write other things under the same fixed names.
-async fn forget(nats: &str) {
+pub async fn forget(nats: &str) {
     let context = jetstream::new(async_nats::connect(nats).await.unwrap());
     let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
     for name in names {
@@ -183,6 +214,20 @@ pub struct Plan {
     pub notifies: usize,
     /// What these are told beside the rest.
     pub push: Vec<String>,
+    /// The services' certificates, if they have any: a folder of `madang certs`.
+    pub certificates: Option<PathBuf>,
+    /// What account-svc is told beside the rest.
+    pub account: Vec<String>,
+    /// What the homes are told beside the rest.
+    pub chat: Vec<String>,
+}
+
+impl Plan {
+    fn certificate_flags(&self, service: &str) -> Vec<String> {
+        let files = self.certificates.iter().flat_map(|folder| certs::variables(folder, service));
+        let flags = ["--tls-cert", "--tls-key", "--tls-ca"].map(str::to_owned);
+        flags.into_iter().zip(files).flat_map(|(flag, (_, file))| [flag, file]).collect()
+    }
 }
 
 impl Default for Plan {
@@ -196,6 +241,9 @@ impl Default for Plan {
             postgres: None,
             notifies: 1,
             push: Vec::new(),
+            certificates: None,
+            account: Vec::new(),
+            chat: Vec::new(),
         }
     }
 }
@@ -225,26 +273,24 @@ impl Cluster {
         let Plan { chats, gateways, stores, groups, .. } = plan;
         let alone = ALONE.lock().await;
         madang_mesh::telemetry::init();
-        let name = format!("c{}", uuid::Uuid::new_v4().simple());
-        let server = variable("MADANG_TEST_POSTGRES");
-        let mut connection = AsyncPgConnection::establish(&server).await.unwrap();
-        connection.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let way = plan.postgres.map_or(server.clone(), |way| {
-            let user = server.rsplit_once('@').unwrap().0;
-            format!("{user}@{way}/postgres")
+        let (name, postgres) = database().await;
+        let postgres = plan.postgres.map_or(postgres.clone(), |way| {
+            let user = postgres.rsplit_once('@').unwrap().0;
+            format!("{user}@{way}/{name}")
         });
-        let postgres = format!("{}/{name}", way.rsplit_once('/').unwrap().0);
         let [store_at, group_at, account_at, notify_at] = [(); 4].map(|()| free().unwrap());
         let chat_at: Vec<_> = (0..chats).map(|_| free().unwrap()).collect();
-        let chat_urls = chat_at.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(",");
+        let scheme = services::scheme(plan.certificates.as_deref());
+        let chat_urls = chat_at.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(",");
         let nats = variable("MADANG_TEST_NATS");
         forget(&nats).await;
-        let common = |grpc: Option<SocketAddr>, more: &[&str]| {
+        let common = |service: &str, grpc: Option<SocketAddr>, more: &[&str]| {
             let mut flags = vec!["--nats".to_owned(), nats.clone(), "--chat-url".to_owned(), chat_urls.clone()];
             let urls = [("store", store_at), ("group", group_at), ("account", account_at), ("notify", notify_at)];
-            for (service, address) in urls {
-                flags.extend([format!("--{service}-url"), format!("http://{address}")]);
+            for (called, address) in urls {
+                flags.extend([format!("--{called}-url"), format!("{scheme}://{address}")]);
             }
+            flags.extend(plan.certificate_flags(service));
             if let Some(grpc) = grpc {
                 flags.extend(["--grpc".to_owned(), grpc.to_string()]);
             }
@@ -252,38 +298,37 @@ impl Cluster {
             flags
         };
         let cassandra = plan.cassandra.map_or_else(|| variable("MADANG_TEST_CASSANDRA"), |way| way.to_string());
-        let mut others = Vec::new();
-        let more = ["--account-postgres", &postgres, "--argon2-kib", "8"];
-        let cli = parse::<madang_account::Config>(&common(Some(account_at), &more));
-        let build = async |context, _| madang_account::build(cli.config, context).await;
-        others.push(process::start("account", cli.process, None, build).await.unwrap());
-        let store_flags = common(None, &["--cassandra", &cassandra, "--cassandra-keyspace", &name]);
-        let group_flags = common(None, &["--group-postgres", &postgres]);
+        let mut flags = common("account", Some(account_at), &["--account-postgres", &postgres, "--argon2-kib", "8"]);
+        flags.extend(plan.account.iter().cloned());
+        let accounts = vec![Part::start(Kind::Account, flags).await];
+        let store_flags = common("store", None, &["--cassandra", &cassandra, "--cassandra-keyspace", &name]);
+        let group_flags = common("group", None, &["--group-postgres", &postgres]);
         let at = |flags: &[String], first: SocketAddr, number: usize| {
             let here = if number == 0 { Some(first) } else { None };
             flags.iter().cloned().chain(here.iter().flat_map(|here| ["--grpc".to_owned(), here.to_string()])).collect()
         };
         let mut replicas = [Vec::new(), Vec::new()];
         for number in 0..stores {
-            replicas[0].push(Part::store(at(&store_flags, store_at, number)).await);
+            replicas[0].push(Part::start(Kind::Store, at(&store_flags, store_at, number)).await);
         }
         for number in 0..groups {
-            replicas[1].push(Part::group(at(&group_flags, group_at, number)).await);
+            replicas[1].push(Part::start(Kind::Group, at(&group_flags, group_at, number)).await);
         }
         let [stores, groups] = replicas;
         let mut homes = Vec::new();
         for address in &chat_at {
-            homes.push(Part::chat(common(Some(*address), &[])).await);
+            let flags = common("chat", Some(*address), &[]).into_iter().chain(plan.chat.iter().cloned());
+            homes.push(Part::start(Kind::Chat, flags.collect()).await);
         }
-        let mut notify_flags = common(None, &["--notify-postgres", &postgres, "--push-loopback"]);
-        notify_flags.extend(plan.push);
+        let mut notify_flags = common("notify", None, &["--notify-postgres", &postgres, "--push-loopback"]);
+        notify_flags.extend(plan.push.iter().cloned());
         let mut notifies = Vec::new();
         for number in 0..plan.notifies {
-            notifies.push(Part::notify(at(&notify_flags, notify_at, number)).await);
+            notifies.push(Part::start(Kind::Notify, at(&notify_flags, notify_at, number)).await);
         }
         let any = Some("127.0.0.1:0".parse().unwrap());
-        let gateway_flags = common(None, &["--send-rate", "0", "--drain-window", "0"]);
-        let mut doors = Vec::new();
+        let gateway_flags = common("gateway", None, &["--send-rate", "0", "--drain-window", "0"]);
+        let (mut doors, mut others) = (Vec::new(), Vec::new());
         for _ in 0..gateways {
             let cli = parse::<Nothing>(&gateway_flags);
             let build = async |context, _| madang_gateway::build(context).await;
@@ -291,7 +336,7 @@ impl Cluster {
             doors.push(format!("http://{}", running.http.unwrap()));
             others.push(running);
         }
-        let cli = parse::<Nothing>(&common(None, &[]));
+        let cli = parse::<Nothing>(&common("api", None, &[]));
         let build = async |context, _| madang_api::build(context).await;
         let running = process::start("api", cli.process, any, build).await.unwrap();
         let api = format!("http://{}", running.http.unwrap());
@@ -304,6 +349,7 @@ impl Cluster {
             stores,
             groups,
             notifies,
+            accounts,
             notify_flags,
             postgres,
             cassandra,
@@ -316,12 +362,12 @@ impl Cluster {
 
     /// Starts one more store-svc.
     pub async fn more_store(&mut self) {
-        self.stores.push(Part::store(self.store_flags.clone()).await);
+        self.stores.push(Part::start(Kind::Store, self.store_flags.clone()).await);
     }
 
     /// Starts one more notify-svc.
     pub async fn more_notify(&mut self) {
-        self.notifies.push(Part::notify(self.notify_flags.clone()).await);
+        self.notifies.push(Part::start(Kind::Notify, self.notify_flags.clone()).await);
     }
 
     /// Starts one more gateway, to be killed.
@@ -349,7 +395,8 @@ impl Cluster {
         for running in self.others.into_iter().rev() {
             running.stop().await;
         }
-        for part in self.chats.into_iter().chain(self.stores).chain(self.groups).chain(self.notifies) {
+        let services = self.chats.into_iter().chain(self.stores).chain(self.groups).chain(self.notifies);
+        for part in services.chain(self.accounts) {
             part.stop().await;
         }
     }

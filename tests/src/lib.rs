@@ -2,10 +2,22 @@
 //! or every service by itself, on the real backends, as in a cluster.
 #![allow(clippy::unwrap_used, clippy::panic)] // for tests alone: a panic is their failure
 
+pub mod backup;
+pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod collector;
+pub mod consumer;
+pub mod crowd;
+pub mod device;
+pub mod notify;
+pub mod program;
+pub mod provider;
 pub mod proxy;
 pub mod push;
+pub mod rotel;
+pub mod secure;
+pub mod shown;
 pub mod talk;
 
 use clap::Parser;
@@ -40,4 +52,17 @@ pub async fn start_with(data: &Path, flags: &[&str]) -> Running {
 /// Starts `madang serve` on a folder.
 pub async fn start(data: &Path) -> Running {
     start_with(data, &[]).await
+}
+
+/// Looks again and again until there is something to see, which it gives; a minute at most.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }

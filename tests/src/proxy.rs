@@ -1,5 +1,5 @@
-//! A TCP proxy that can be cut: what stands between a cluster and a backend that a test takes away, without touching the
-//! backend, which others use as well.
+//! A TCP proxy that can be cut, or fall silent: what stands between a cluster and a backend that a test takes away, without
+//! touching the backend, which others use as well.
 
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
@@ -8,12 +8,23 @@ use tokio::{
     sync::watch,
 };
 
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All is let through.
+    Open,
+    /// They stay, and nothing is let through: nobody hears that the other end has gone.
+    Silent,
+    /// They end.
+    Cut,
+}
+
 /// A proxy at work; it ends when this is dropped.
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Whether it lets anything through; ends with the proxy.
-    open: Arc<watch::Sender<bool>>,
+    /// Ends with the proxy.
+    way: Arc<watch::Sender<Way>>,
 }
 
 impl Proxy {
@@ -21,8 +32,8 @@ impl Proxy {
     pub async fn before(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open = Arc::new(watch::Sender::new(true));
-        let (mut gate, server) = (open.subscribe(), server.to_owned());
+        let way = Arc::new(watch::Sender::new(Way::Open));
+        let (mut gate, server) = (way.subscribe(), server.to_owned());
         tokio::spawn(async move {
             loop {
                 let client = tokio::select! {
@@ -33,31 +44,36 @@ impl Proxy {
                 let Ok((mut client, _)) = client else { continue };
                 let (mut gate, server) = (gate.clone(), server.clone());
                 tokio::spawn(async move {
-                    if !*gate.borrow() {
-                        return;
-                    }
                     let carry = async {
                         let mut to = TcpStream::connect(&server).await?;
                         copy_bidirectional(&mut client, &mut to).await
                     };
                     tokio::select! {
+                        biased;
+                        _ = gate.wait_for(|way| *way != Way::Open) => {}
                         // How it ends is the two ends' business.
-                        _ = carry => {}
-                        _ = gate.wait_for(|open| !open) => {}
+                        _ = carry => return,
                     }
+                    // What was silent once stays so, until it ends.
+                    let _ = gate.wait_for(|way| *way != Way::Silent).await;
                 });
             }
         });
-        Self { address, open }
+        Self { address, way }
     }
 
     /// Cuts all connections, and refuses new ones.
     pub fn cut(&self) {
-        self.open.send_replace(false);
+        self.way.send_replace(Way::Cut);
+    }
+
+    /// Lets nothing through any more, and says nothing of it.
+    pub fn silence(&self) {
+        self.way.send_replace(Way::Silent);
     }
 
     /// Lets new connections through again.
     pub fn mend(&self) {
-        self.open.send_replace(true);
+        self.way.send_replace(Way::Open);
     }
 }

@@ -272,9 +272,15 @@ impl Browser {
         json!({"endpoint": endpoint, "expirationTime": null, "keys": keys})
     }
 
-    /// What it was told (RFC 8291, as a browser does it).
+    /// What it was told.
     #[must_use]
     pub fn decrypt(&self, body: &[u8]) -> Value {
+        serde_json::from_str(&self.open(body)).unwrap()
+    }
+
+    /// The text that it was sent (RFC 8291, as a browser does it).
+    #[must_use]
+    pub fn open(&self, body: &[u8]) -> String {
         let (salt, rest) = body.split_at(16);
         let (size, rest) = rest.split_at(4);
         assert!(u32::from_be_bytes(size.try_into().unwrap()) >= 18);
@@ -290,6 +296,6 @@ impl Browser {
         let text = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut record).unwrap();
         let end = text.iter().rposition(|byte| *byte != 0).unwrap();
         assert_eq!(text[end], 2, "the last record ends with 2");
-        serde_json::from_slice(&text[..end]).unwrap()
+        String::from_utf8(text[..end].to_vec()).unwrap()
     }
 }

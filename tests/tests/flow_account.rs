@@ -100,5 +100,14 @@ async fn a_picture_is_shown_to_everybody_until_there_is_another() {
     assert_eq!(exchange(&server, "DELETE", "/v1/me/picture", &ann.token, b"").await.0, 204);
     assert_eq!((shown().await.as_str(), get(&second, "").await.0), ("", 404));
     assert_eq!(exchange(&server, "PUT", "/v1/me/picture", "", PNG).await.0, 401);
+    // A group's goes with the group.
+    let (_, group) = call(&server, "POST", "/v1/groups", &ann.token, json!({"name": "yard"})).await;
+    let path = format!("/v1/groups/{}", group["conversation"].as_str().unwrap());
+    let third = picture(&exchange(&server, "PUT", &format!("{path}/picture"), &ann.token, PNG).await.2);
+    assert_eq!(get(&third, "").await.0, 200);
+    assert_eq!(call(&server, "DELETE", &path, &bob.token, Value::Null).await.0, 404);
+    assert_eq!(get(&third, "").await.0, 200);
+    assert_eq!(call(&server, "DELETE", &path, &ann.token, Value::Null).await.0, 204);
+    assert_eq!(get(&third, "").await.0, 404);
     server.stop().await;
 }

@@ -117,6 +117,58 @@ async fn what_a_deleted_account_leaves_is_cleaned_up_by_the_next_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_said_is_erased_with_their_account_for_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let ((mut at_ann, _), (mut at_bob, _)) =
+        (Socket::connect(&server, &ann, "").await, Socket::connect(&server, &bob, "").await);
+    // More than one step of a home's, with his own between them.
+    for n in 0..230 {
+        at_ann.send(send(10 + n, &bob, &format!("secret {n}"), ClientId::now())).await;
+        let ack = at_ann.answer(10 + n).await["ack"].clone();
+        if n % 100 == 0 {
+            at_bob.send(send(10 + n, &ann, "his", ClientId::now())).await;
+            at_bob.answer(10 + n).await;
+        }
+        if n == 229 {
+            let path = format!("/v1/conversations/{}", ack["conversation"].as_str().unwrap());
+            let body = json!({"password": "correct horse", "eraseMessages": true});
+            assert_eq!(call(&server, "POST", "/v1/me/deletion", &ann.token, body).await.0, 204);
+            let history = async || {
+                let mut all = Vec::new();
+                loop {
+                    let after = all.len();
+                    let page = format!("{path}/messages?after={after}&limit=200");
+                    let (_, page) = call(&server, "GET", &page, &bob.token, Value::Null).await;
+                    let Some(page) = page["messages"].as_array().filter(|page| !page.is_empty()).cloned() else {
+                        return all;
+                    };
+                    all.extend(page);
+                }
+            };
+            until("all of hers is gone", async || {
+                let all = history().await;
+                all.len() == 233
+                    && all.iter().all(|each| (each["sender"] == ann.id.as_str()) == (each["deleted"] == true))
+            })
+            .await;
+            let all = history().await;
+            assert!(all.iter().all(|each| each["text"] == if each["deleted"] == true { "" } else { "his" }));
+            let (_, list) = call(&server, "GET", "/v1/conversations", &bob.token, Value::Null).await;
+            let last = &list["conversations"][0]["lastMessage"];
+            assert_eq!((&last["seq"], &last["deleted"], &last["text"]), (&json!("233"), &json!(true), &json!("")));
+        }
+    }
+    // Who is connected hears of each.
+    let mut told = 0;
+    while told < 230 {
+        told += usize::from(at_bob.next().await["event"]["deleted"].is_object());
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ones_devices_are_told_when_the_account_changes() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;

@@ -118,7 +118,10 @@ async fn a_deleted_account_leaves_its_groups() {
         let group = call(&http, &people[0], "POST", "/v1/groups", Some(body)).await.unwrap();
         groups.push(group["conversation"].as_str().unwrap().to_owned());
     }
-    let body = json!({"password": people::password(&people[0].handle)});
+    assert_eq!(say(&http, &people[0], &people[1]).await, "");
+    let said = json!({"conversation": groups[0], "clientId": ClientId::now().to_string(), "text": "a secret"});
+    call(&http, &people[0], "POST", "/v1/messages", Some(said)).await.unwrap();
+    let body = json!({"password": people::password(&people[0].handle), "eraseMessages": true});
     call(&http, &people[0], "POST", "/v1/me/deletion", Some(body)).await.unwrap();
     let all_left = async {
         for group in &groups {
@@ -134,5 +137,20 @@ async fn a_deleted_account_leaves_its_groups() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), all_left).await.unwrap();
+    let all_erased = async {
+        let list = call(&http, &people[1], "GET", "/v1/conversations", None).await.unwrap();
+        for each in list["conversations"].as_array().unwrap() {
+            let path = format!("/v1/conversations/{}/messages", each["conversation"].as_str().unwrap());
+            loop {
+                let page = call(&http, &people[1], "GET", &path, None).await.unwrap();
+                let messages = page["messages"].as_array().unwrap();
+                if messages.iter().all(|message| message["deleted"] == true && message["text"] == "") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_erased).await.unwrap();
     cluster.stop().await;
 }

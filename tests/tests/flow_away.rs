@@ -332,3 +332,85 @@ async fn a_conversation_of_others_answers_like_one_that_does_not_exist() {
     assert_eq!(over_socket[0], over_socket[1]);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_leaves_out_no_notice_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let (_, group) = call(&server, "POST", "/v1/groups", &ann.token, json!({"name": "0"})).await;
+    let c = group["conversation"].as_str().unwrap().to_owned();
+    let get = async |what: String| {
+        let (status, page) =
+            call(&server, "GET", &format!("/v1/conversations/{c}/{what}"), &ann.token, Value::Null).await;
+        assert_eq!(status, 200, "{page}");
+        page
+    };
+    let numbers = |page: &Value| -> Vec<u64> {
+        page["notices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|each| each["revision"].as_str().unwrap().parse().unwrap())
+            .collect()
+    };
+    // Four messages, with so many notices behind them: 600, 600, 1,100, none.
+    let (mut revision, mut notices) = (1, vec![1]);
+    for count in [600, 600, 1100, 0] {
+        let body = json!({"conversation": c, "clientId": ClientId::now().to_string(), "text": "안녕"});
+        assert_eq!(call(&server, "POST", "/v1/messages", &ann.token, body).await.0, 200);
+        revision += 1;
+        let renamed = (0..count).map(|n| {
+            let (server, ann, path) = (&server, &ann, format!("/v1/groups/{c}"));
+            async move { call(server, "PATCH", &path, &ann.token, json!({"name": format!("{count} {n}")})).await.0 }
+        });
+        let renamed: Vec<u16> = futures_util::StreamExt::collect(futures_util::StreamExt::buffer_unordered(
+            futures_util::stream::iter(renamed),
+            32,
+        ))
+        .await;
+        assert!(renamed.iter().all(|status| *status == 200));
+        notices.extend(revision + 1..=revision + count);
+        revision += count;
+    }
+    // All pages from the newest on, and what they say is elsewhere.
+    let (mut found, mut before) = (Vec::new(), String::new());
+    loop {
+        let page = get(format!("messages?atLeast={revision}{before}")).await;
+        found.extend(numbers(&page));
+        if let Some(until) = page["noticesUntil"].as_str() {
+            let mut since = until.to_owned();
+            loop {
+                let changes = get(format!("changes?since={since}")).await;
+                found.extend(numbers(&changes));
+                since = changes["revision"].as_str().unwrap().to_owned();
+                if changes["more"] == false {
+                    break;
+                }
+            }
+        }
+        let first = page["messages"][0]["seq"].as_str().unwrap().to_owned();
+        if page["hasBefore"] == false {
+            break;
+        }
+        before = format!("&before={first}");
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, notices);
+    // The same upwards: no page has over 1,000, and only the one in whose single gap they stand says so.
+    let (mut after, mut cut) = (0, 0);
+    loop {
+        let page = get(format!("messages?after={after}")).await;
+        assert!(numbers(&page).len() <= 1000);
+        cut += usize::from(page["noticesUntil"].is_string());
+        let last =
+            page["messages"].as_array().unwrap().last().unwrap()["seq"].as_str().unwrap().parse::<u64>().unwrap();
+        if page["hasAfter"] == false {
+            break;
+        }
+        after = last;
+    }
+    assert_eq!((after, cut), (3, 1));
+    server.stop().await;
+}

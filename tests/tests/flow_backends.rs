@@ -14,15 +14,13 @@ use madang_proto::{
 use madang_tests::{
     cluster::{Cluster, Plan},
     proxy::Proxy,
+    until,
 };
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Member {
     person: Person,
@@ -79,18 +77,6 @@ async fn group(http: &Http, members: &[Member]) -> String {
     let key = uuid::Uuid::new_v4().to_string();
     let make = || http.create_group(members[0].token(), "backends", &others, History::All, &key);
     people::persist(make).await.unwrap().conversation.conversation
-}
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// All of a conversation, as its history gives it.

@@ -5,7 +5,7 @@ use futures_util::SinkExt;
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, send, sign_up},
+    client::{Person, Socket, call, send, sign_up, text},
     start, start_with,
 };
 use serde_json::{Value, json};
@@ -171,7 +171,10 @@ async fn an_expired_token_opens_nothing() {
     server.stop().await;
 }
 
-/// Takes about 10 s: so long a write may be stuck.
+/// One socket was closed since a write was stuck.
+const STUCK: &str = "madang_mesh_refused_total{what=\"stuck\"} 1";
+
+/// Takes about 15 s: a write may be stuck for 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stops_reading_is_let_go_and_misses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -189,18 +192,20 @@ async fn who_stops_reading_is_let_go_and_misses_nothing() {
     // From here on, bob reads nothing.
     let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
     let (mut at_carol, _) = Socket::connect(&server, &carol, "").await;
-    let text = "x".repeat(60_000);
+    let long = "x".repeat(60_000);
     for n in 0..200_u64 {
-        let frame = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": format!("{n} {text}")});
+        let frame = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": format!("{n} {long}")});
         at_alice.send(json!({"id": n + 2, "send": frame})).await;
         assert!(at_alice.answer(n + 2).await["ack"].is_object());
         // Nobody else waits for bob.
         assert_eq!(at_carol.message().await["message"]["seq"], (n + 1).to_string());
     }
-    // The server lets him go: a write to his socket fails sooner or later, whatever he reads.
-    while stalled.stream.send(Message::Ping(Vec::new().into())).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    // The server lets him go. He looks a good while after that, and learns why behind all that he had not read.
+    while !text(server.admin, "/metrics").await.contains(STUCK) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(close(&mut stalled).await.0, json!(4002));
     // Back again from his old cursor: all of it, in order, or he is told to page.
     let (mut at_bob, again) = Socket::connect(&server, &bob, ready["cursor"].as_str().unwrap()).await;
     assert!(["RESUME_RESUMED", "RESUME_SNAPSHOT"].contains(&again["resume"].as_str().unwrap()), "{again}");

@@ -78,7 +78,7 @@ async fn a_drain_is_spread_and_loses_no_answer() {
         waits.push(wait);
     }
     assert_eq!(waits.len() as u64, SOCKETS);
-    assert!(waits.iter().all(|wait| *wait <= 3000), "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= 250), "who is told sends nothing meanwhile: {waits:?}");
     assert!(waits.iter().collect::<BTreeSet<_>>().len() > 10, "they are sent back at different moments: {waits:?}");
     stopping.await.unwrap();
 

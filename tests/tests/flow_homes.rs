@@ -119,7 +119,7 @@ impl Trunk {
             while self.waiting.is_empty() {
                 self.waiting = self.requests.next().await.unwrap().unwrap().items;
             }
-            let Upstream { connection, item } = self.waiting.remove(0);
+            let Upstream { connection, item, .. } = self.waiting.remove(0);
             match item.unwrap() {
                 upstream::Item::Delivered(_) => {}
                 item => return (connection, item),
@@ -146,7 +146,7 @@ impl Trunk {
     }
 
     async fn send(&self, connection: u64, item: downstream::Item) {
-        let down = Downstream { connections: vec![connection], item: Some(item), cursor: String::new() };
+        let down = Downstream { connections: vec![connection], item: Some(item), ..Downstream::default() };
         self.responses.send(Ok(ConnectResponse { items: vec![down] })).await.unwrap();
     }
 
@@ -224,8 +224,8 @@ async fn rig(flags: &[&str]) -> Rig {
     let request = SignUpRequest {
         handle: "alice".into(),
         password: "correct horse".into(),
-        name: String::new(),
         device: Some(Device { id: device.clone(), kind: DeviceKind::Service.into(), ..Device::default() }),
+        ..SignUpRequest::default()
     };
     let mut account = AccountServiceClient::new(channels.get("inproc://account").unwrap());
     let tokens = account.sign_up(request).await.unwrap().into_inner().tokens.unwrap();

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
 use futures_util::future::join_all;
+use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
     client::{Person, Socket, call, call_with, sign_up},
@@ -169,7 +170,8 @@ async fn nobody_is_in_more_conversations_than_one_may_be() {
     let club = Club::new(2, &["--max-conversations", "2"]).await;
     let code = club.invite(json!({})).await;
     let own = |name: &str| json!({"name": name});
-    assert_eq!(club.ask(2, "POST", "/v1/groups", own("one")).await.0, 201);
+    let (status, one) = club.ask(2, "POST", "/v1/groups", own("one")).await;
+    assert_eq!(status, 201);
     assert_eq!(club.ask(2, "POST", "/v1/groups", own("two")).await.0, 201, "at the limit");
     assert_eq!(reason(club.ask(2, "POST", "/v1/groups", own("three")).await), (409, "TOO_MANY_CONVERSATIONS".into()));
     assert_eq!(reason(club.join(2, &code).await), (409, "TOO_MANY_CONVERSATIONS".into()));
@@ -181,6 +183,17 @@ async fn nobody_is_in_more_conversations_than_one_may_be() {
     let (status, made) = club.ask(0, "POST", "/v1/groups", group).await;
     assert_eq!((status, &made["refused"], &made["memberCount"]), (201, &refused, &json!(2)));
     assert_eq!(club.members().await, 3);
+
+    // A first message begins a conversation as well, for both.
+    let say = |to: usize| json!({"user": club.people[to].id, "clientId": ClientId::now().to_string(), "text": "안녕"});
+    let too_many = (409, "TOO_MANY_CONVERSATIONS".to_owned());
+    assert_eq!(reason(club.ask(2, "POST", "/v1/messages", say(1)).await), too_many);
+    assert_eq!(reason(club.ask(1, "POST", "/v1/messages", say(2)).await), too_many);
+    let leave = format!("/v1/groups/{}/members/{}", one["conversation"].as_str().unwrap(), club.people[2].id);
+    assert_eq!(club.ask(2, "DELETE", &leave, Value::Null).await.0, 200);
+    assert_eq!(club.ask(2, "POST", "/v1/messages", say(1)).await.0, 200, "there is a place");
+    assert_eq!(club.ask(1, "POST", "/v1/messages", say(2)).await.0, 200, "it is there");
+    assert_eq!(reason(club.ask(2, "POST", "/v1/messages", say(3)).await), too_many);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! What is said stays as it was said, and is in no log: not the text, nor tokens, passwords, handles or addresses.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
-use madang_proto::id::ClientId;
+use madang_proto::{id::ClientId, notify::v1::Outcome};
 use madang_tests::{
     client::{Socket, call, send, sign_up},
+    notify::Notify,
     start_with,
 };
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+
+// A browser's secret, of RFC 8291, section 5.
+const AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -34,9 +38,15 @@ async fn texts_are_kept_verbatim_and_logs_hold_none_of_it() {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone()).init();
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--send-rate", "1", "--send-burst", "5", "--max-in-flight", "4", "--trusted-proxies", "127.0.0.1"];
-    let server = start_with(folder.path(), &flags).await;
+    let push = ["--push-loopback", "--push-wait-ms", "0"];
+    let server = start_with(folder.path(), &[&flags[..], &push].concat()).await;
     let (alice, bob) = (sign_up(&server, "alice_secret").await, sign_up(&server, "bob_secret").await);
     let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    // Nobody listens there: what can't be pushed is said in the log, and not where to.
+    let keys = json!({"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4", "auth": AUTH});
+    let endpoint = json!({"webPush": {"endpoint": "https://127.0.0.1:1/send_secret", "keys": keys}, "preview": true});
+    let path = format!("/v1/devices/{}/push", bob.device);
+    assert_eq!(call(&server, "PUT", &path, &bob.token, endpoint).await.0, 204);
     let texts = ["verbatim1\r\n200 OK\r\n", "verbatim2 \u{1b}[31mred\u{1b}[0m", "verbatim3 \u{202e}\u{2066}x\u{2069}"];
     let mut conversation = String::new();
     for (n, text) in texts.iter().enumerate() {
@@ -65,13 +75,13 @@ async fn texts_are_kept_verbatim_and_logs_hold_none_of_it() {
     let mut forged = Socket::raw(&server).await;
     forged.send(json!({"id": 1, "hello": {"token": format!("{}x", bob.token), "device": device}})).await;
     forged.next().await;
+    Notify::of(&server, folder.path()).wait(&bob.id, 1, Outcome::Later).await;
     server.stop().await;
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("refused:") && log.contains("send_rate"), "what was refused is in the log: {log}");
     let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let mut secrets =
-        vec!["verbatim".to_owned(), "correct horse".into(), "_secret".into(), "\u{1b}".into(), "\u{202e}".into()];
+    let mut secrets = ["verbatim", "correct horse", "_secret", "\u{1b}", "\u{202e}", AUTH].map(str::to_owned).to_vec();
     secrets.extend(parts(&alice.token));
     secrets.extend(parts(&bob.token).pop());
     for secret in secrets {

@@ -41,7 +41,7 @@ async fn those_who_share_a_conversation_see_each_other_come_and_go() {
     assert_eq!(status, 201, "{group}");
     let id = group["conversation"].as_str().unwrap();
     let (at_bob, _) = Socket::connect(&server, &bob, "").await;
-    let (_at_eve, _) = Socket::connect(&server, &eve, "").await;
+    let (at_eve, _) = Socket::connect(&server, &eve, "").await;
     let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
     assert!(watch(&mut at_alice, 2, &[&bob, &eve]).await["ack"].is_object());
     assert_eq!(presence(&mut at_alice).await, (bob.id.clone(), true), "eve is there, and no acquaintance");
@@ -59,8 +59,13 @@ async fn those_who_share_a_conversation_see_each_other_come_and_go() {
     assert!(eve_too.answer(2).await["ack"].is_object());
     assert_eq!(presence(&mut at_alice).await, (eve.id.clone(), true));
 
-    // Who blocked her is not there for her, and is again once that is over.
+    // Who blocked her is not there for her, and is again once that is over; also for a watch that went on.
     assert_eq!(call(&server, "PUT", &format!("/v1/blocks/{}", alice.id), &eve.token, Value::Null).await.0, 204);
+    drop((eve_too, at_eve));
+    drop(at_cho);
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), false), "not eve, who has gone first");
+    let (at_cho, _) = Socket::connect(&server, &cho, "").await;
+    assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true));
     watch(&mut at_alice, 4, &[&cho, &eve]).await;
     assert_eq!(presence(&mut at_alice).await, (cho.id.clone(), true));
     watch(&mut at_alice, 5, &[&eve, &cho]).await;
@@ -87,6 +92,30 @@ async fn those_who_share_a_conversation_see_each_other_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_somebody_was_there_is_zero_until_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let [alice, bob] = [sign_up(&server, "alice").await, sign_up(&server, "bob").await];
+    let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    at_alice.send(send(2, &bob, "hello", ClientId::now())).await;
+    assert!(at_alice.answer(2).await["ack"].is_object());
+    watch(&mut at_alice, 3, &[&bob]).await;
+    let mut told = async || loop {
+        let frame = at_alice.next().await;
+        if frame["presence"].is_object() {
+            let seen: i64 = frame["presence"]["lastSeen"].as_str().unwrap().parse().unwrap();
+            return (frame["presence"]["online"].as_bool().unwrap(), seen > 0);
+        }
+    };
+    assert_eq!(told().await, (false, false), "he never was");
+    let (at_bob, _) = Socket::connect(&server, &bob, "").await;
+    assert_eq!(told().await, (true, true));
+    drop(at_bob);
+    assert_eq!(told().await, (false, true));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_are_watched_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
@@ -100,5 +129,41 @@ async fn two_hundred_are_watched_and_no_more() {
     assert_eq!((&error["code"], &error["reason"]), (&json!("INVALID_ARGUMENT"), &json!("TOO_LARGE")), "{error}");
     socket.send(json!({"id": 4, "watch": {"users": ["alice"]}})).await;
     assert_eq!(socket.answer(4).await["error"]["reason"], "INVALID_FIELD");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writing_in_a_group_is_not_shown_where_there_is_a_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let [alice, bob, cho] =
+        [sign_up(&server, "alice").await, sign_up(&server, "bob").await, sign_up(&server, "cho").await];
+    let group = json!({"name": "방", "members": [bob.id, cho.id]});
+    let (_, group) = call(&server, "POST", "/v1/groups", &alice.token, group).await;
+    assert_eq!(call(&server, "PUT", &format!("/v1/blocks/{}", alice.id), &cho.token, Value::Null).await.0, 204);
+    let (mut at_alice, _) = Socket::connect(&server, &alice, "").await;
+    let (mut at_bob, _) = Socket::connect(&server, &bob, "").await;
+    let (mut at_cho, _) = Socket::connect(&server, &cho, "").await;
+    // The second is told by what was found out for the first.
+    for id in [2, 3] {
+        at_alice.send(json!({"typing": {"conversation": group["conversation"]}})).await;
+        loop {
+            let frame = at_bob.next().await;
+            if frame["typing"].is_object() {
+                assert_eq!(frame["typing"]["user"], alice.id.as_str());
+                break;
+            }
+        }
+        let said = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": "a"});
+        at_alice.send(json!({"id": id, "send": said})).await;
+        assert!(at_alice.answer(id).await["ack"].is_object());
+        loop {
+            let frame = at_cho.next().await;
+            assert!(!frame["typing"].is_object(), "{frame}");
+            if frame["event"]["message"].is_object() {
+                break;
+            }
+        }
+    }
     server.stop().await;
 }

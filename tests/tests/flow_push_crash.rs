@@ -1,107 +1,33 @@
-//! notify-svc on the real backends: killed between sending and saving its cursor, replaced by another, and with its inboxes
-//! lost, it tells everybody, and nobody who is not to be told.
+//! notify-svc on the real backends: killed between sending and saving its cursor, and replaced by another, it tells
+//! everybody, and nobody who is not to be told; and homes that do not answer have delivered nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use async_nats::jetstream;
-use futures_util::TryStreamExt as _;
-use madang_client::Http;
-use madang_loadgen::people::{self, Person};
-use madang_proto::{client::v1::History, id::ClientId};
 use madang_tests::{
     cluster::{Cluster, Plan},
-    push::{Answer, Browser, PushServer, Taken},
+    crowd::{Crowd, lose_inboxes},
+    device::{Device, Doors},
+    push::{Answer, PushServer},
 };
-use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use serde_json::json;
+use std::time::Duration;
+use tokio::sync::watch;
 
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 const GROUPS: usize = 12;
 const MEMBERS: usize = 4;
 const ROUNDS: u64 = 4;
 
-struct Away {
-    conversation: String,
-    browser: Browser,
-    path: String,
-    /// Of which messages it was told, and how often.
-    told: BTreeMap<u64, u32>,
-}
-
-impl Away {
-    /// Takes what came for it: of its conversation, and as it was written.
-    fn take(&mut self, taken: &Taken) {
-        let said = self.browser.decrypt(&taken.body);
-        assert_eq!(said["conversation"], *self.conversation, "nobody is told of what is not theirs");
-        let seq: u64 = said["seq"].as_str().unwrap().parse().unwrap();
-        assert!(said["body"].as_str().unwrap().ends_with(&format!(": {seq}")), "{said}");
-        *self.told.entry(seq).or_default() += 1;
-    }
-}
-
-async fn call(http: &Http, person: &Person, method: &str, path: &str, body: Value) -> Value {
-    let token = Some(&*person.tokens.access_token);
-    people::persist(|| http.call(method, path, token, Some(body.clone()), None)).await.unwrap()
-}
-
-/// Deletes all inboxes, with what is in them.
-async fn lose_inboxes() {
-    let nats = std::env::var("MADANG_TEST_NATS").unwrap();
-    let context = jetstream::new(async_nats::connect(nats).await.unwrap());
-    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
-    for name in names.iter().filter(|name| name.starts_with("INBOX")) {
-        context.delete_stream(name).await.unwrap();
-    }
-}
-
-struct Stage {
-    cluster: Cluster,
-    push: PushServer,
-    http: Http,
-    groups: Vec<(Person, String)>,
-    away: Vec<Away>,
-    _folder: tempfile::TempDir,
-}
-
-async fn set() -> Stage {
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "300"].map(str::to_owned).to_vec();
-    let cluster = Cluster::with(Plan { chats: 2, notifies: 2, push: flags, ..Plan::default() }).await;
-    let http = Http::new(&cluster.api).unwrap();
-    let progress = indicatif::ProgressBar::hidden();
-    let all = people::sign_up(&http, "push", GROUPS * (MEMBERS + 1), 8, &progress).await.unwrap();
-    let (mut groups, mut away) = (Vec::new(), Vec::new());
-    for (number, some) in all.chunks(MEMBERS + 1).enumerate() {
-        let (owner, others) = some.split_first().unwrap();
-        let users: Vec<_> = others.iter().map(|person| person.tokens.user.clone()).collect();
-        let (key, token) = (number.to_string(), &owner.tokens.access_token);
-        let made = people::persist(|| http.create_group(token, "방", &users, History::All, &key)).await.unwrap();
-        let conversation = made.conversation.conversation;
-        for person in others {
-            let (browser, path) = (Browser::default(), format!("/{}", person.handle));
-            let body = json!({"webPush": browser.subscription(&format!("{}{path}", push.url)), "preview": true});
-            call(&http, person, "PUT", &format!("/v1/devices/{}/push", person.device.id), body).await;
-            away.push(Away { conversation: conversation.clone(), browser, path, told: BTreeMap::new() });
-        }
-        groups.push((owner.clone(), conversation));
-    }
-    Stage { cluster, push, http, groups, away, _folder: folder }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
-    let Stage { mut cluster, push, http, groups, mut away, _folder } = set().await;
+    let mut cluster = Cluster::with(Plan { chats: 2, notifies: 2, push: flags, ..Plan::default() }).await;
+    let mut crowd = Crowd::gather(&cluster.api, &push, GROUPS, MEMBERS).await;
     // Slow enough that some are always on their way.
     push.answer(|_| Answer { after: Duration::from_millis(150), ..Answer::default() });
     for round in 1..=ROUNDS {
-        for (owner, conversation) in &groups {
-            let id = ClientId::now().to_string();
-            let body = json!({"conversation": conversation, "clientId": id, "text": round.to_string()});
-            let ack = call(&http, owner, "POST", "/v1/messages", body).await;
-            assert_eq!(ack["seq"], round.to_string());
-        }
-        let mut first = Some(push.next(|_| true).await);
+        crowd.write(round).await;
+        crowd.take(&push).await;
         match round {
             // Between any two steps, with nothing said to anybody; what it read is read by the other.
             2 => cluster.notifies.remove(0).kill(),
@@ -112,22 +38,46 @@ async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
             }
             _ => {}
         }
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while away.iter().any(|one| !one.told.contains_key(&round)) {
-            let next = async {
-                match first.take() {
-                    Some(taken) => taken,
-                    None => push.next(|_| true).await,
-                }
-            };
-            let Ok(taken) = tokio::time::timeout_at(deadline, next).await else {
-                let missing = away.iter().filter(|one| !one.told.contains_key(&round)).map(|one| &one.path);
-                panic!("round {round}: not told: {:?}", missing.collect::<Vec<_>>());
-            };
-            away.iter_mut().find(|one| one.path == taken.path).unwrap().take(&taken);
-        }
+        crowd.until_told(&push, round, |_| true).await;
     }
     cluster.stop().await;
-    let twice = away.iter().flat_map(|one| &one.told).filter(|(_, times)| **times > 1).count();
-    assert!(twice < away.len() * 2, "what nobody was killed over was sent once: {twice} were sent again");
+    let twice = crowd.members.iter().flat_map(|one| &one.told).filter(|(_, times)| **times > 1).count();
+    assert!(twice < crowd.members.len() * 2, "what nobody was killed over was sent once: {twice} were sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_does_not_answer_has_delivered_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "3000"].map(str::to_owned).to_vec();
+    let mut cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
+    let doors = Doors::of_cluster(&cluster);
+    let mut people = Vec::new();
+    for name in ["ann", "there", "away"] {
+        let device = Device::sign_up(doors, name, "DEVICE_KIND_MOBILE").await;
+        device.subscribe(&push).await;
+        people.push(device);
+    }
+    let [ann, there, away] = &people[..] else { panic!() };
+    let group = json!({"conversation": ann.group("방", &[there, away]).await});
+    let mut socket = there.connect().await;
+    ann.say(group.clone(), "1").await;
+    let (got, mut heard) = watch::channel(0);
+    let reading = tokio::spawn(async move {
+        for count in 1.. {
+            socket.message().await;
+            got.send_replace(count);
+        }
+    });
+    assert_eq!(away.told(&push).await["seq"], "1");
+    assert_eq!(push.paths(), [""; 0], "who is there has shown to have it");
+    ann.say(group, "2").await;
+    heard.wait_for(|count| *count == 2).await.unwrap();
+    // Who could say that it was delivered is gone before it is asked.
+    cluster.chats.remove(0).kill();
+    for device in [there, away] {
+        assert_eq!(device.told(&push).await["seq"], "2", "{}", device.path);
+    }
+    reading.abort();
+    cluster.stop().await;
 }

@@ -1,18 +1,15 @@
 //! Where devices are notified: registered by whose they are, of the last who does, until the session ends; with one key.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
-use madang_mesh::channel::{Channel, Channels};
-use madang_proto::notify::v1::{
-    GetKeyRequest, ListSubscriptionsRequest, Provider, Subscription, notify_service_client::NotifyServiceClient,
-};
-use madang_solo::{serve::Running, token::Tokens};
+use madang_proto::notify::v1::Provider;
+use madang_solo::serve::Running;
 use madang_tests::{
     client::{Person, call, sign_up},
+    notify::Notify,
     start,
 };
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
-use tonic::Request;
+use std::time::Duration;
 
 /// Longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,30 +21,6 @@ fn browser(endpoint: &str) -> Value {
         "webPush": {"endpoint": endpoint, "expirationTime": null, "keys": {"p256dh": KEY, "auth": "BTBZMqHH6r4Tts7J_aSIgg"}},
         "locale": "ko", "preview": true,
     })
-}
-
-struct Inside {
-    client: NotifyServiceClient<Channel>,
-    token: String,
-}
-
-impl Inside {
-    fn of(server: &Running, folder: &Path) -> Self {
-        let channel = Channels::new().get(&format!("http://{}", server.grpc)).unwrap();
-        let token = Tokens::open(folder).unwrap().make("test");
-        Self { client: NotifyServiceClient::new(channel), token }
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
-        request
-    }
-
-    async fn places(&mut self, person: &Person) -> Vec<Subscription> {
-        let request = self.request(ListSubscriptionsRequest { user: person.id.clone() });
-        self.client.list_subscriptions(request).await.unwrap().into_inner().subscriptions
-    }
 }
 
 async fn put(server: &Running, person: &Person, device: &str, body: Value) -> (u16, Value) {
@@ -62,12 +35,12 @@ async fn a_place_is_of_the_last_who_registers_it_until_the_session_ends() {
     let (status, answer) = call(&server, "GET", "/v1/push/key", &ann.token, Value::Null).await;
     let key = answer["key"].as_str().unwrap().to_owned();
     assert_eq!((status, key.len()), (200, 87), "{answer}");
-    let mut inside = Inside::of(&server, folder.path());
-    assert_eq!(inside.client.get_key(inside.request(GetKeyRequest {})).await.unwrap().into_inner().key, key);
+    let inside = Notify::of(&server, folder.path());
+    assert_eq!(inside.key().await, key);
 
     let place = "https://push.example.com/send/1";
     assert_eq!(put(&server, &ann, &ann.device, browser(place)).await.0, 204);
-    let places = inside.places(&ann).await;
+    let places = inside.places(&ann.id).await;
     assert_eq!(
         (places.len(), places[0].device.as_str(), places[0].host.as_str()),
         (1, &*ann.device, "push.example.com")
@@ -86,24 +59,24 @@ async fn a_place_is_of_the_last_who_registers_it_until_the_session_ends() {
         let (status, answer) = put(&server, &ann, &ann.device, body.clone()).await;
         assert_eq!((status, answer["code"].as_str()), (400, Some("INVALID_ARGUMENT")), "{body}: {answer}");
     }
-    assert_eq!(inside.places(&ann).await, places, "what was refused changed nothing");
+    assert_eq!(inside.places(&ann.id).await, places, "what was refused changed nothing");
 
     assert_eq!(put(&server, &bob, &bob.device, browser(place)).await.0, 204);
-    assert_eq!((inside.places(&ann).await.len(), inside.places(&bob).await.len()), (0, 1), "it is his now");
+    assert_eq!((inside.places(&ann.id).await.len(), inside.places(&bob.id).await.len()), (0, 1), "it is his now");
     let path = format!("/v1/devices/{}/push", bob.device);
     assert_eq!(call(&server, "DELETE", &path, &ann.token, Value::Null).await.0, 204, "she has nothing there");
-    assert_eq!(inside.places(&bob).await.len(), 1);
+    assert_eq!(inside.places(&bob.id).await.len(), 1);
     assert_eq!(call(&server, "DELETE", &path, &bob.token, Value::Null).await.0, 204);
-    assert_eq!(inside.places(&bob).await.len(), 0);
+    assert_eq!(inside.places(&bob.id).await.len(), 0);
 
     assert_eq!(
         put(&server, &ann, &ann.device, json!({"webhook": {"url": place, "secret": "0123456789abcdef"}})).await.0,
         204
     );
-    assert_eq!(inside.places(&ann).await[0].provider(), Provider::Webhook);
+    assert_eq!(inside.places(&ann.id).await[0].provider(), Provider::Webhook);
     assert_eq!(call(&server, "DELETE", "/v1/sessions/current", &ann.token, Value::Null).await.0, 204);
     let ended = async {
-        while !inside.places(&ann).await.is_empty() {
+        while !inside.places(&ann.id).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

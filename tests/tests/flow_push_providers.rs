@@ -226,7 +226,7 @@ async fn a_bot_is_called_and_knows_who_calls() {
     let (url, secret) = (format!("{}/hook", push.url), "0123456789abcdef");
     assert_eq!(
         register(&server, &ann, json!({"fcm": {"token": "x"}})).await,
-        501,
+        409,
         "there is no account with Google here"
     );
     assert_eq!(register(&server, &bot, json!({"webhook": {"url": url, "secret": secret}, "preview": true})).await, 204);

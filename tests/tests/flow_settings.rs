@@ -133,8 +133,6 @@ async fn wrong_settings_are_refused_and_strangers_find_nothing() {
     for wrong in [
         json!({"mutedUntil": -1}),
         json!({"pinnedAt": "x"}),
-        json!({"notify": "NOTIFY_LOUD"}),
-        json!({"notify": "NOTIFY_UNSPECIFIED"}),
         json!({"hidden": "yes"}),
         json!({"clearedSeq": -1}),
         json!({"data": {"a": 1}}),
@@ -143,6 +141,9 @@ async fn wrong_settings_are_refused_and_strangers_find_nothing() {
         let (status, answer) = pair.set(&pair.bob, wrong.clone()).await;
         assert_eq!((status, &answer["code"]), (400, &json!("INVALID_ARGUMENT")), "{wrong}");
     }
+    // A word that is not known (yet) is ignored.
+    let (status, answer) = pair.set(&pair.bob, json!({"notify": "NOTIFY_LOUD", "pinnedAt": 7})).await;
+    assert_eq!((status, &answer["notify"], &answer["pinnedAt"]), (200, &json!("NOTIFY_ALL"), &json!("7")));
     // 4 KiB, with what is there.
     assert_eq!(pair.set(&pair.bob, json!({"data": {"k": "x".repeat(4095)}})).await.0, 200);
     let (status, answer) = pair.set(&pair.bob, json!({"data": {"l": ""}})).await;

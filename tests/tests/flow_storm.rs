@@ -123,6 +123,8 @@ async fn talk(session: &Session, person: &Person, group: &str, notes: &Notes, be
 /// Tables that are looked at by the clock, whoever comes: what is left to do for deleted accounts and changed blocks, the
 /// signing keys, and all of notify-svc's, which pushes nothing to people without devices.
 const BY_THE_CLOCK: [&str; 4] = ["deletion", "block", "token_key", "push_"];
+/// The same of Cassandra: what store-svc looks into for what is kept too long.
+const TIDIED: [&str; 2] = [".cursor", ".feed_begin"];
 
 /// How often each table was read, and when that was last asked.
 struct Reads {
@@ -139,6 +141,7 @@ impl Reads {
         let (mut tables, at) = (reads::count(node, &cluster.postgres).await.unwrap(), Instant::now());
         tables.retain(|name, _| name.starts_with(&own) || name.starts_with("postgres "));
         tables.retain(|name, _| !BY_THE_CLOCK.iter().any(|table| name.starts_with(&format!("postgres {table}"))));
+        tables.retain(|name, _| !TIDIED.iter().any(|table| name.starts_with("cassandra ") && name.ends_with(table)));
         let ended = tables.remove("postgres ended").unwrap();
         Self { tables, ended, at }
     }

@@ -3,21 +3,12 @@
 //! another one, or a longer one.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
+use madang_tests::program::program;
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.into())
-}
-
-/// The program, beside this test's; `make test` builds it and all services.
-fn program() -> PathBuf {
-    let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("madang");
-    assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
-    program
 }
 
 #[test]
@@ -30,7 +21,7 @@ fn every_promise_holds_while_everything_breaks() {
     let (seed, minutes) = (setting("MADANG_TORTURE_SEED", "5"), setting("MADANG_TORTURE_MINUTES", "0.75"));
     let usual =
         ["torture", "--clients", "100", "--rate", "20", "--longest", "6", "--seed", &seed, "--minutes", &minutes];
-    let said = Command::new(program())
+    let said = Command::new(program("madang"))
         .args(usual)
         .arg("--folder")
         .arg(&data)

@@ -207,7 +207,13 @@ async fn accounts_are_found_by_indexes() {
                INSERT INTO block ("user", other, blocked, version, changed_at, told)
                SELECT md5('u' || n)::uuid, md5('u' || n + 1)::uuid, true, 1, n, true FROM generate_series(1, 200000) n;
                INSERT INTO deletion ("user", erase, picture, round, due_at)
-               SELECT md5('u' || n)::uuid, false, '', 1, 9000000000000000 + n FROM generate_series(1, 200000) n;"#,
+               SELECT md5('u' || n)::uuid, false, '', 1, 9000000000000000 + n FROM generate_series(1, 200000) n;
+               INSERT INTO outside ("user", log_in, session, ended_at, until)
+               SELECT md5('u' || n)::uuid, sha256(n::text::bytea), md5('s' || n)::uuid, 0, 9000000000000000 + n
+               FROM generate_series(1, 200000) n;
+               INSERT INTO request ("user", key, asked, answer, busy_until, at)
+               SELECT md5('u' || n)::uuid, 'k', sha256(n::text::bytea), '', 0, 9000000000000000 + n
+               FROM generate_series(1, 200000) n;"#,
         )
         .await;
     database.run("VACUUM ANALYZE").await;
@@ -217,7 +223,7 @@ async fn accounts_are_found_by_indexes() {
     madang_account::store::conformance::check(&store).await;
     let plans = plans(before);
     assert!(plans.len() >= 15, "{}", plans.len());
-    check_plans(&plans, &["account", "session", "refresh", "block", "deletion"]);
+    check_plans(&plans, &["account", "session", "refresh", "block", "deletion", "outside", "request"]);
     if let Ok(out) = std::env::var("MADANG_PLANS_OUT") {
         let text: Vec<_> = plans
             .iter()

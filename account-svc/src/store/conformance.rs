@@ -4,10 +4,12 @@
 mod blocks;
 mod deletions;
 mod keys;
+mod outside;
+mod requests;
 
-use super::{AccountStore, Change, KEEP_MS, Session};
+use super::{AccountStore, Change, KEEP_MS, NewAccount, Renewed, Session};
 use madang_proto::{
-    client::v1::{Device, DeviceKind},
+    client::v1::{Device, DeviceKind, UserKind},
     id::{SessionId, UserId},
 };
 
@@ -18,6 +20,12 @@ fn session(user: UserId, device: &str, at: i64) -> Session {
     Session { id: SessionId::new(), user, device, created_at: at, used_at: at }
 }
 
+/// A person's account, called as its handle is.
+fn account(id: UserId, handle: &str, password: &str) -> NewAccount {
+    let (handle, password) = (handle.to_owned(), password.to_owned());
+    NewAccount { id, name: handle.clone(), handle, password, kind: UserKind::Person, at: 1 }
+}
+
 /// Checks a store; panics where it does not do what it should.
 ///
 /// # Panics
@@ -25,17 +33,22 @@ fn session(user: UserId, device: &str, at: i64) -> Session {
 pub async fn check(store: &dyn AccountStore) {
     keys::check(store).await;
     profiles(store).await;
+    kinds(store).await;
     sessions(store).await;
     tokens(store).await;
     passwords(store).await;
     blocks::check(store).await;
     deletions::check(store).await;
+    outside::check(store).await;
+    requests::check(store).await;
 }
 
 async fn profiles(store: &dyn AccountStore) {
     let (ann, bob) = (UserId::new(), UserId::new());
-    let create =
-        |id, handle: &str, name: &str| store.create(id, handle.into(), name.into(), format!("hash of {handle}"), 1);
+    let create = |id, handle: &str, name: &str| {
+        let account = account(id, handle, &format!("hash of {handle}"));
+        store.create(NewAccount { name: name.into(), ..account })
+    };
     assert!(create(ann, "ann", "앤").await.expect(FAILED));
     assert!(!create(bob, "ann", "another").await.expect(FAILED), "a handle is one person's");
     assert!(create(bob, "bob", "밥").await.expect(FAILED));
@@ -66,9 +79,25 @@ async fn profiles(store: &dyn AccountStore) {
     assert_eq!(store.update(ann, picture("")).await.expect(FAILED).expect("ann is there").picture, "");
 }
 
+async fn kinds(store: &dyn AccountStore) {
+    for kind in [UserKind::Person, UserKind::Bot] {
+        let (id, handle) = (UserId::new(), format!("kind_{}", i32::from(kind)));
+        store.create(NewAccount { kind, ..account(id, &handle, "") }).await.expect(FAILED);
+        let token = rand::random();
+        store.begin(session(id, "device", 1), token, 3).await.expect(FAILED);
+        let renewed = store.renew(token, rand::random(), 0, 2).await.expect(FAILED);
+        let Renewed::Next(_, refreshed) = renewed else { panic!("{renewed:?}") };
+        let (found, _) = store.by_handle(handle).await.expect(FAILED).expect("it is there");
+        let listed = store.by_ids(vec![id]).await.expect(FAILED).pop().expect("it is there");
+        let change = Change { name: Some("another".into()), ..Change::default() };
+        let changed = store.update(id, change).await.expect(FAILED).expect("it is there");
+        assert_eq!([refreshed, found, listed, changed].map(|user| user.kind()), [kind; 4]);
+    }
+}
+
 async fn sessions(store: &dyn AccountStore) {
     let user = UserId::new();
-    store.create(user, "many".into(), "many".into(), String::new(), 1).await.expect(FAILED);
+    store.create(account(user, "many", "")).await.expect(FAILED);
     let all: Vec<_> = (1..=4).map(|n| session(user, &format!("device {n}"), n)).collect();
     for (n, one) in (0..).zip(&all) {
         store.begin(one.clone(), [n; 32], 3).await.expect(FAILED);
@@ -80,7 +109,7 @@ async fn sessions(store: &dyn AccountStore) {
         all.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
     assert!(ended(0).await.contains(&all[0].id) && !ended(0).await.contains(&all[1].id));
-    assert!(store.family([0; 32]).await.expect(FAILED).is_none(), "its tokens have gone with it");
+    assert!(!known(store, [0; 32]).await, "its tokens have gone with it");
 
     let again = session(user, "device 4", 9);
     store.begin(again.clone(), [9; 32], 3).await.expect(FAILED);
@@ -97,12 +126,12 @@ async fn sessions(store: &dyn AccountStore) {
     assert_eq!(ended(1002).await, []);
     store.end(None, all[1].id, 1001 + KEEP_MS).await.expect(FAILED);
     assert_eq!(ended(0).await, [all[2].id, all[1].id], "what ended long ago is forgotten");
-    assert!(store.family([9; 32]).await.expect(FAILED).is_none());
+    assert!(!known(store, [9; 32]).await);
 }
 
 async fn passwords(store: &dyn AccountStore) {
     let user = UserId::new();
-    store.create(user, "changes".into(), "changes".into(), "old".into(), 1).await.expect(FAILED);
+    store.create(account(user, "changes", "old")).await.expect(FAILED);
     assert_eq!(store.password(user).await.expect(FAILED).as_deref(), Some("old"));
     assert_eq!(store.password(UserId::new()).await.expect(FAILED), None);
     let all: Vec<_> = (1..=3).map(|n| session(user, &format!("device {n}"), n)).collect();
@@ -114,32 +143,48 @@ async fn passwords(store: &dyn AccountStore) {
     assert_eq!(store.sessions(user).await.expect(FAILED), [all[1].clone()], "the other sessions have ended");
     let ended: Vec<_> = store.ended(5000, 1000).await.expect(FAILED).into_iter().map(|(id, _)| id).collect();
     assert!(ended.contains(&all[0].id) && ended.contains(&all[2].id) && !ended.contains(&all[1].id));
-    assert!(
-        store.family([150; 32]).await.expect(FAILED).is_none()
-            && store.family([151; 32]).await.expect(FAILED).is_some()
-    );
+    assert!(!known(store, [150; 32]).await && known(store, [151; 32]).await);
+}
+
+/// Whether a refresh token is known; it is used for that.
+async fn known(store: &dyn AccountStore, refresh: [u8; 32]) -> bool {
+    store.renew(refresh, rand::random(), 0, 0).await.expect(FAILED) != Renewed::Unknown
 }
 
 async fn tokens(store: &dyn AccountStore) {
+    const GRACE: i64 = 1000;
     let user = UserId::new();
-    store.create(user, "tokens".into(), "tokens".into(), String::new(), 1).await.expect(FAILED);
+    store.create(NewAccount { name: "토큰".into(), ..account(user, "tokens", "") }).await.expect(FAILED);
     let one = session(user, "device", 1);
     store.begin(one.clone(), [100; 32], 16).await.expect(FAILED);
-    let place = async |hash: [u8; 32]| {
-        let family = store.family(hash).await.expect(FAILED).expect("known");
-        assert_eq!(family.session.id, one.id);
-        (family.current, family.next_used_at)
+    let renew = async |used: u8, next: u8, now| store.renew([used; 32], [next; 32], GRACE, now).await.expect(FAILED);
+    let next = |renewed: Renewed, now| match renewed {
+        Renewed::Next(session, whose) => {
+            assert_eq!(session, Session { used_at: now, ..one.clone() });
+            assert_eq!((whose.user, whose.handle.as_str(), whose.name.as_str()), (user.to_string(), "tokens", "토큰"));
+        }
+        other => panic!("{other:?}"),
     };
-    assert_eq!(place([100; 32]).await, (true, 0));
-    store.rotate(one.id, [100; 32], [101; 32], 50).await.expect(FAILED);
-    assert_eq!((place([100; 32]).await, place([101; 32]).await), ((false, 0), (true, 0)));
-    // Used again before the new pair was: both new ones are good.
-    store.rotate(one.id, [100; 32], [102; 32], 60).await.expect(FAILED);
-    assert_eq!(place([100; 32]).await, (false, 0));
-    assert_eq!(place([102; 32]).await, (true, 0));
-    // The new pair is used: the old one is done with.
-    store.rotate(one.id, [102; 32], [103; 32], 70).await.expect(FAILED);
-    assert_eq!((place([100; 32]).await, place([103; 32]).await), ((false, 70), (true, 0)));
-    assert_eq!(store.sessions(user).await.expect(FAILED)[0].used_at, 70);
-    assert!(store.family([200; 32]).await.expect(FAILED).is_none());
+    next(renew(100, 101, 50).await, 50);
+    // Used again before the new pair was, however long that takes: both new ones are good.
+    next(renew(100, 102, 5000).await, 5000);
+    // The new pair is used: the old one is done with, and good for a time.
+    next(renew(102, 103, 5001).await, 5001);
+    assert_eq!(store.sessions(user).await.expect(FAILED)[0].used_at, 5001);
+    next(renew(103, 104, 5002).await, 5002);
+    next(renew(102, 105, 5001 + GRACE).await, 5001 + GRACE);
+    let late = |renewed: Renewed| matches!(renewed, Renewed::Late(session) if session.id == one.id);
+    assert!(late(renew(100, 106, 5002 + GRACE).await), "too late");
+    assert!(late(renew(101, 106, 5002 + GRACE).await), "the one beside it, too");
+    next(renew(105, 107, 6500).await, 6500);
+    next(renew(107, 108, 6501).await, 6501);
+    assert_eq!(renew(200, 201, 0).await, Renewed::Unknown);
+    assert_eq!(renew(106, 201, 0).await, Renewed::Unknown, "what was refused has made none");
+    let at_once = [renew(108, 110, 7000), renew(108, 111, 7000), renew(108, 112, 7000)];
+    let [a, b, c] = at_once;
+    let (a, b, c) = tokio::join!(a, b, c);
+    for renewed in [a, b, c] {
+        next(renewed, 7000);
+    }
+    next(renew(111, 113, 7001).await, 7001);
 }

@@ -4,9 +4,12 @@
 mod blocks;
 mod deletions;
 mod keys;
+mod outside;
+mod refreshing;
+mod requests;
 mod schema;
 
-use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Begun, Change, Error, KEEP_MS, NewAccount, Renewed, Session};
 use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, Selectable, SelectableHelper,
@@ -19,10 +22,10 @@ use madang_mesh::{
     secret::Secret,
 };
 use madang_proto::{
-    client::v1::{Device, User, UserKind},
+    client::v1::{Device, User},
     id::{SessionId, UserId},
 };
-use schema::{account, ended, refresh, session};
+use schema::{account, ended, outside as outside_log_in, refresh, session};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -39,6 +42,7 @@ struct AccountRow {
     created_at: i64,
     picture: String,
     deleted_at: i64,
+    user_kind: i32,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -66,7 +70,7 @@ impl From<AccountRow> for User {
             name: row.name,
             status_message: row.status_message,
             picture: row.picture,
-            kind: UserKind::Person.into(),
+            kind: row.user_kind,
             deleted: false,
         }
     }
@@ -80,6 +84,21 @@ impl From<SessionRow> for Session {
             device: Device { id: row.device, kind: row.kind, name: row.name, app: row.app },
             created_at: row.created_at,
             used_at: row.used_at,
+        }
+    }
+}
+
+impl From<Session> for SessionRow {
+    fn from(session: Session) -> Self {
+        Self {
+            id: log_in(session.id),
+            user: person(session.user),
+            device: session.device.id,
+            kind: session.device.kind,
+            name: session.device.name,
+            app: session.device.app,
+            created_at: session.created_at,
+            used_at: session.used_at,
         }
     }
 }
@@ -139,14 +158,49 @@ async fn note_end(connection: &mut AsyncPgConnection, gone: &[Uuid], now: i64) -
     diesel::delete(ended::table.filter(ended::at.lt(now - KEEP_MS))).execute(connection).await?;
     let rows: Vec<_> = gone.iter().map(|id| (ended::session.eq(*id), ended::at.eq(now))).collect();
     diesel::insert_into(ended::table).values(rows).on_conflict_do_nothing().execute(connection).await?;
+    let log_ins = outside_log_in::table.filter(outside_log_in::session.eq_any(gone));
+    diesel::update(log_ins).set(outside_log_in::ended_at.eq(now)).execute(connection).await?;
     Ok(())
+}
+
+/// Ends a device's sessions but one.
+async fn end_same(
+    connection: &mut AsyncPgConnection,
+    user: Uuid,
+    device: &str,
+    but: Uuid,
+) -> Result<Vec<Uuid>, DieselError> {
+    let same = session::table.filter(session::user.eq(user)).filter(session::device.eq(device));
+    diesel::delete(same.filter(session::id.ne(but))).returning(session::id).get_results(connection).await
+}
+
+/// Adds a session, and ends those that give way to it; whether there were others.
+async fn open(connection: &mut AsyncPgConnection, row: &SessionRow, most: usize) -> Result<bool, DieselError> {
+    let all = session::table.filter(session::user.eq(row.user)).select(session::id).limit(1);
+    let others = all.first::<Uuid>(connection).await.optional()?.is_some();
+    let mut gone = end_same(connection, row.user, &row.device, row.id).await?;
+    diesel::insert_into(session::table).values(row).execute(connection).await?;
+    let too_many: Vec<Uuid> = session::table
+        .filter(session::user.eq(row.user))
+        .order((session::used_at.desc(), session::id.desc()))
+        .offset(i64::try_from(most).unwrap_or(i64::MAX))
+        .select(session::id)
+        .load(connection)
+        .await?;
+    diesel::delete(session::table.filter(session::id.eq_any(&too_many))).execute(connection).await?;
+    gone.extend(too_many);
+    note_end(connection, &gone, row.created_at).await?;
+    Ok(others)
 }
 
 #[async_trait]
 impl AccountStore for PostgresAccounts {
-    async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
-        let (status_message, picture, user, deleted_at) = (String::new(), String::new(), person(id), 0);
-        let row = AccountRow { user, handle, name, status_message, password, created_at: at, picture, deleted_at };
+    async fn create(&self, new: NewAccount) -> Result<bool, Error> {
+        let NewAccount { id, handle, name, password, kind, at: created_at } = new;
+        let (user, user_kind, deleted_at) = (person(id), kind.into(), 0);
+        let (status_message, picture) = (String::new(), String::new());
+        let row =
+            AccountRow { user, handle, name, status_message, password, created_at, picture, deleted_at, user_kind };
         let insert = diesel::insert_into(account::table).values(row).on_conflict_do_nothing();
         Ok(insert.execute(&mut self.connection().await?).await? == 1)
     }
@@ -218,40 +272,17 @@ impl AccountStore for PostgresAccounts {
     }
 
     async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<Begun, Error> {
-        let row = SessionRow {
-            id: log_in(new.id),
-            user: person(new.user),
-            device: new.device.id,
-            kind: new.device.kind,
-            name: new.device.name,
-            app: new.device.app,
-            created_at: new.created_at,
-            used_at: new.used_at,
-        };
+        let row = SessionRow::from(new);
         let (id, user) = (row.id, row.user);
         let transaction = async |connection: &mut Connection| {
             // Two log-ins of one user at once are counted one after the other.
-            let lock = there(new.user).select(account::suspended).for_update();
+            let lock = there(user.into()).select(account::suspended).for_update();
             match lock.first(connection).await.optional()? {
                 None => return Ok(Begun::NoAccount),
                 Some(true) => return Ok(Begun::Suspended),
                 Some(false) => {}
             }
-            let all = session::table.filter(session::user.eq(user)).select(session::id).limit(1);
-            let others = all.first::<Uuid>(connection).await.optional()?.is_some();
-            let same = session::table.filter(session::user.eq(user)).filter(session::device.eq(&row.device));
-            let mut gone: Vec<Uuid> = diesel::delete(same).returning(session::id).get_results(connection).await?;
-            diesel::insert_into(session::table).values(&row).execute(connection).await?;
-            let too_many: Vec<Uuid> = session::table
-                .filter(session::user.eq(user))
-                .order((session::used_at.desc(), session::id.desc()))
-                .offset(i64::try_from(most).unwrap_or(i64::MAX))
-                .select(session::id)
-                .load(connection)
-                .await?;
-            diesel::delete(session::table.filter(session::id.eq_any(&too_many))).execute(connection).await?;
-            gone.extend(too_many);
-            note_end(connection, &gone, row.created_at).await?;
+            let others = open(connection, &row, most).await?;
             diesel::insert_into(refresh::table)
                 .values((
                     refresh::hash.eq(&hash[..]),
@@ -266,44 +297,9 @@ impl AccountStore for PostgresAccounts {
         Ok(self.connection().await?.transaction(transaction).await?)
     }
 
-    async fn family(&self, hash: [u8; 32]) -> Result<Option<Family>, Error> {
-        let select = refresh::table.inner_join(session::table).filter(refresh::hash.eq(&hash[..])).select((
-            SessionRow::as_select(),
-            refresh::current,
-            refresh::next_used_at,
-        ));
-        let found: Option<(SessionRow, bool, i64)> = select.first(&mut self.connection().await?).await.optional()?;
-        Ok(found.map(|(row, current, next_used_at)| Family { session: row.into(), current, next_used_at }))
-    }
-
-    async fn rotate(&self, id: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error> {
-        let id = log_in(id);
-        let transaction = async |connection: &mut Connection| {
-            let lock = session::table.find(id).select(session::id).for_update();
-            if lock.first::<Uuid>(connection).await.optional()?.is_none() {
-                return Ok(());
-            }
-            let before = refresh::table
-                .filter(refresh::session.eq(id))
-                .filter(refresh::hash.ne(&used[..]))
-                .filter(refresh::current.eq(false))
-                .filter(refresh::next_used_at.eq(0));
-            diesel::update(before).set(refresh::next_used_at.eq(now)).execute(connection).await?;
-            let all = refresh::table.filter(refresh::session.eq(id));
-            diesel::update(all).set(refresh::current.eq(false)).execute(connection).await?;
-            diesel::insert_into(refresh::table)
-                .values((
-                    refresh::hash.eq(&next[..]),
-                    refresh::session.eq(id),
-                    refresh::current.eq(true),
-                    refresh::next_used_at.eq(0),
-                ))
-                .execute(connection)
-                .await?;
-            diesel::update(session::table.find(id)).set(session::used_at.eq(now)).execute(connection).await?;
-            Ok::<_, DieselError>(())
-        };
-        Ok(self.connection().await?.transaction(transaction).await?)
+    async fn renew(&self, used: [u8; 32], next: [u8; 32], grace: i64, now: i64) -> Result<Renewed, Error> {
+        let mut connection = self.connection().await?;
+        Ok(refreshing::renew(&mut connection, used, next, grace, now).await?)
     }
 
     async fn end(&self, user: Option<UserId>, id: SessionId, now: i64) -> Result<(), Error> {

@@ -3,11 +3,13 @@
 mod blocks;
 mod deletions;
 mod keys;
+mod outside;
+mod requests;
 
-use super::{AccountStore, Begun, Change, Error, Family, KEEP_MS, Session};
+use super::{AccountStore, Begun, Change, Error, KEEP_MS, NewAccount, Renewed, Session};
 use async_trait::async_trait;
 use madang_proto::{
-    client::v1::{Device, User, UserKind},
+    client::v1::{Device, User},
     id::{SessionId, UserId},
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -40,7 +42,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         name: row.get("name")?,
         status_message: row.get("status_message")?,
         picture: row.get("picture")?,
-        kind: UserKind::Person.into(),
+        kind: row.get("user_kind")?,
         deleted: false,
     })
 }
@@ -82,7 +84,14 @@ impl SqliteAccounts {
             let change = "ALTER TABLE account ADD COLUMN picture TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 1;";
             connection.execute_batch(&format!("BEGIN; {change} COMMIT;"))?;
         }
-        for (number, tables) in [(2, blocks::TABLES), (3, deletions::TABLES), (4, keys::TABLES)] {
+        for (number, tables) in [
+            (2, blocks::TABLES),
+            (3, deletions::TABLES),
+            (4, keys::TABLES),
+            (5, outside::TABLES),
+            (6, requests::TABLES),
+            (7, "ALTER TABLE account ADD COLUMN user_kind INTEGER NOT NULL DEFAULT 1;"),
+        ] {
             if version < number {
                 let change = format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT;");
                 connection.execute_batch(&change)?;
@@ -110,19 +119,38 @@ fn end(transaction: &Connection, which: &str, values: &[&dyn ToSql], now: i64) -
     }
     for session in ended {
         transaction.execute("INSERT OR IGNORE INTO ended VALUES (?1, ?2)", params![session, now])?;
+        transaction.execute("UPDATE outside SET ended_at = ?2 WHERE session = ?1", params![session, now])?;
     }
     Ok(())
 }
 
+/// Adds a session, and ends those that give way to it; whether there were others.
+fn open(transaction: &Connection, new: &Session, most: usize) -> rusqlite::Result<bool> {
+    let (user, device) = (new.user.bytes(), &new.device);
+    let others = "SELECT EXISTS (SELECT 1 FROM session WHERE user = ?1)";
+    let others = transaction.query_row(others, [user], |row| row.get(0))?;
+    let same = "user = ?1 AND device = ?2";
+    end(transaction, same, params![user, device.id], new.created_at)?;
+    transaction.execute(
+        "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![new.id.bytes(), user, device.id, device.kind, device.name, device.app, new.created_at, new.used_at],
+    )?;
+    let unused = "session IN (SELECT session FROM session WHERE user = ?1
+                  ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)";
+    end(transaction, unused, params![user, i64::try_from(most).unwrap_or(i64::MAX)], new.created_at)?;
+    Ok(others)
+}
+
 #[async_trait]
 impl AccountStore for SqliteAccounts {
-    async fn create(&self, id: UserId, handle: String, name: String, password: String, at: i64) -> Result<bool, Error> {
+    async fn create(&self, new: NewAccount) -> Result<bool, Error> {
+        let NewAccount { id, handle, name, password, kind, at } = new;
         self.run(move |connection| {
             connection
                 .execute(
-                    "INSERT OR IGNORE INTO account (user, handle, name, status_message, password, created_at)
-                     VALUES (?1, ?2, ?3, '', ?4, ?5)",
-                    params![id.bytes(), handle, name, password, at],
+                    "INSERT OR IGNORE INTO account (user, handle, name, status_message, password, created_at, user_kind)
+                     VALUES (?1, ?2, ?3, '', ?4, ?5, ?6)",
+                    params![id.bytes(), handle, name, password, at, i32::from(kind)],
                 )
                 .map(|made| made == 1)
         })
@@ -195,33 +223,13 @@ impl AccountStore for SqliteAccounts {
     async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let (user, device) = (new.user.bytes(), &new.device);
             let account = "SELECT suspended FROM account WHERE user = ?1 AND deleted_at = 0";
-            match transaction.query_row(account, [user], |row| row.get(0)).optional()? {
+            match transaction.query_row(account, [new.user.bytes()], |row| row.get(0)).optional()? {
                 None => return Ok(Begun::NoAccount),
                 Some(true) => return Ok(Begun::Suspended),
                 Some(false) => {}
             }
-            let others = "SELECT EXISTS (SELECT 1 FROM session WHERE user = ?1)";
-            let others = transaction.query_row(others, [user], |row| row.get(0))?;
-            let same = "user = ?1 AND device = ?2";
-            end(&transaction, same, params![user, device.id], new.created_at)?;
-            transaction.execute(
-                "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    new.id.bytes(),
-                    user,
-                    device.id,
-                    device.kind,
-                    device.name,
-                    device.app,
-                    new.created_at,
-                    new.used_at
-                ],
-            )?;
-            let unused = "session IN (SELECT session FROM session WHERE user = ?1
-                          ORDER BY used_at DESC, session DESC LIMIT -1 OFFSET ?2)";
-            end(&transaction, unused, params![user, i64::try_from(most).unwrap_or(i64::MAX)], new.created_at)?;
+            let others = open(&transaction, &new, most)?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![refresh, new.id.bytes()])?;
             transaction.commit()?;
             Ok(Begun::Yes(others))
@@ -229,34 +237,29 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn family(&self, refresh: [u8; 32]) -> Result<Option<Family>, Error> {
-        self.run(move |connection| {
-            let select =
-                "SELECT session.*, current, next_used_at FROM refresh JOIN session USING (session) WHERE hash = ?1";
-            let family = |row: &Row<'_>| {
-                Ok(Family {
-                    session: session(row)?,
-                    current: row.get("current")?,
-                    next_used_at: row.get("next_used_at")?,
-                })
-            };
-            connection.query_row(select, [refresh], family).optional()
-        })
-        .await
-    }
-
-    async fn rotate(&self, session: SessionId, used: [u8; 32], next: [u8; 32], now: i64) -> Result<(), Error> {
+    async fn renew(&self, used: [u8; 32], next: [u8; 32], grace: i64, now: i64) -> Result<Renewed, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let id = session.bytes();
+            let select = "SELECT session.*, current OR next_used_at = 0 OR next_used_at >= ?2 AS good
+                          FROM refresh JOIN session USING (session) WHERE hash = ?1";
+            let family = |row: &Row<'_>| Ok((session(row)?, row.get("good")?));
+            let of = match transaction.query_row(select, params![used, now - grace], family).optional()? {
+                None => return Ok(Renewed::Unknown),
+                Some((of, false)) => return Ok(Renewed::Late(of)),
+                Some((of, true)) => of,
+            };
+            let id = of.id.bytes();
             transaction.execute(
-                "UPDATE refresh SET next_used_at = ?3 WHERE session = ?1 AND hash != ?2 AND current = 0 AND next_used_at = 0",
+                "UPDATE refresh SET current = 0, next_used_at = iif(hash != ?2 AND current = 0, ?3, next_used_at)
+                 WHERE session = ?1 AND next_used_at = 0",
                 params![id, used, now],
             )?;
-            transaction.execute("UPDATE refresh SET current = 0 WHERE session = ?1", [id])?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![next, id])?;
             transaction.execute("UPDATE session SET used_at = ?2 WHERE session = ?1", params![id, now])?;
-            transaction.commit()
+            let whose = "SELECT * FROM account WHERE user = ?1";
+            let whose = transaction.query_row(whose, [of.user.bytes()], user)?;
+            transaction.commit()?;
+            Ok(Renewed::Next(Session { used_at: now, ..of }, whose))
         })
         .await
     }

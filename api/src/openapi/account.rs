@@ -47,7 +47,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 /// What they take and give.
 pub(super) fn objects() -> Vec<(&'static str, Value)> {
     vec![
-        ("Deletion", object(&[("password", "string", true), ("eraseMessages", "bool", false)])),
+        ("Deletion", object(&[("password", "string?", false), ("eraseMessages", "bool?", false)])),
         ("Said", object(&[("conversation", "Conversation", true), ("messages", "[Message]", true)])),
         (
             "Export",

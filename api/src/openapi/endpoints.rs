@@ -19,8 +19,6 @@ pub(super) struct Endpoint {
     pub media: &'static str,
     /// Without a token.
     pub open: bool,
-    /// Takes an `Idempotency-Key`.
-    pub idempotent: bool,
 }
 
 pub(super) const GET: Endpoint = Endpoint {
@@ -33,7 +31,6 @@ pub(super) const GET: Endpoint = Endpoint {
     answer: ("200", "", ""),
     media: "application/json",
     open: false,
-    idempotent: false,
 };
 pub(super) const POST: Endpoint = Endpoint { method: "post", ..GET };
 pub(super) const PUT: Endpoint = Endpoint { method: "put", ..GET };
@@ -41,7 +38,7 @@ pub(super) const DELETE: Endpoint = Endpoint { method: "delete", ..GET };
 
 const AT_LEAST: (&str, &str, &str) =
     ("atLeast", "uint64", "Wait until the answer is as of this revision, at most 2 s; then 503.");
-pub(super) const LIMIT: (&str, &str, &str) = ("limit", "uint32", "How much to give; 0: 50. Never more than 200.");
+pub(super) const LIMIT: (&str, &str, &str) = ("limit", "limit", "How much to give; 0: 50. Over 200 counts as 200.");
 
 /// All of them.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
@@ -91,7 +88,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         method: "patch",
         path: "/v1/me",
         id: "updateMe",
-        summary: "Change one's profile; what is left out stays.",
+        summary: "Change one's profile: a merge patch, in which a status message that is null is cleared.",
         body: "Profile",
         answer: ("200", "User", "The profile as it is now."),
         ..GET
@@ -184,9 +181,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         id: "listMessages",
         summary: "History, by seq upwards, bounds excluded; without a bound, the newest.",
         query: &[
-            ("before", "uint64", "Only older than this seq."),
+            ("before", "place", "Only older than this seq."),
             ("after", "uint64", "Only newer than this seq."),
-            ("around", "uint64", "Before and after this seq, and it."),
+            ("around", "place", "Before and after this seq, and it."),
             LIMIT,
             AT_LEAST,
         ],
@@ -217,7 +214,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/conversations/{c}/read",
         id: "markRead",
         summary: "Everything up to a message is read; never goes back.",
-        body: "Read",
+        body: "ReadUpTo",
         answer: ("200", "Ack", "Taken; saved within 5 s."),
         ..PUT
     },
@@ -235,7 +232,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         summary: "Make a group of which one is the owner.",
         body: "NewGroup",
         answer: ("201", "NewConversation", "The group, and who could not be brought in."),
-        idempotent: true,
         ..POST
     },
     Endpoint {
@@ -283,7 +279,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         summary: "Bring people in.",
         body: "NewMembers",
         answer: ("200", "Changed", "In force, as of this revision."),
-        idempotent: true,
         ..POST
     },
     Endpoint {
@@ -362,6 +357,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("reason", "string", true),
         ("retryable", "bool", true),
         ("retryAfterMs", "uint64", true),
+        ("field", "string", true),
     ];
     let tokens = [
         ("user", "uuid", true),
@@ -390,6 +386,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("revision", "uint64", true),
         ("hasBefore", "bool", true),
         ("hasAfter", "bool", true),
+        ("noticesUntil", "uint64", false),
     ];
     let changes = [
         ("messages", "[Message]", true),
@@ -398,8 +395,12 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("more", "bool", true),
     ];
     let of_each = [&[("conversation", "uuid", true), ("tooOld", "bool", true)][..], &changes].concat();
-    let group =
-        [("name", "string", true), ("members", "[uuid]", false), ("history", "string", false), ("data", "map", false)];
+    let group = [
+        ("name", "string", true),
+        ("members", "[uuid]?", false),
+        ("history", "History?", false),
+        ("data", "map?", false),
+    ];
     let made = json!({"allOf": [schema::reference("Conversation"), object(&[("refused", "[Refused]", true)])]});
     vec![
         ("Problem", object(&problem)),
@@ -410,7 +411,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
             object(&[
                 ("handle", "string", true),
                 ("password", "string", true),
-                ("name", "string", false),
+                ("name", "string?", false),
                 ("device", "Device", true),
             ]),
         ),
@@ -419,7 +420,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("Sessions", object(&[("sessions", "[Session]", true)])),
         (
             "Profile",
-            object(&[("handle", "string", false), ("name", "string", false), ("statusMessage", "string", false)]),
+            object(&[("handle", "string", false), ("name", "string", false), ("statusMessage", "string?", false)]),
         ),
         ("Password", object(&[("old", "string", true), ("new", "string", true)])),
         ("Picture", object(&[("picture", "uuid", true)])),
@@ -430,26 +431,30 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("Changes", object(&changes)),
         ("ConversationChanges", object(&of_each)),
         ("ManyChanges", object(&[("changes", "[ConversationChanges]", true)])),
-        ("ConversationRevision", object(&[("conversation", "uuid", true), ("revision", "uint64", true)])),
+        ("ConversationRevision", object(&[("conversation", "uuid", true), ("revision", "number", true)])),
         ("ChangesSince", object(&[("since", "[ConversationRevision]", true)])),
+        ("ReadUpTo", object(&[("seq", "number", true)])),
         ("NewGroup", object(&group)),
         ("NewConversation", made),
-        ("ChangedGroup", object(&[("name", "string", false), ("data", "object", false)])),
-        ("Rank", object(&[("role", "string", true)])),
+        ("ChangedGroup", object(&[("name", "string", false), ("data", "object?", false)])),
+        ("Rank", object(&[("role", "Role", true)])),
         ("NewMembers", object(&[("users", "[uuid]", true)])),
         ("Refused", object(&[("user", "string", true), ("reason", "string", true)])),
         ("Changed", object(&[("revision", "uint64", true), ("refused", "[Refused]", true)])),
         ("PushKey", object(&[("key", "string", true)])),
         (
             "PushSubscription",
-            object(&[
-                ("webPush", "BrowserSubscription", false),
-                ("fcm", "FcmRegistration", false),
-                ("apns", "ApnsRegistration", false),
-                ("webhook", "Webhook", false),
-                ("locale", "string", false),
-                ("preview", "bool", false),
-            ]),
+            schema::with_one_of(
+                object(&[
+                    ("webPush", "BrowserSubscription?", false),
+                    ("fcm", "FcmRegistration?", false),
+                    ("apns", "ApnsRegistration?", false),
+                    ("webhook", "Webhook?", false),
+                    ("locale", "string?", false),
+                    ("preview", "bool?", false),
+                ]),
+                &["webPush", "fcm", "apns", "webhook"],
+            ),
         ),
         ("BrowserSubscription", object(&[("endpoint", "string", true), ("keys", "BrowserKeys", true)])),
         ("BrowserKeys", object(&[("p256dh", "string", true), ("auth", "string", true)])),

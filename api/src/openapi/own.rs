@@ -27,7 +27,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         summary: "Make an invite: an admin's right. At most 50 of a group are of use.",
         body: "NewInvite",
         answer: ("201", "Invite", "With its code."),
-        idempotent: true,
         ..POST
     },
     Endpoint {
@@ -55,13 +54,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 
 /// The objects of these alone.
 pub(super) fn objects() -> Vec<(&'static str, Value)> {
+    // A merge patch: null is as at first.
     let settings = [
-        ("mutedUntil", "int64", false),
-        ("notify", "string", false),
-        ("pinnedAt", "int64", false),
-        ("hidden", "bool", false),
-        ("clearedSeq", "uint64", false),
-        ("data", "object", false),
+        ("mutedUntil", "int64?", false),
+        ("notify", "Notify?", false),
+        ("pinnedAt", "int64?", false),
+        ("hidden", "bool?", false),
+        ("clearedSeq", "uint64?", false),
+        ("data", "object?", false),
     ];
     let invite = [
         ("code", "string", true),
@@ -79,7 +79,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
     ];
     vec![
         ("ChangedSettings", object(&settings)),
-        ("NewInvite", object(&[("expiresAt", "int64", false), ("maxUses", "uint32", false)])),
+        ("NewInvite", object(&[("expiresAt", "int64?", false), ("maxUses", "uint32?", false)])),
         ("Invite", object(&invite)),
         ("Invites", object(&[("invites", "[Invite]", true)])),
         ("Invited", object(&invited)),

@@ -21,8 +21,12 @@ pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// The schema that a word of the table stands for: a type, an object's name, or a list of either in brackets.
+/// The schema that a word of the table stands for: a type, an object's name, a list of either in brackets, or, with a
+/// question mark, that or null.
 pub(super) fn word(word: &str) -> Value {
+    if let Some(inner) = word.strip_suffix('?') {
+        return or_null(&self::word(inner));
+    }
     if let Some(inner) = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return json!({"type": "array", "items": self::word(inner)});
     }
@@ -31,13 +35,71 @@ pub(super) fn word(word: &str) -> Value {
         "uuid" => json!({"type": "string", "format": "uuid"}),
         "bool" => json!({"type": "boolean"}),
         "uint32" => json!({"type": "integer", "format": "uint32", "minimum": 0, "maximum": u32::MAX}),
-        "uint64" | "int64" => json!({"type": "string", "format": word, "pattern": "^-?[0-9]{1,20}$"}),
+        "uint64" => json!({"type": "string", "format": word, "pattern": "^[0-9]{1,20}$"}),
+        "int64" => json!({"type": "string", "format": word, "pattern": "^-?[0-9]{1,19}$"}),
         // OpenAPI 3.1: a body of a media type that is no text needs no schema of its own.
         "image" => json!({}),
         "object" => json!({"type": "object"}),
         "map" => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        "Role" => {
+            let known = values(word);
+            let numbers = 1..=known.len();
+            json!({"enum": known.into_iter().map(Value::from).chain(numbers.map(Value::from)).collect::<Vec<_>>()})
+        }
+        // A client may know more of them than this server does.
+        "History" | "Notify" => {
+            let known = values(word);
+            let description = format!("{}, or its number; what is not known counts as none.", known.join(", "));
+            json!({"type": ["string", "integer"], "description": description, "examples": known})
+        }
+        // More than there is counts as all there may be.
+        "limit" => json!({"type": "integer", "minimum": 0}),
+        "place" => {
+            let pattern = "^0*[1-9][0-9]{0,19}$";
+            json!({"type": ["string", "integer"], "pattern": pattern, "minimum": 1, "maximum": u64::MAX})
+        }
+        // What the server takes in either form, and gives as text.
+        "number" => {
+            json!({"type": ["string", "integer"], "pattern": "^[0-9]{1,20}$", "minimum": 0, "maximum": u64::MAX})
+        }
         name => reference(name),
     }
+}
+
+fn or_null(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+/// Says of an object that a field of it may be null, which is as if it were left out.
+pub(super) fn allow_nulls(object: &mut Value) {
+    for (_, property) in object["properties"].as_object_mut().into_iter().flatten() {
+        *property = or_null(property);
+    }
+}
+
+/// The schema of a part of a path, by its name.
+pub(super) fn of_part(name: &str) -> Value {
+    match name {
+        "code" => json!({"type": "string", "minLength": 1}),
+        "session" => json!({"anyOf": [word("uuid"), {"const": "current"}]}),
+        _ => word("uuid"),
+    }
+}
+
+/// An object that has exactly one of these fields, and no or null ones besides.
+pub(super) fn with_one_of(mut object: Value, fields: &[&str]) -> Value {
+    object["oneOf"] =
+        fields.iter().map(|field| json!({"required": [field], "properties": {*field: {"type": "object"}}})).collect();
+    object
+}
+
+/// The names of an enum's values but for the one that says nothing.
+fn values(name: &str) -> Vec<String> {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap_or_default();
+    let of_clients = set.file.iter().filter(|file| file.package() == PACKAGE);
+    let found = of_clients.flat_map(|file| &file.enum_type).find(|each| each.name() == name);
+    let values = found.iter().flat_map(|each| &each.value).filter(|value| value.number() != 0);
+    values.map(|value| value.name().to_owned()).collect()
 }
 
 /// The schemas of all messages.

@@ -6,6 +6,7 @@ use super::{
     delivered::Arrivals,
     frame::frame,
     reach::{Ask, LISTED, Reach},
+    spread::spread,
     tail::{Budget, Place, Tail, TailEntry, TailEvent},
     trunk::Trunk,
 };
@@ -13,10 +14,15 @@ use crate::{
     cursor::Cursor,
     fan_out::Rewound,
     inbox::{Heard, InboxEntry},
-    presence::{Board, Present, Watching, moves_people},
+    presence::{Board, Present, Watching},
 };
 use bytes::Bytes;
-use madang_mesh::{clock::now_micros, log::Position, shard::Shard};
+use madang_mesh::{
+    clock::now_micros,
+    log::Position,
+    shard::Shard,
+    trace::{Kind, Span},
+};
 use madang_proto::{
     chat::v1::{ClosedReason, Downstream, Open, Opened, downstream::Item},
     client::v1::{Live, Resume, Resync, ServerFrame, server_frame},
@@ -48,7 +54,7 @@ pub(super) struct Connection {
     /// What it has shown to have is before this.
     pub confirmed: Option<Place>,
     /// Ends with the connection.
-    watching: Option<Watching>,
+    pub watching: Option<Watching>,
     _present: Present,
 }
 
@@ -141,10 +147,15 @@ impl State {
                     each.watching = watching;
                 }
             }
+            // Without a frame: whom they may see is to be looked at anew.
+            Command::Notify { users, frame } if frame.is_empty() => {
+                let all = users.iter().filter_map(|user| self.users.get(user)).flat_map(|state| &state.connections);
+                all.filter_map(|each| each.watching.as_ref()).for_each(Watching::doubt);
+            }
             Command::Notify { users, frame } => {
                 for each in users.iter().filter_map(|user| self.users.get(user)).flat_map(|state| &state.connections) {
                     let item = Some(Item::Frame(frame.clone()));
-                    each.trunk.offer(Downstream { connections: vec![each.connection], item, cursor: String::new() });
+                    each.trunk.offer(Downstream { connections: vec![each.connection], item, ..Downstream::default() });
                 }
             }
             Command::Delivered { user, trunk, connection, cursor } => self.delivered(user, trunk, connection, &cursor),
@@ -314,7 +325,7 @@ impl State {
             return trunk.closed(vec![connection], ClosedReason::TooMany);
         }
         let send = |item: Item, cursor: String| {
-            trunk.send(Downstream { connections: vec![connection], item: Some(item), cursor })
+            trunk.send(Downstream { connections: vec![connection], item: Some(item), cursor, ..Downstream::default() })
         };
         let at = from.to_string();
         send(Item::Opened(Opened { cursor: at.clone(), resume: resume.into() }), at);
@@ -359,6 +370,7 @@ impl State {
         self.freeze();
         let number = self.tail.next();
         let mut events = Vec::with_capacity(batch.deliveries.len());
+        let mut traces = Vec::new();
         let mut sources = Vec::with_capacity(batch.sources.len());
         let mut deliveries = batch.deliveries.into_iter();
         let mut index = 0;
@@ -371,12 +383,15 @@ impl State {
             for delivery in deliveries.by_ref().take(source.deliveries as usize) {
                 index += 1;
                 if new {
-                    let Delivery { event, users } = delivery;
+                    let Delivery { event, users, trace } = delivery;
+                    if !trace.is_empty() {
+                        traces.push((events.len(), trace));
+                    }
                     events.push(TailEvent { event, users, source: source.shard, index });
                 }
             }
         }
-        for Delivery { event, users } in batch.own {
+        for Delivery { event, users, .. } in batch.own {
             index += 1;
             events.push(TailEvent { event, users, source: OWN, index });
         }
@@ -386,9 +401,12 @@ impl State {
         }
         let (sequence, at_micros) = (entry.sequence, entry.at_micros);
         let entry = TailEntry { sequence, at_micros, received: now, events, sources };
+        let mut traces = traces.into_iter().peekable();
         for (slot, event) in (0u32..).zip(&entry.events) {
             let cursor = self.frozen.unwrap_or(entry.cursor(event.index)).to_string();
-            push(&mut self.users, event, &cursor, (number, slot));
+            let trace = traces.next_if(|(place, _)| *place == slot as usize).map(|(_, trace)| trace);
+            let span = Span::of(&trace.unwrap_or_default(), "chat", "deliver", Kind::Consumer);
+            spread(&mut self.users, event, &cursor, (number, slot), span);
         }
         self.tail.push(entry);
         self.let_go();
@@ -457,37 +475,8 @@ impl State {
         let frame: Bytes = ServerFrame { id: 0, body: Some(body) }.encode_to_vec().into();
         for each in self.users.values().flat_map(|state| &state.connections) {
             let item = Some(Item::Frame(frame.clone()));
-            each.trunk.send(Downstream { connections: vec![each.connection], item, cursor: cursor.clone() });
+            let (connections, cursor) = (vec![each.connection], cursor.clone());
+            each.trunk.send(Downstream { connections, item, cursor, ..Downstream::default() });
         }
-    }
-}
-
-/// One item for each trunk that has a connection of a recipient.
-fn push(users: &mut HashMap<UserId, User>, event: &TailEvent, cursor: &str, place: Place) {
-    let mut trunks: Vec<(Arc<Trunk>, Vec<u64>)> = Vec::new();
-    let mut moves = None;
-    for user in event.users.chunks_exact(16) {
-        let Ok(user) = UserId::from_slice(user) else { continue };
-        let state = users.entry(user).or_default();
-        state.recent.push_back(place);
-        for each in &state.connections {
-            if let Some(watching) = &each.watching
-                && *moves.get_or_insert_with(|| moves_people(&event.event))
-            {
-                watching.doubt();
-            }
-            match trunks.iter_mut().find(|(trunk, _)| trunk.id == each.trunk.id) {
-                Some((_, connections)) => connections.push(each.connection),
-                None => trunks.push((each.trunk.clone(), vec![each.connection])),
-            }
-        }
-    }
-    if trunks.is_empty() {
-        return;
-    }
-    let frame = frame(&event.event, cursor);
-    for (trunk, connections) in trunks {
-        let item = Some(Item::Frame(frame.clone()));
-        trunk.send(Downstream { connections, item, cursor: cursor.to_owned() });
     }
 }

@@ -138,7 +138,7 @@ async fn next(items: &mut Items) -> Option<(u64, String)> {
 
 async fn commit_of(rig: &Rig, shard: Shard, position: u64, users: &[UserId]) {
     let event = Event { revision: position, ..Event::default() }.encode_to_vec().into();
-    let deliveries = vec![Outgoing { event, recipients: users.into() }];
+    let deliveries = vec![Outgoing { event, recipients: users.into(), trace: Bytes::new() }];
     let fan_out = rig.homes.fan_out.lock().unwrap().clone();
     fan_out.committed(Committed { shard, position, deliveries }).await;
 }

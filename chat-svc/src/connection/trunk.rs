@@ -5,6 +5,7 @@ use super::{Command, Connections};
 use crate::presence::{Tell, Watching};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
+use madang_mesh::metrics;
 use madang_proto::{
     chat::v1::{Closed, ClosedReason, ConnectResponse, Downstream, Open, downstream::Item},
     id::UserId,
@@ -64,7 +65,7 @@ impl Trunk {
 
     pub(super) fn closed(&self, connections: Vec<u64>, reason: ClosedReason) {
         let item = Some(Item::Closed(Closed { reason: reason.into() }));
-        self.send(Downstream { connections, item, cursor: String::new() });
+        self.send(Downstream { connections, item, ..Downstream::default() });
     }
 }
 
@@ -78,6 +79,7 @@ pub struct TrunkHandle {
 
 pub(super) fn new(connections: Connections) -> (TrunkHandle, BoxStream<'static, Result<ConnectResponse, Status>>) {
     let (items, receiver) = mpsc::channel(QUEUE);
+    metrics::queue("gateway_stream", "items on the way to a gateway", &items);
     let broken = CancellationToken::new();
     let (id, waiting) = (NEXT.fetch_add(1, Ordering::Relaxed), Arc::<AtomicUsize>::default());
     let trunk = Arc::new(Trunk { id, items, waiting: waiting.clone(), broken: broken.clone() });
@@ -166,7 +168,7 @@ impl TrunkHandle {
             trunk.offer(Downstream {
                 connections: vec![connection],
                 item: Some(Item::Frame(frame)),
-                cursor: String::new(),
+                ..Downstream::default()
             })
         })
     }
@@ -176,7 +178,7 @@ impl TrunkHandle {
         self.trunk.send(Downstream {
             connections: vec![connection],
             item: Some(Item::Frame(frame)),
-            cursor: String::new(),
+            ..Downstream::default()
         });
     }
 

@@ -4,8 +4,12 @@
 use super::{Parcel, kept::Kept, progress::Progress};
 use crate::inbox::Inbox;
 use bytes::Bytes;
-use madang_mesh::{log::Position, shard::Shard};
-use madang_proto::log::v1::{InboxBatch, InboxBeacon, SentPosition, SourcePosition};
+use madang_mesh::{
+    log::Position,
+    shard::Shard,
+    trace::{Kind, Span},
+};
+use madang_proto::log::v1::{Delivery, InboxBatch, InboxBeacon, SentPosition, SourcePosition};
 use prost::Message as _;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -84,11 +88,29 @@ struct Gathered {
 impl Gathered {
     fn add(&mut self, parcel: Parcel, previous: Position) {
         self.bytes += parcel.bytes();
-        let Parcel { shard, position, deliveries } = parcel;
+        let Parcel { shard, position, deliveries, .. } = parcel;
         let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
         self.batch.sources.push(SourcePosition { shard, previous, position, deliveries: count });
         self.batch.deliveries.extend(deliveries);
     }
+}
+
+/// Nothing but how far a source has come.
+fn reached(shard: Shard, position: Position) -> Parcel {
+    Parcel { shard, position, deliveries: Vec::new(), since: Instant::now() }
+}
+
+/// What traces show of the way from a commit to an inbox.
+fn spans(parcels: &[Parcel], destination: Shard) -> Vec<Span> {
+    let traced = |parcel: &Parcel| parcel.deliveries.iter().any(|delivery| !delivery.trace.is_empty());
+    let of = |parcel: &Parcel, delivery: &Delivery| {
+        let span = Span::of(&delivery.trace, "chat", "fan_out", Kind::Producer);
+        let mut span = span.since(parcel.since.into_std());
+        span.number("madang.shard", destination);
+        span
+    };
+    let parcels = parcels.iter().filter(|parcel| traced(parcel));
+    parcels.flat_map(|parcel| parcel.deliveries.iter().map(move |delivery| of(parcel, delivery))).collect()
 }
 
 impl Publisher {
@@ -119,6 +141,8 @@ impl Publisher {
     /// Sends what was committed.
     async fn send(&self, parcels: Vec<Parcel>) {
         let mut gathered = Gathered::default();
+        // They end with the publish.
+        let _spans = spans(&parcels, self.destination);
         {
             let progress = lock(&self.progress);
             let mut last: HashMap<Shard, Position> = HashMap::new();
@@ -142,7 +166,7 @@ impl Publisher {
         for SourcePosition { shard, previous, position, deliveries: count } in batch.sources {
             progress.published(shard, self.destination, position);
             let deliveries = deliveries.by_ref().take(count as usize).collect();
-            kept.push(Parcel { shard, position, deliveries }, previous);
+            kept.push(Parcel { shard, position, deliveries, since: Instant::now() }, previous);
         }
     }
 
@@ -167,7 +191,7 @@ impl Publisher {
                 if after >= sent
                     && let Some(gathered) = publishes.last_mut()
                 {
-                    gathered.add(Parcel { shard: source, position: sent, deliveries: Vec::new() }, sent);
+                    gathered.add(reached(source, sent), sent);
                 }
             }
             for gathered in publishes.into_iter().filter(|gathered| !gathered.batch.sources.is_empty()) {
@@ -181,7 +205,7 @@ impl Publisher {
         lock(&self.lane.kept).tidy();
         let mut gathered = Gathered::default();
         for (shard, position) in lock(&self.progress).moved(self.destination, None) {
-            gathered.add(Parcel { shard, position, deliveries: Vec::new() }, position);
+            gathered.add(reached(shard, position), position);
         }
         if !gathered.batch.sources.is_empty() {
             self.publish(gathered).await;

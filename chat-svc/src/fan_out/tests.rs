@@ -21,7 +21,11 @@ async fn rig() -> Rig {
 
 impl Rig {
     async fn commit(&self, position: Position, bytes: usize) {
-        let deliveries = vec![Outgoing { event: vec![0; bytes].into(), recipients: Arc::new([UserId::new()]) }];
+        let deliveries = vec![Outgoing {
+            event: vec![0; bytes].into(),
+            recipients: Arc::new([UserId::new()]),
+            trace: bytes::Bytes::new(),
+        }];
         self.fan_out.committed(Committed { shard: 0, position, deliveries }).await;
     }
 

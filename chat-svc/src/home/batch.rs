@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use madang_mesh::log::Position;
+use madang_mesh::{log::Position, trace::Context};
 use madang_proto::{
     client::v1::Ack,
     id::{ConversationId, UserId},
@@ -28,6 +28,8 @@ use std::{
 pub const FORMAT: u32 = 1;
 /// The most events of a batch; one request may make a few more.
 pub const MAX_EVENTS: usize = 1000;
+/// Of how many sampled traces its append is shown, at most.
+const TRACED: usize = 32;
 /// The most bytes of a batch; one event may exceed it.
 const MAX_BYTES: usize = 512 << 10;
 
@@ -48,6 +50,15 @@ pub struct Done {
     pub again: Vec<Ask>,
 }
 
+fn too_many(one_self: bool) -> Refusal {
+    let message = if one_self {
+        "you are in as many conversations as one may be in: leave one before you begin another"
+    } else {
+        "who you write to is in as many conversations as one may be in"
+    };
+    Refusal::new(Reason::TooManyConversations, message)
+}
+
 /// What is numbered together.
 pub struct Batch {
     now_micros: i64,
@@ -59,10 +70,14 @@ pub struct Batch {
     events: Vec<Event>,
     answers: Vec<(Answer, Result<Ack, Refusal>)>,
     again: Vec<Ask>,
+    /// Client ids of requests that changed nothing: no event has them.
+    unchanged: Vec<(ConversationId, Key, Use)>,
     /// Somebody wants to know that this is the home: it is appended, even without an event.
     proves: bool,
     /// What is known of blocks in direct conversations that it begins.
     begun: HashMap<ConversationId, Blocks>,
+    /// The sampled traces of its requests.
+    traces: Vec<Context>,
 }
 
 impl Batch {
@@ -78,9 +93,16 @@ impl Batch {
             events: Vec::new(),
             answers: Vec::new(),
             again: Vec::new(),
+            unchanged: Vec::new(),
             proves: false,
             begun: HashMap::new(),
+            traces: Vec::new(),
         }
+    }
+
+    /// The sampled traces of its requests, or of some of them.
+    pub fn traces(&mut self) -> Vec<Context> {
+        std::mem::take(&mut self.traces)
     }
 
     /// Whether no more should be added.
@@ -112,6 +134,16 @@ impl Batch {
     pub fn prove(&mut self, answer: Answer) {
         self.proves = true;
         self.answers.push((answer, Ok(Ack::default())));
+    }
+
+    /// The client ids of requests that changed nothing.
+    pub fn unchanged(&mut self) -> Vec<(ConversationId, Key, Use)> {
+        std::mem::take(&mut self.unchanged)
+    }
+
+    /// Looked at again once the log has this batch, which the asker has seen go before.
+    pub fn after(&mut self, ask: Ask) {
+        self.again.push(ask);
     }
 
     /// Whether it makes or changes the room.
@@ -171,8 +203,16 @@ impl Batch {
                 _ => {}
             }
             let first_to = matches!(request, Request::Send { first_to: Some(_), .. });
-            if state.is_none() && first_to && absent.and_then(|absent| absent.peer_known) == Some(false) {
-                (ask.answer)(Err(Refusal::new(Reason::UserNotFound, "no such user: check the id that you write to")));
+            if state.is_none() && first_to && absent.and_then(|absent| absent.both_known) == Some(false) {
+                (ask.answer)(Err(Refusal::new(
+                    Reason::UserNotFound,
+                    "no such user: check the id that you write to (and the one that you write for)",
+                )));
+                return Ok(());
+            }
+            let full = absent.filter(|_| state.is_none() && first_to).map_or((false, false), |absent| absent.full);
+            if full != (false, false) {
+                (ask.answer)(Err(too_many(full.0)));
                 return Ok(());
             }
             let begun = || self.begun.get(&conversation).copied().unwrap_or_default();
@@ -210,7 +250,7 @@ impl Batch {
         if let Some(seq) = missing {
             return Err((ask, Wanted::Message { conversation, seq, revision: at_revision }));
         }
-        let Ask { actor, what, bytes, answer, .. } = ask;
+        let Ask { actor, what, bytes, trace, answer, .. } = ask;
         let What::Request(request, _) = what else { return Ok(()) };
         let changes = match &request {
             Request::Amend(Amendment { seq, .. }) => Some(*seq),
@@ -227,6 +267,8 @@ impl Batch {
             }
             Ok(Verdict::Unchanged(revision, at_micros)) => {
                 let (seq, at) = (changes.unwrap_or(0), at_micros / 1000);
+                self.unchanged
+                    .extend(used.map(|(key, hash)| (conversation, key, Use { hash, seq, revision, at_micros })));
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: true };
                 self.answers.push((answer, Ok(ack)));
             }
@@ -237,7 +279,10 @@ impl Batch {
                 self.answers.push((answer, Ok(ack)));
                 self.bytes += bytes;
                 let newest = events.len().saturating_sub(1);
-                for (n, numbered) in events.into_iter().enumerate() {
+                let trace = trace.filter(Context::sampled);
+                self.traces.extend(trace.filter(|_| self.traces.len() < TRACED));
+                for (n, mut numbered) in events.into_iter().enumerate() {
+                    numbered.event.trace = trace.map(|context| context.bytes()).unwrap_or_default();
                     self.bytes += 120;
                     self.learn(conversation, &numbered, room);
                     let used = used.filter(|_| n == newest).map(|(key, hash)| {

@@ -59,6 +59,11 @@ pub trait Sources: Send + Sync + 'static {
         Ok([0, 0])
     }
 
+    /// How far group-svc has come in the log of a shard, as its database has it.
+    async fn grouped(&self, _shard: Shard) -> Result<Position, Refusal> {
+        Ok(Position::MAX)
+    }
+
     /// Those of these users who are in a conversation with a user.
     async fn acquainted(&self, _user: UserId, _users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
         Ok(HashSet::new())
@@ -66,6 +71,11 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Those of these users who are somebody.
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal>;
+
+    /// Those of these users who are in as many conversations as one may be in.
+    async fn full(&self, _users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
+        Ok(HashSet::new())
+    }
 
     /// Between which of these pairs there is a block, of either by the other.
     async fn blocked(&self, _pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
@@ -121,8 +131,10 @@ pub enum Wanted {
 /// What is known of a room that is not there.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Absent {
-    /// Whether who is written to first is somebody; none: that was not asked.
-    pub peer_known: Option<bool>,
+    /// Whether who writes first, and whom they write to, are somebody; none: that was not asked.
+    pub both_known: Option<bool>,
+    /// Whether who writes first, and whom they write to, are in as many conversations as one may be in.
+    pub full: (bool, bool),
     /// Whether one of the two blocks the other.
     pub blocks: Blocks,
 }
@@ -154,6 +166,8 @@ pub enum Fetched {
         /// It; or why not.
         facts: Result<Arc<Facts>, Refusal>,
     },
+    /// The newest client ids of the shard, as its log has them; none: they can't be had.
+    Recalled(Option<super::recall::Recalled>),
     /// A source did not answer.
     Failed(ConversationId, Refusal),
 }
@@ -171,7 +185,8 @@ impl Sources for Services {
     async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         let mut found = HashMap::new();
         for some in conversations.chunks(ROOMS) {
-            let request = LoadRoomsRequest { conversations: some.iter().map(ToString::to_string).collect() };
+            let request =
+                LoadRoomsRequest { conversations: some.iter().map(ToString::to_string).collect(), users: Vec::new() };
             for room in bounded(self.group.clone().load_rooms(request)).await?.rooms {
                 if let Ok(id) = ConversationId::from_slice(&room.conversation) {
                     found.insert(id, room);
@@ -206,9 +221,13 @@ impl Sources for Services {
     }
 
     async fn cursors(&self, shard: Shard) -> Result<[Position; 2], Refusal> {
-        let (mut store, mut group) = (self.store.clone(), self.group.clone());
+        let mut store = self.store.clone();
         let stored = bounded(store.get_cursor(store::GetCursorRequest { shard })).await?.position;
-        Ok([stored, bounded(group.get_cursor(group::GetCursorRequest { shard })).await?.position])
+        Ok([stored, self.grouped(shard).await?])
+    }
+
+    async fn grouped(&self, shard: Shard) -> Result<Position, Refusal> {
+        Ok(bounded(self.group.clone().get_cursor(group::GetCursorRequest { shard })).await?.position)
     }
 
     async fn acquainted(&self, user: UserId, users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
@@ -227,6 +246,17 @@ impl Sources for Services {
             known.extend(users.iter().filter(|user| !user.deleted).filter_map(|user| user.user.parse::<UserId>().ok()));
         }
         Ok(known)
+    }
+
+    async fn full(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
+        let mut full = HashSet::new();
+        let all: Vec<String> = users.iter().map(ToString::to_string).collect();
+        for some in all.chunks(ROOMS) {
+            let request = LoadRoomsRequest { conversations: Vec::new(), users: some.to_vec() };
+            let found = bounded(self.group.clone().load_rooms(request)).await?.full;
+            full.extend(found.iter().filter_map(|user| user.parse::<UserId>().ok()));
+        }
+        Ok(full)
     }
 
     async fn blocked(&self, pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
@@ -259,8 +289,8 @@ fn facts(answer: LoadMessageResponse) -> Option<Facts> {
     })
 }
 
-/// All that is wanted, with one request for the rooms.
-pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetched> {
+/// All that is wanted, with one request for the rooms: of a shard whose log the databases have had up to a position.
+pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted: Vec<Wanted>) -> Vec<Fetched> {
     let (mut rooms, mut pairs) = (Vec::new(), Vec::new());
     let mut fetched = Vec::new();
     for each in wanted {
@@ -288,7 +318,7 @@ pub async fn fetch(sources: Arc<dyn Sources>, wanted: Vec<Wanted>) -> Vec<Fetche
         }));
     }
     if !rooms.is_empty() {
-        fetch_rooms(&*sources, rooms, &mut fetched).await;
+        fetch_rooms(&*sources, written, rooms, &mut fetched).await;
     }
     fetched
 }
@@ -303,20 +333,40 @@ fn pair(row: &RoomState) -> Option<Pair> {
     }
 }
 
-async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<Pair>)>, fetched: &mut Vec<Fetched>) {
+/// Rooms, from a database that has all that the home knows it to have had. One that was restored from a back-up has not: by
+/// its rows numbers would be given out twice.
+async fn rooms(
+    sources: &dyn Sources,
+    (shard, written): (Shard, Position),
+    ids: &[ConversationId],
+) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+    // Asked first: the rows are of this position or later.
+    if sources.grouped(shard).await? < written {
+        let message = "the conversation is being caught up with: send again a little later";
+        return Err(Refusal::new(Reason::Lagging, message).after(1000));
+    }
+    sources.rooms(ids).await
+}
+
+async fn fetch_rooms(
+    sources: &dyn Sources,
+    written: (Shard, Position),
+    wanted: Vec<(ConversationId, Option<Pair>)>,
+    fetched: &mut Vec<Fetched>,
+) {
     let ids: Vec<_> = wanted.iter().map(|(conversation, _)| *conversation).collect();
-    let mut found = match sources.rooms(&ids).await {
+    let mut found = match rooms(sources, written, &ids).await {
         Ok(found) => found,
         Err(refusal) => {
             return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
     };
     let first = || wanted.iter().filter(|(id, _)| !found.contains_key(id)).filter_map(|(_, first)| *first);
-    let peers: HashSet<_> = first().map(|(_, peer)| peer).collect();
+    let both: HashSet<_> = first().flat_map(|(one, other)| [one, other]).collect();
     let pairs: Vec<_> = found.values().filter_map(pair).chain(first()).collect();
-    let (known, blocked) = tokio::join!(sources.known(&peers), sources.blocked(&pairs));
-    let known = match known {
-        Ok(known) => known,
+    let (known, full, blocked) = tokio::join!(sources.known(&both), sources.full(&both), sources.blocked(&pairs));
+    let (known, full) = match known.and_then(|known| Ok((known, full?))) {
+        Ok(found) => found,
         Err(refusal) => {
             return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
@@ -332,8 +382,9 @@ async fn fetch_rooms(sources: &dyn Sources, wanted: Vec<(ConversationId, Option<
             Fetched::Room(id, Box::new(row), blocks)
         }
         None => {
-            let peer_known = first.map(|(_, peer)| known.contains(&peer));
-            Fetched::Absent(id, Absent { peer_known, blocks: blocks(first) })
+            let both_known = first.map(|(one, other)| known.contains(&one) && known.contains(&other));
+            let full = first.map_or((false, false), |(one, other)| (full.contains(&one), full.contains(&other)));
+            Fetched::Absent(id, Absent { both_known, full, blocks: blocks(first) })
         }
     }));
 }

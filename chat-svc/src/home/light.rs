@@ -39,7 +39,7 @@ impl Home {
         (ask.answer)(answer);
     }
 
-    /// Passes on that somebody is writing, unless the one who would see it has blocked them, or is blocked.
+    /// Passes on that somebody is writing, but to those who have blocked them, or are blocked.
     pub(super) fn typing(&mut self, ask: Ask) {
         let conversation = ask.conversation;
         if let (Some(room), Some(actor)) = (self.rooms.get(&conversation), ask.actor)
@@ -47,8 +47,16 @@ impl Home {
         {
             match (blocks::peer(&room.state, actor), room.blocks) {
                 (Some(_), Blocks::Blocked) => {}
-                (Some(peer), Blocks::Unknown) => return self.wait(ask, Wanted::Blocks(conversation, (actor, peer))),
-                _ => self.world.notices.send(&room.state.members.present(), actor, &typing(conversation, actor)),
+                (Some(peer), Blocks::Unknown) => {
+                    return self.wait(ask, Some(Wanted::Blocks(conversation, (actor, peer))));
+                }
+                (Some(_), Blocks::None) => {
+                    self.world.notices.send(&room.state.members.present(), actor, &typing(conversation, actor));
+                }
+                (None, _) => {
+                    let members = room.state.members.present();
+                    self.world.typing.tell(conversation, actor, members, typing(conversation, actor));
+                }
             }
         }
         (ask.answer)(Ok(Ack::default()));
@@ -56,7 +64,7 @@ impl Home {
 
     /// What is known of blocks in a direct conversation is no more good. Who was told that it is known here goes by that,
     /// so it must be the home: the answer waits for the log.
-    pub(super) fn forget_blocks(&mut self, ask: Ask, batch: &mut Batch) {
+    pub(super) fn forget_blocks(&mut self, ask: Ask, other: Option<UserId>, batch: &mut Batch) {
         if let Some(room) = self.rooms.get_mut(&ask.conversation) {
             room.blocks = Blocks::Unknown;
         }
@@ -64,6 +72,10 @@ impl Home {
             absent.blocks = Blocks::Unknown;
         }
         batch.forget_blocks(&ask.conversation);
+        // The actor's own watches are looked at anew by the event of their account.
+        if let (Some(actor), Some(other)) = (ask.actor, other) {
+            self.world.notices.send(&[other], actor, &Bytes::new());
+        }
         batch.prove(ask.answer);
     }
 

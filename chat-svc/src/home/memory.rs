@@ -164,6 +164,7 @@ impl Home {
             self.line.vain = Some(self.ticks);
             return;
         }
+        self.recall_no_more();
         // A room that is loaded again has no ids in memory from before now: older ones are looked up in the store.
         self.horizon_ms = self.horizon_ms.max(now_micros() / 1000);
     }

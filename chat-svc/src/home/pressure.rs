@@ -143,6 +143,8 @@ impl Pressure {
                 self.stored = self.stored.max(position);
             }
         }
+        // Nothing is trimmed that a reader whose database was restored has still to read again.
+        let floor = slowest.min(fanned_out);
         // Never back: a reader that starts says where it stood when it wrote last.
         self.slowest = self.slowest.max(slowest);
         let slowest = self.slowest;
@@ -153,13 +155,18 @@ impl Pressure {
         let behind = self.checkpoints.iter().find(|each| each.position > slowest).filter(|_| slowest < last);
         self.lagging =
             behind.is_some_and(|each| now_ms - each.at_ms > ms(MAX_LAG) || self.bytes - each.bytes > MAX_LAG_BYTES);
-        let floor = slowest.min(fanned_out);
         let old = |each: &Checkpoint| now_ms - each.at_ms > ms(KEEP) || self.bytes - each.bytes > KEEP_BYTES;
         let mut before = None;
         while self.checkpoints.len() > 1
             && self.checkpoints.front().is_some_and(|each| each.position < floor && old(each))
         {
             before = self.checkpoints.pop_front().map(|each| each.position);
+        }
+        // Nothing has come for an hour: all goes but the newest record, or a text that was taken back would stay in the log
+        // until somebody speaks. Who takes it back writes a later record, so the newest has none such.
+        let quiet = self.checkpoints.back().is_some_and(|each| now_ms - each.at_ms > ms(KEEP + CHECKPOINT));
+        if quiet && self.checkpoints.len() == 1 {
+            before = Some(floor);
         }
         Ok(before.filter(|before| *before > self.trimmed).inspect(|before| self.trimmed = *before))
     }
@@ -214,6 +221,30 @@ mod tests {
         // Less than an hour where that is much.
         let much = grown(1000, 1 << 20).hear_at(&[Some(1001), Some(1001)], 1001, 1001, 1_000_000).unwrap().unwrap();
         assert!((740..=746).contains(&much), "{much}");
+    }
+
+    #[test]
+    fn what_a_restored_database_has_still_to_read_is_not_trimmed() {
+        let mut pressure = grown(8000, 10);
+        let mut trim = |group, now_ms| pressure.hear_at(&[Some(8001), Some(group)], 8001, 8001, now_ms).unwrap();
+        assert!(trim(8001, 8_000_000).unwrap() > 4000);
+        assert!(trim(5000, 9_000_000).unwrap() < 5000, "it was at 8001, and is at 5000 again");
+        assert!(trim(8001, 9_000_000).unwrap() > 5000);
+    }
+
+    #[test]
+    fn what_was_said_last_goes_from_a_quiet_log_as_well() {
+        // The last three came within two seconds, and nothing came after.
+        let mut pressure = grown(10, 100);
+        pressure.grew(12, 100, 10_100);
+        pressure.grew(13, 100, 10_200);
+        let mut trim = |minutes: i64, read| {
+            pressure.hear_at(&[Some(read), Some(read)], 13, read, 10_200 + minutes * 60_000).unwrap()
+        };
+        assert!(trim(59, 13).is_none_or(|before| before < 11), "not within the hour");
+        assert_eq!(trim(61, 12), Some(12), "not past its readers");
+        assert_eq!(trim(61, 13), Some(13), "all but the newest");
+        assert_eq!(trim(62, 13), None, "once");
     }
 
     #[test]

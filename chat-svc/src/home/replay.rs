@@ -8,7 +8,13 @@ use super::{
     lost,
     pressure::{Checkpoint, Pressure},
 };
-use crate::{event, fan_out::Committed, retry, room::Room, shelf};
+use crate::{
+    event,
+    fan_out::Committed,
+    retry,
+    room::{Room, passages::Passages},
+    shelf,
+};
 use futures_util::StreamExt;
 use madang_mesh::{
     clock::now_micros,
@@ -164,6 +170,10 @@ async fn replay(
     let rows = world.sources.rooms(&ids).await.map_err(|refusal| refusal.message)?;
     let mut rooms: HashMap<_, _> = rows.iter().map(|(id, row)| (*id, Room::loaded(row, horizon_ms))).collect();
     let mut commits = Vec::new();
+    let mut passages: HashMap<ConversationId, Passages> = HashMap::new();
+    for event in events() {
+        passages.entry(id(event)?).or_default().note(event);
+    }
     for logged in records {
         let mut deliveries = Vec::with_capacity(logged.record.events.len());
         for event in &logged.record.events {
@@ -184,13 +194,14 @@ async fn replay(
             if logged.position < unsent_from {
                 continue;
             }
+            let passed = passages.entry(conversation).or_default();
             let recipients: BTreeSet<_> = match row {
                 _ if event.revision == 0 => UserId::from_slice(&event.actor).into_iter().collect(),
-                Some(row) => crate::room::recipients_at(row, event.revision),
+                Some(row) => passed.recipients(row, event.revision),
                 None => before.iter().chain(&*room.state.members.present()).copied().collect(),
             };
             let joined = |user: &UserId| match row {
-                Some(row) => crate::room::joined_seq(row, user),
+                Some(row) => passed.joined_seq(row, user, event.revision),
                 None => room.state.members.get(user).map(|member| member.joined_seq),
             };
             let recipients = recipients.into_iter().collect();

@@ -76,22 +76,25 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
     let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
     let connections = Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1), held, cancel);
     let nowhere = channels.get("http://127.0.0.1:1").unwrap();
+    let sources = Arc::new(Services {
+        group: GroupServiceClient::new(nowhere.clone()),
+        store: StoreServiceClient::new(nowhere.clone()),
+        account: AccountServiceClient::new(nowhere),
+    });
+    let notices = Notices::new(connections, map, "test".into(), channels);
     let world = World {
         log,
         registry,
         fan_out,
-        notices: Notices::new(connections, map, "test".into(), channels),
-        sources: Arc::new(Services {
-            group: GroupServiceClient::new(nowhere.clone()),
-            store: StoreServiceClient::new(nowhere.clone()),
-            account: AccountServiceClient::new(nowhere),
-        }),
+        typing: Typing::new(notices.clone(), sources.clone()),
+        notices,
+        sources,
         process: "test".into(),
         limits: Limits { members: 10 },
         memory: Memory::new(1 << 20),
     };
     // Found not to be there just now, and that the peer is somebody.
-    let absent = Absent { peer_known: Some(true), blocks: room::Blocks::None };
+    let absent = Absent { both_known: Some(true), full: (false, false), blocks: room::Blocks::None };
     Home { absent: HashMap::from([(conversation, absent)]), ..Home::new(0, world, 1, Pressure::new(1, []), 1) }
 }
 
@@ -107,7 +110,7 @@ async fn answered(answer: Result<Position, Error>) -> Result<Ack, Refusal> {
     let request = room::Request::Send { first_to: Some(bob), client_id: ClientId::now(), hash: 1, content };
     let answer = Box::new(move |result| drop(answer.send(result)));
     let what = What::Request(request, now_micros() / 1000);
-    asks.send(Ask { conversation, actor: Some(ann), what, bytes: 0, answer }).await.ok().unwrap();
+    asks.send(Ask { conversation, actor: Some(ann), what, bytes: 0, trace: None, answer }).await.ok().unwrap();
     let serving =
         tokio::spawn(async move { home.serve(&mut receiver, &AtomicUsize::new(0), CancellationToken::new()).await });
     log.asked.acquire().await.unwrap().forget();

@@ -16,6 +16,7 @@ impl Home {
             return Ok(());
         }
         self.gather_marks(self.ticks.is_multiple_of(20));
+        self.forget_recalled();
         let rooms = i64::try_from(self.rooms.len()).unwrap_or(i64::MAX);
         ROOMS.with_label_values(&[&self.shard.to_string()]).set(rooms);
         if self.looking.as_ref().is_some_and(JoinHandle::is_finished)
@@ -52,6 +53,7 @@ impl Home {
                     actor: None,
                     what,
                     bytes: 0,
+                    trace: None,
                     answer: Box::new(|_| ()),
                 });
             }

@@ -4,14 +4,15 @@
 use super::{Fetched, Home, QUEUE, fetch, overloaded};
 use crate::{ask::Ask, room::Room};
 use madang_mesh::clock::now_micros;
-use madang_proto::reason::Refusal;
+use madang_proto::{id::ConversationId, reason::Refusal};
 
 impl Home {
-    pub(super) fn wait(&mut self, ask: Ask, wanted: fetch::Wanted) {
+    /// Holds an ask, and all others of its room, until what is wanted is there; none: it is on its way already.
+    pub(super) fn wait(&mut self, ask: Ask, wanted: Option<fetch::Wanted>) {
         if self.waiting_count >= QUEUE {
             return (ask.answer)(Err(overloaded()));
         }
-        self.to_fetch.push(wanted);
+        self.to_fetch.extend(wanted);
         self.waiting_count += 1;
         self.waiting.entry(ask.conversation).or_default().push_back(ask);
     }
@@ -28,15 +29,20 @@ impl Home {
         queue.push(ask);
         if queue.len() == 1 {
             let wanted = vec![fetch::Wanted::Message { conversation, seq, revision }];
-            self.fetches.spawn(fetch::fetch(self.world.sources.clone(), wanted));
+            self.fetch_now(wanted);
         }
     }
 
     pub(super) fn fetch(&mut self) {
         if !self.to_fetch.is_empty() {
             let wanted = std::mem::take(&mut self.to_fetch);
-            self.fetches.spawn(fetch::fetch(self.world.sources.clone(), wanted));
+            self.fetch_now(wanted);
         }
+    }
+
+    fn fetch_now(&mut self, wanted: Vec<fetch::Wanted>) {
+        let written = (self.shard, self.pressure.slowest());
+        self.fetches.spawn(fetch::fetch(self.world.sources.clone(), written, wanted));
     }
 
     pub(super) fn fetched(&mut self, fetched: Fetched) {
@@ -76,10 +82,16 @@ impl Home {
                 let queue = self.loading.remove(&(conversation, seq)).unwrap_or_default();
                 return self.release(queue, refusal.as_ref());
             }
+            Fetched::Recalled(recalled) => return self.recalled(recalled),
             Fetched::Failed(conversation, refusal) => (conversation, Some(refusal)),
         };
+        self.go_on_with(conversation, refusal.as_ref());
+    }
+
+    /// Lets those go on who wait for a room; or refuses them.
+    pub(super) fn go_on_with(&mut self, conversation: ConversationId, refusal: Option<&Refusal>) {
         let queue = self.waiting.remove(&conversation).unwrap_or_default();
-        self.release(queue, refusal.as_ref());
+        self.release(queue, refusal);
     }
 
     fn release(

@@ -42,10 +42,11 @@ pub struct Answer {
     pub presences: Vec<(UserId, Presence)>,
 }
 
-#[derive(Default)]
 struct Entry {
     connections: u32,
     last_seen: i64,
+    /// The change that it began with: connections of an entry that was forgotten since may still end.
+    life: u64,
 }
 
 #[derive(Default)]
@@ -73,6 +74,7 @@ pub struct Board {
 pub struct Present {
     board: Board,
     user: UserId,
+    life: u64,
 }
 
 impl Inner {
@@ -112,12 +114,14 @@ impl Board {
     #[must_use]
     pub fn present(&self, user: UserId) -> Present {
         let mut inner = self.lock();
-        let entry = inner.users.entry(user).or_default();
+        let next = inner.version + 1;
+        let entry = inner.users.entry(user).or_insert(Entry { connections: 0, last_seen: 0, life: next });
         entry.connections += 1;
-        if entry.connections == 1 {
+        let (life, first) = (entry.life, entry.connections == 1);
+        if first {
             inner.change(user);
         }
-        Present { board: self.clone(), user }
+        Present { board: self.clone(), user, life }
     }
 
     /// What is known of these, and of who has changed since a version (of which epoch; 0: none).
@@ -150,7 +154,7 @@ impl Board {
 impl Drop for Present {
     fn drop(&mut self) {
         let mut inner = self.board.lock();
-        let Some(entry) = inner.users.get_mut(&self.user) else { return };
+        let Some(entry) = inner.users.get_mut(&self.user).filter(|entry| entry.life == self.life) else { return };
         entry.connections -= 1;
         if entry.connections > 0 {
             return;
@@ -212,5 +216,19 @@ mod tests {
         drop(connection);
         let after = board.answer([ann].into_iter(), before.epoch, before.version);
         assert_eq!((after.version, after.presences), (before.version, vec![]));
+    }
+    #[test]
+    fn a_connection_of_before_a_shard_went_and_came_back_does_not_count_when_it_ends() {
+        let (board, ann) = (Board::new(1), UserId::new());
+        board.begun(0);
+        let before = board.present(ann);
+        board.ended(0);
+        board.begun(0);
+        let after = board.present(ann);
+        drop(before);
+        let online = || board.answer([ann].into_iter(), 0, 0).presences[0].1.online;
+        assert!(online(), "the newer one is still there");
+        drop(after);
+        assert!(!online());
     }
 }

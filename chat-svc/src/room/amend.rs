@@ -85,10 +85,10 @@ pub(super) fn amended(
     let Amendment { seq, how, .. } = amendment;
     match how {
         How::Edit(content, hash) => {
+            present(facts, "edited")?;
             if facts.sender != actor {
                 return Err(Refusal::new(Reason::NotSender, "only who sent a message edits it"));
             }
-            present(facts, "edited")?;
             if content.reply_to > state.last_seq {
                 let message = format!("replyTo names message {}, the newest is {}", content.reply_to, state.last_seq);
                 return Err(Refusal::new(Reason::MessageNotFound, message));

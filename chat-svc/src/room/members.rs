@@ -1,16 +1,12 @@
-//! Who is in a room: what events make of them, and who of them is sent an event.
+//! Who is in a room: what events make of them.
 
 use super::State;
 use madang_proto::{
     client::v1::Role,
-    group::v1::RoomState,
     id::UserId,
     log::v1::{self as log, LoggedEvent, logged_event::Body},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Somebody who is in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,22 +55,6 @@ impl Members {
         change(&mut self.by_user);
         self.present = self.by_user.keys().copied().collect();
     }
-}
-
-/// Who is sent an event that group-svc's row has passed: members before or after it. Whoever has left and joined again
-/// since counts from their last joining on: they are shown nothing of what was before it.
-#[must_use]
-pub fn recipients_at(row: &RoomState, revision: u64) -> BTreeSet<UserId> {
-    let there = |member: &&madang_proto::group::v1::RoomMember| {
-        member.joined_revision <= revision && (member.left_revision == 0 || revision <= member.left_revision)
-    };
-    row.members.iter().filter(there).filter_map(|member| UserId::from_slice(&member.user).ok()).collect()
-}
-
-/// The newest message when somebody joined last, as group-svc's row has it.
-#[must_use]
-pub fn joined_seq(row: &RoomState, user: &UserId) -> Option<u64> {
-    row.members.iter().find(|member| member.user[..] == user.bytes()[..]).map(|member| member.joined_seq)
 }
 
 /// What an event does to who is in the room.

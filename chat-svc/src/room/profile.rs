@@ -5,6 +5,7 @@ use super::settings::patch_data;
 use madang_proto::{
     chat::v1::ChangeGroup,
     group::v1::RoomState,
+    id::PictureId,
     log::v1::{self as log, LoggedEvent, logged_event::Body},
     reason::Refusal,
 };
@@ -60,6 +61,7 @@ impl Profile {
             new.name = name;
         }
         if let Some(picture) = change.picture {
+            PictureId::or_none(&picture)?;
             new.picture = picture;
         }
         patch_data(&mut new.data, change.clear_data, &change.drop_data, change.data)?;

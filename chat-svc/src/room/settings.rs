@@ -25,10 +25,10 @@ pub(super) fn check_data(data: &HashMap<String, String>) -> Result<(), Refusal> 
     let size: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
     if size > MAX_DATA {
         let message = format!("data would have {size} bytes; it takes at most 4 KiB");
-        return Err(Refusal::new(Reason::TooLarge, message));
+        return Err(Refusal::new(Reason::TooLarge, message).of("data"));
     }
     if data.iter().any(|(key, value)| key.contains('\0') || value.contains('\0')) {
-        return Err(Refusal::new(Reason::InvalidField, "data must not contain the character U+0000"));
+        return Err(Refusal::new(Reason::InvalidField, "data must not contain the character U+0000").of("data"));
     }
     Ok(())
 }
@@ -57,7 +57,7 @@ pub fn cost(settings: &Settings) -> usize {
 
 /// Settings with a change, as of the newest message.
 fn changed(before: &MemberSettings, change: ChangeSettings, last_seq: u64) -> Result<MemberSettings, Refusal> {
-    let invalid = |message: &str| Refusal::new(Reason::InvalidField, message);
+    let invalid = |field: &str, message: &str| Refusal::new(Reason::InvalidField, message).of(field);
     let mut new = before.clone();
     if let Some(until) = change.muted_until {
         new.muted_until_ms = until;
@@ -66,13 +66,14 @@ fn changed(before: &MemberSettings, change: ChangeSettings, last_seq: u64) -> Re
         new.pinned_at_ms = at;
     }
     if new.muted_until_ms < 0 || new.pinned_at_ms < 0 {
-        return Err(invalid("mutedUntil and pinnedAt must be times in ms since 1970, or 0"));
+        let field = if new.muted_until_ms < 0 { "mutedUntil" } else { "pinnedAt" };
+        return Err(invalid(field, "mutedUntil and pinnedAt must be times in ms since 1970, or 0"));
     }
     if let Some(notify) = change.notify {
         if Notify::try_from(notify).is_ok_and(|notify| notify != Notify::Unspecified) {
             new.notify = notify;
         } else {
-            return Err(invalid("notify must be NOTIFY_ALL, NOTIFY_MENTIONS or NOTIFY_NONE"));
+            return Err(invalid("notify", "notify must be NOTIFY_ALL, NOTIFY_MENTIONS or NOTIFY_NONE"));
         }
     }
     match change.hidden {

@@ -4,20 +4,34 @@
 use super::{Connection, End, STUCK, code};
 use axum::extract::ws::Message;
 use bytes::Bytes;
+use madang_mesh::{clock::now_ms, metrics};
 use madang_proto::{
     chat::v1::{Delivered as Said, upstream::Item},
     client::v1::DeviceKind,
 };
-use std::time::{Duration, Instant};
+use prometheus::Histogram;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 /// How often it is asked at most. notify-svc waits for twice that and more.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What such a ping says first: others are heartbeats.
 const MARK: u8 = b'd';
 
+static LATENCY: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "How long after it happened (`at`, by its home's clock) an event was written to a socket that was open by then: of \
+                what one write had, the earliest.";
+    metrics::histogram("madang_gateway_delivery_seconds", help, metrics::SECONDS)
+});
+
 /// What is known of it.
 #[derive(Default)]
 pub(super) struct Delivered {
+    /// When the home has opened the connection, ms since 1970: what is older was missed, and is not late.
+    opened_ms: i64,
     /// Since when something was sent that no ping has followed.
     open: Option<Instant>,
     /// The number of the last ping, and the cursor before it; none: it has been answered.
@@ -31,6 +45,19 @@ impl Delivered {
     pub fn sent(&mut self, kind: DeviceKind) {
         if kind != DeviceKind::Web {
             self.open.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The home has opened the connection.
+    pub fn opened(&mut self) {
+        self.opened_ms = now_ms();
+    }
+
+    /// Frames have been written.
+    pub fn written(&self, frames: &[Bytes]) {
+        if let Some(at) = frames.iter().find_map(|frame| at_of(frame)).filter(|at| *at >= self.opened_ms) {
+            #[allow(clippy::cast_precision_loss)] // milliseconds
+            LATENCY.observe((now_ms() - at).max(0) as f64 / 1000.0);
         }
     }
 
@@ -61,6 +88,20 @@ impl Delivered {
     }
 }
 
+/// `at` of an encoded frame with an event: `ServerFrame.event` is field 5 and its first, `Event.at` field 4, as they are
+/// written.
+fn at_of(frame: &[u8]) -> Option<i64> {
+    let mut rest = frame.strip_prefix(&[0x2a])?;
+    decode_varint(&mut rest).ok()?;
+    loop {
+        match decode_key(&mut rest).ok()? {
+            (4, WireType::Varint) => return i64::try_from(decode_varint(&mut rest).ok()?).ok(),
+            (tag @ 1..=3, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default()).ok()?,
+            _ => return None,
+        }
+    }
+}
+
 impl Connection {
     /// Asks, if something was sent and it is time.
     pub(super) async fn ask_whether_delivered(&mut self, now: Instant) -> Result<(), End> {
@@ -70,13 +111,12 @@ impl Connection {
     }
 
     /// Tells the home what a pong proves.
-    pub(super) fn heed_pong(&mut self, received: &Option<Result<Message, axum::Error>>) {
-        let Some(Ok(Message::Pong(text))) = received else { return };
+    pub(super) fn heed_pong(&mut self, text: &[u8]) {
         if let Some(cursor) = self.delivered.pong(text)
             && let Some(link) = self.way.opened()
         {
             // Where the way is full, somebody is notified of what they have.
-            let _ = link.try_send(Item::Delivered(Said { cursor }));
+            let _ = link.try_send(Item::Delivered(Said { cursor }), None);
         }
     }
 }
@@ -84,6 +124,17 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_an_event_happened_is_read_from_its_bytes() {
+        use madang_proto::client::v1::{Event, Pong, ServerFrame, server_frame::Body};
+        use prost::Message as _;
+        let frame = |body| ServerFrame { id: 0, body: Some(body) }.encode_to_vec();
+        let event = Event { conversation: "c".into(), revision: 300, at: 1_700_000_000_000, ..Event::default() };
+        assert_eq!(at_of(&frame(Body::Event(event.clone()))), Some(event.at));
+        assert_eq!(at_of(&frame(Body::Event(Event { at: 0, last_seq: 7, ..event }))), None);
+        assert_eq!((at_of(&frame(Body::Pong(Pong {}))), at_of(&[0x2a]), at_of(&[])), (None, None, None));
+    }
 
     #[test]
     fn one_ping_at_a_time_proves_what_was_sent_before_it() {

@@ -1,34 +1,48 @@
 //! What a client sends after its hello: answered here, passed on to the home, held until there is one, or refused.
 
-use super::{Connection, EAGER, End, INVALID, code, encoded, error, no_home, too_fast};
+use super::{Connection, End, code, encoded, error, no_home, requests::Request, too_fast};
 use crate::{frame::Cut, refusals};
 use bytes::Bytes;
-use madang_mesh::token::{Claims, bad_token};
+use madang_mesh::{
+    token::{Claims, bad_token},
+    trace::{self, Kind, Span},
+};
 use madang_proto::{
     chat::v1::upstream::Item,
     client::v1::{Ack, ClientFrame, Pong, client_frame::Body, server_frame},
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Counts one more in this minute.
-fn in_this_minute((since, count): &mut (Instant, u32)) -> u32 {
-    if since.elapsed() > Duration::from_secs(60) {
-        (*since, *count) = (Instant::now(), 0);
+/// What a frame asks, as its body is called.
+fn name(body: Option<&Body>) -> &'static str {
+    match body {
+        Some(Body::Send(_)) => "send",
+        Some(Body::Edit(_)) => "edit",
+        Some(Body::Delete(_)) => "delete",
+        Some(Body::React(_)) => "react",
+        Some(Body::Read(_)) => "read",
+        Some(Body::Typing(_)) => "typing",
+        Some(Body::Watch(_)) => "watch",
+        Some(Body::Hello(_)) => "hello",
+        Some(Body::Ping(_)) => "ping",
+        None => "nothing",
     }
-    *count += 1;
-    *count
 }
 
 impl Connection {
-    pub(super) async fn take(&mut self, cut: Cut) -> Result<(), End> {
+    pub(super) async fn take(&mut self, mut cut: Cut) -> Result<(), End> {
+        if let Ok(ClientFrame { id, body: Some(Body::Typing(_)), .. }) = &mut cut {
+            // It has no answer, not even a refusal, whatever id it was given.
+            *id = 0;
+        }
         if let Err(ms) = self.frames.take(Instant::now()) {
             let id = cut.as_ref().map_or_else(|(id, _)| *id, |frame| frame.id);
             refusals::FRAME_RATE.count();
             return self.refuse(id, &too_fast(ms)).await;
         }
-        let ClientFrame { id, body } = match cut {
+        let ClientFrame { id, body, traceparent } = match cut {
             Ok(frame) => frame,
             Err((id, refusal)) => return self.not_understood(id, &refusal).await,
         };
@@ -37,31 +51,37 @@ impl Connection {
             Some(Body::Ping(_)) => self.send(&[encoded(id, server_frame::Body::Pong(Pong {}))]).await,
             Some(Body::Hello(hello)) => self.again(id, &hello.token).await,
             body => match self.allow(id, body.as_ref()) {
-                Ok(()) => self.pass(ClientFrame { id, body }).await,
+                Ok(()) => self.pass(id, body, &traceparent).await,
                 Err(refusal) => self.refuse(id, &refusal).await,
             },
         }
     }
 
     /// To the home; held where there is none at the moment.
-    async fn pass(&mut self, frame: ClientFrame) -> Result<(), End> {
-        if let Some(Body::Watch(watch)) = &frame.body {
+    async fn pass(&mut self, id: u32, body: Option<Body>, traceparent: &str) -> Result<(), End> {
+        if let Some(Body::Watch(watch)) = &body {
             self.watching = !watch.users.is_empty();
         }
-        let (id, now) = (frame.id, Instant::now());
-        let frame: Bytes = frame.encode_to_vec().into();
+        let what = name(body.as_ref());
+        let span = match what {
+            // Droppable, and nobody waits for it.
+            "typing" | "watch" => Span::none(),
+            _ => Span::root("gateway", what, Kind::Server, trace::Context::parse(traceparent)),
+        };
+        let request = Request { id, what, since: Instant::now(), span };
+        let frame: Bytes = ClientFrame { id, body, traceparent: String::new() }.encode_to_vec().into();
         let taken = match self.way.opened() {
             Some(link) => {
-                let sent = link.try_send(Item::Frame(frame));
+                let sent = link.try_send(Item::Frame(frame), request.span.context());
                 if sent {
-                    self.requests.sent(id, now);
+                    self.requests.sent(request);
                 } else {
                     refusals::TRUNK.count();
                 }
                 sent
             }
             None => {
-                let held = self.requests.hold(id, frame, now, self.shared.settings.queue_bytes);
+                let held = self.requests.hold(request, frame, self.shared.settings.queue_bytes);
                 if !held {
                     refusals::HELD.count();
                 }
@@ -72,8 +92,8 @@ impl Connection {
     }
 
     /// Refuses what is too much; who goes on regardless is let go.
-    async fn refuse(&mut self, id: u32, refusal: &Refusal) -> Result<(), End> {
-        if in_this_minute(&mut self.eager) >= EAGER {
+    pub(super) async fn refuse(&mut self, id: u32, refusal: &Refusal) -> Result<(), End> {
+        if self.eager.once_more(Instant::now()) {
             refusals::EAGER.count();
             return Err(Some((code::RATE, "too fast, again and again")));
         }
@@ -110,7 +130,7 @@ impl Connection {
             return self.answer(id, refusal).await;
         }
         self.send(&[error(id, refusal)]).await?;
-        if in_this_minute(&mut self.invalid) >= INVALID {
+        if self.invalid.once_more(Instant::now()) {
             refusals::INVALID.count();
             Err(Some((code::PROTOCOL, "too many frames that can't be understood")))
         } else {
@@ -120,7 +140,7 @@ impl Connection {
 
     /// A newer token of the same user and session.
     async fn again(&mut self, id: u32, token: &str) -> Result<(), End> {
-        let claims = self.shared.verifier.verify(token).await;
+        let claims = self.shared.verifier.verify(token, Some(&self.device)).await;
         let same = |claims: &Claims| (claims.user, claims.session) == (self.claims.user, self.claims.session);
         let answer = match claims {
             Ok(claims) if same(&claims) => {
@@ -130,6 +150,6 @@ impl Connection {
             Ok(_) => error(id, &bad_token()),
             Err(refusal) => error(id, &refusal),
         };
-        self.send(&[answer]).await
+        if id == 0 { Ok(()) } else { self.send(&[answer]).await }
     }
 }

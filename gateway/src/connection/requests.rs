@@ -2,8 +2,11 @@
 //! nothing stays longer than a client may wait for its answer.
 
 use bytes::Bytes;
+use madang_mesh::{metrics, trace::Span};
+use prometheus::{Histogram, HistogramVec};
 use std::{
     collections::VecDeque,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -12,18 +15,58 @@ pub(super) const HELD: usize = 64;
 /// How long an answer is waited for; with the tick that looks, a client hears within 5 s.
 pub(super) const ANSWER: Duration = Duration::from_secs(4);
 
+/// The tag of `ServerFrame.error`, field 4.
+const ERROR: u8 = 0x22;
+
+static ANSWERS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "How long requests of sockets took, from their frame to their answer, by what was asked. An ack of `send` \
+                means saved.";
+    metrics::histograms("madang_gateway_answer_seconds", help, &["what"], metrics::SECONDS)
+});
+static ACKS: LazyLock<Histogram> = LazyLock::new(|| ANSWERS.with_label_values(&["send"]));
+
+/// Something that was asked.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The client's number of it; 0: no answer is wanted.
+    pub id: u32,
+    /// What: the name of the frame's body.
+    pub what: &'static str,
+    /// When it came.
+    pub since: Instant,
+    /// Ends with its answer.
+    pub span: Span,
+}
+
+impl Request {
+    fn answered(mut self, frame: &[u8]) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        match self.what {
+            "send" => ACKS.observe(seconds),
+            what => ANSWERS.with_label_values(&[what]).observe(seconds),
+        }
+        metrics::exemplar(&ANSWERS, &[self.what], seconds, self.span.context());
+        if is_error(frame) {
+            self.span.word("madang.outcome", "error");
+        }
+    }
+
+    fn failed(mut self, why: &'static str) {
+        self.span.fail(why);
+    }
+}
+
 /// A frame that waits for a home.
 struct Held {
-    id: u32,
+    request: Request,
     frame: Bytes,
-    since: Instant,
 }
 
 /// The requests of a connection.
 #[derive(Default)]
 pub(super) struct Requests {
-    /// On their way: id, and since when.
-    sent: VecDeque<(u32, Instant)>,
+    /// On their way.
+    sent: VecDeque<Request>,
     held: VecDeque<Held>,
     held_bytes: usize,
 }
@@ -35,10 +78,16 @@ fn id_of(frame: &[u8]) -> Option<u32> {
     u32::try_from(id).ok().filter(|id| *id != 0)
 }
 
+/// Whether an answer is an error.
+fn is_error(frame: &[u8]) -> bool {
+    let Some((_, mut rest)) = frame.split_first() else { return false };
+    prost::encoding::decode_varint(&mut rest).is_ok() && rest.first() == Some(&ERROR)
+}
+
 impl Requests {
     /// How many are unanswered.
     pub fn unanswered(&self) -> usize {
-        self.sent.len() + self.held.iter().filter(|held| held.id != 0).count()
+        self.sent.len() + self.held.iter().filter(|held| held.request.id != 0).count()
     }
 
     /// How many are on their way.
@@ -47,41 +96,44 @@ impl Requests {
     }
 
     /// One is on its way.
-    pub fn sent(&mut self, id: u32, since: Instant) {
-        if id != 0 {
-            self.sent.push_back((id, since));
+    pub fn sent(&mut self, request: Request) {
+        if request.id != 0 {
+            self.sent.push_back(request);
         }
     }
 
     /// Holds a frame until there is a home; false: there is no room. At most so many bytes of them.
-    pub fn hold(&mut self, id: u32, frame: Bytes, now: Instant, bytes: usize) -> bool {
+    pub fn hold(&mut self, request: Request, frame: Bytes, bytes: usize) -> bool {
         let room = self.held.len() < HELD && self.held_bytes + frame.len() <= bytes;
         if room {
             self.held_bytes += frame.len();
-            self.held.push_back(Held { id, frame, since: now });
+            self.held.push_back(Held { request, frame });
         }
         room
     }
 
     /// The next one that was held: it may go now.
-    pub fn release(&mut self) -> Option<(u32, Bytes, Instant)> {
-        let Held { id, frame, since } = self.held.pop_front()?;
+    pub fn release(&mut self) -> Option<(Request, Bytes)> {
+        let Held { request, frame } = self.held.pop_front()?;
         self.held_bytes -= frame.len();
-        Some((id, frame, since))
+        Some((request, frame))
     }
 
     /// Takes note of a frame from the home; false: it answers what the client has been told is not answered, and would
     /// be one answer too many.
     pub fn heard(&mut self, frame: &[u8]) -> bool {
         let Some(id) = id_of(frame) else { return true };
-        let place = self.sent.iter().position(|(sent, _)| *sent == id);
-        place.is_some_and(|place| self.sent.remove(place).is_some())
+        let place = self.sent.iter().position(|sent| sent.id == id);
+        let request = place.and_then(|place| self.sent.remove(place));
+        let waited_for = request.is_some();
+        request.into_iter().for_each(|request| request.answered(frame));
+        waited_for
     }
 
     /// All that were on their way are lost; true: there were some.
     pub fn lose(&mut self) -> bool {
         let some = !self.sent.is_empty();
-        self.sent.clear();
+        self.sent.drain(..).for_each(|request| request.failed("lost"));
         some
     }
 
@@ -89,16 +141,20 @@ impl Requests {
     pub fn late(&mut self, now: Instant) -> Vec<u32> {
         let old = |since: Instant| now.saturating_duration_since(since) >= ANSWER;
         let mut late = Vec::new();
-        self.sent.retain(|(id, since)| {
-            let keep = !old(*since);
-            if !keep {
-                late.push(*id);
+        for _ in 0..self.sent.len() {
+            let Some(request) = self.sent.pop_front() else { break };
+            if old(request.since) {
+                late.push(request.id);
+                request.failed("late");
+            } else {
+                self.sent.push_back(request);
             }
-            keep
-        });
+        }
         // They stand in the order in which they came.
-        while self.held.front().is_some_and(|held| old(held.since)) {
-            late.extend(self.release().map(|(id, ..)| id).filter(|id| *id != 0));
+        while self.held.front().is_some_and(|held| old(held.request.since)) {
+            let Some((request, _)) = self.release() else { break };
+            late.extend(Some(request.id).filter(|id| *id != 0));
+            request.failed("late");
         }
         late
     }
@@ -110,6 +166,10 @@ mod tests {
     use madang_proto::client::v1::{Event, Pong, ServerFrame, server_frame::Body};
     use prost::Message as _;
 
+    fn request(id: u32, since: Instant) -> Request {
+        Request { id, what: "test", since, span: Span::none() }
+    }
+
     fn answer(id: u32) -> Vec<u8> {
         ServerFrame { id, body: Some(Body::Pong(Pong {})) }.encode_to_vec()
     }
@@ -117,9 +177,9 @@ mod tests {
     #[test]
     fn an_answer_counts_once_and_a_late_one_not_at_all() {
         let (mut requests, start) = (Requests::default(), Instant::now());
-        requests.sent(0, start);
-        requests.sent(7, start);
-        requests.sent(300, start + ANSWER / 2);
+        requests.sent(request(0, start));
+        requests.sent(request(7, start));
+        requests.sent(request(300, start + ANSWER / 2));
         assert_eq!(requests.unanswered(), 2);
         let event = ServerFrame { id: 0, body: Some(Body::Event(Event::default())) };
         assert!(requests.heard(&event.encode_to_vec()) && requests.unanswered() == 2);
@@ -130,17 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_told_from_an_ack() {
+        use madang_proto::client::v1::{Ack, Error};
+        let frame = |id, body| ServerFrame { id, body: Some(body) }.encode_to_vec();
+        let (error, ack) = (Body::Error(Error::default()), Body::Ack(Ack::default()));
+        assert!(is_error(&frame(300, error.clone())) && is_error(&frame(1, error)));
+        assert!(!is_error(&frame(300, ack.clone())) && !is_error(&frame(1, ack)) && !is_error(&[]));
+    }
+
+    #[test]
     fn what_is_held_is_bounded_and_goes_in_order() {
         let (mut requests, start) = (Requests::default(), Instant::now());
         let frame = |n: u8| Bytes::copy_from_slice(&[n; 10]);
         for n in 0..64 {
-            assert!(requests.hold(n.into(), frame(n), start, 1000));
+            assert!(requests.hold(request(n.into(), start), frame(n), 1000));
         }
-        assert!(!requests.hold(64, frame(64), start, 1000), "64 frames");
+        assert!(!requests.hold(request(64, start), frame(64), 1000), "64 frames");
         assert_eq!(requests.unanswered(), 63, "0 wants no answer");
-        assert_eq!(requests.release().unwrap(), (0, frame(0), start));
-        assert!(!requests.hold(64, Bytes::from(vec![0; 371]), start, 1000), "1,000 bytes");
-        assert!(requests.hold(64, Bytes::from(vec![0; 370]), start, 1000));
+        let (first, bytes) = requests.release().unwrap();
+        assert_eq!((first.id, bytes), (0, frame(0)));
+        assert!(!requests.hold(request(64, start), Bytes::from(vec![0; 371]), 1000), "1,000 bytes");
+        assert!(requests.hold(request(64, start), Bytes::from(vec![0; 370]), 1000));
         assert!(!requests.lose(), "what is held is not lost");
         assert_eq!(requests.late(start + ANSWER), (1..=64).collect::<Vec<_>>());
         assert!(requests.release().is_none() && requests.held_bytes == 0);

@@ -1,16 +1,16 @@
 //! Invites: an admin makes one, whoever has its code joins. A place is taken first and then the room's home is asked, as
 //! for everybody who comes; a home that does not answer leaves the place taken, for the same user to ask again.
 
-use super::{Groups, conversation, failed, not_found, refuse, user, view};
+use super::{Groups, conversation, failed, good_key, not_found, refuse, reused, user, user_of, view};
 use crate::store::{
     Seen,
-    invites::{Hash, Kept, Taken, code, hash, new_code},
-    present,
+    invites::{Hash, Invited, Kept, Taken, code, hash, new_code},
+    keys, present,
 };
 use madang_mesh::{
     clock,
     refused::Refused,
-    status::{from_status, to_status},
+    status::{from_status, invalid_field, to_status},
 };
 use madang_proto::{
     chat::v1::{self as chat, operation::Body},
@@ -66,38 +66,39 @@ impl Groups {
     pub(super) async fn invite(&self, request: CreateInviteRequest) -> Result<Invite, Status> {
         let CreateInviteRequest { user: whose, conversation: id, expires_at, max_uses, idempotency_key: key } = request;
         let (whose, id) = (user(&whose)?, conversation(&id)?);
+        good_key(&key)?;
         self.administered(whose, id).await?;
-        let now = clock::now_ms();
-        let mut code = new_code();
+        let (now, asked) = (clock::now_ms(), keys::of_invite(expires_at, max_uses));
+        let (mut code, mut under) = (new_code(), None);
         if !key.is_empty() {
-            code = self.code_of(whose, id, &key, now).await?;
-            let made = self.store.find_invite(hash(&code)).await.map_err(|error| failed(&error))?;
-            match made {
-                Some(made) if (made.expires_at, made.max_uses) == (expires_at, max_uses) => return Ok(made.view()),
-                Some(_) => {
-                    let message = "this Idempotency-Key stands for another invite of yours: take a new one";
-                    return Err(refuse(Reason::KeyReused, message));
-                }
-                None => {}
+            let (key, new) = (format!("invite {id} {key}"), uuid::Uuid::from_bytes(rand::random()).into());
+            let made = self.store.made(whose, key.clone(), new, now).await.map_err(|error| failed(&error))?;
+            if made.is_of_another(&asked) {
+                return Err(reused("invite"));
             }
+            code = self::code(*made.id.bytes());
+            if made.asked.is_some() {
+                // As it was at first. It may have been taken back since: its code is never made to work again.
+                return Ok(Kept { code, conversation: id, by: whose, expires_at, max_uses, uses: 0 }.view());
+            }
+            under = Some((key, asked));
         }
         if expires_at != 0 && expires_at <= now {
-            return Err(refuse(Reason::InvalidField, "expiresAt must be a time to come, in ms since 1970, or 0"));
+            return Err(invalid_field("expiresAt", "expiresAt must be a time to come, in ms since 1970, or 0"));
         }
         let invite = Kept { code, conversation: id, by: whose, expires_at, max_uses, uses: 0 };
-        if !self.store.invite(invite.clone(), now).await.map_err(|error| failed(&error))? {
-            let most = crate::store::invites::INVITES;
-            let message = format!("the group has {most} invites that are of use: take one back first");
-            return Err(refuse(Reason::TooManyInvites, message));
+        match self.store.invite(invite.clone(), under, now).await.map_err(|error| failed(&error))? {
+            Invited::Made => Ok(invite.view()),
+            Invited::Full => {
+                let most = crate::store::invites::INVITES;
+                let message = format!("the group has {most} invites that are of use: take one back first");
+                Err(refuse(Reason::TooManyInvites, message))
+            }
+            Invited::Before => {
+                let message = "this is being done at the moment, under the same Idempotency-Key: ask again";
+                Err(to_status(&reason::Refusal::new(Reason::Unavailable, message).after(100)))
+            }
         }
-        Ok(invite.view())
-    }
-
-    /// The code that an idempotency key stands for.
-    async fn code_of(&self, whose: UserId, id: ConversationId, key: &str, now: i64) -> Result<String, Status> {
-        let new = uuid::Uuid::from_bytes(rand::random()).into();
-        let made = self.store.made(whose, format!("invite {id} {key}"), new, now).await;
-        Ok(code(*made.map_err(|error| failed(&error))?.bytes()))
     }
 
     pub(super) async fn uninvite(&self, request: DeleteInviteRequest) -> Result<(), Status> {
@@ -177,6 +178,17 @@ impl Groups {
         self.store.settle(hash, whose, true).await.map_err(|error| failed(&error))?;
         let seen = self.seen(whose, self.room(id, ack.revision).await?)?;
         Ok(view(seen))
+    }
+
+    /// Those of these users who are in as many conversations as one may be in.
+    pub(super) async fn full_of(&self, users: Vec<String>) -> Result<Vec<String>, Status> {
+        if users.is_empty() {
+            return Ok(users);
+        }
+        let ids = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
+        let counts = self.store.counts(ids).await.map_err(|error| failed(&error))?;
+        let full = counts.into_iter().filter(|(_, count)| *count >= self.settings.max_conversations);
+        Ok(full.map(|(user, _)| user.to_string()).collect())
     }
 
     /// That somebody is in fewer conversations than one may be in.

@@ -6,7 +6,7 @@ mod invites;
 
 pub use invites::check_invites;
 
-use super::{After, Error, GroupStore, Page, Positions, Wanted};
+use super::{After, Error, GroupStore, Page, Positions, Wanted, keys::Made};
 use madang_proto::{
     client::v1::{Content, ConversationKind, History, Role},
     group::v1::RoomState,
@@ -66,6 +66,14 @@ async fn one(store: &dyn GroupStore, room: &Room) -> RoomState {
     store.rooms(vec![room.id]).await.expect(FAILED).pop().expect("the room is there")
 }
 
+/// What somebody has not read, asked with others; and in how many conversations they are.
+async fn badge(store: &dyn GroupStore, user: UserId, now_ms: i64) -> (u64, usize) {
+    let badges = store.badges(vec![UserId::new(), user, UserId::new()], now_ms).await.expect(FAILED);
+    assert_eq!(badges.values().sum::<u64>(), badges.get(&user).copied().unwrap_or_default(), "strangers have read all");
+    let counts = store.counts(vec![user]).await.expect(FAILED);
+    (badges.get(&user).copied().unwrap_or_default(), counts.get(&user).copied().unwrap_or_default())
+}
+
 fn member(state: &RoomState, user: UserId) -> (i32, u64, u64, u64) {
     let found = state.members.iter().find(|member| member.user[..] == user.bytes()[..]).expect("a member");
     (found.role, found.joined_seq, found.left_revision, found.read_seq)
@@ -80,7 +88,7 @@ pub async fn check(store: &dyn GroupStore) {
     let (mut room, mut other) = (Room::new(1_000_000), Room::new(2_000_000));
     assert_eq!(store.cursor(3).await.expect(FAILED), 0);
     assert!(store.rooms(vec![room.id]).await.expect(FAILED).is_empty());
-    assert_eq!(store.badge(ann, NOW).await.expect(FAILED), (0, 0));
+    assert_eq!(badge(store, ann, NOW).await, (0, 0));
 
     let created = |members: &[(UserId, Role)]| {
         Body::Created(Created {
@@ -100,7 +108,9 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(state.data.get("k").map(String::as_str), Some("v"));
     assert_eq!(member(&state, ann), (Role::Owner.into(), 0, 0, 10), "sending moves one's own mark");
     assert_eq!(member(&state, bob), (Role::Member.into(), 0, 0, 0));
-    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (10, 2));
+    assert_eq!(badge(store, bob, NOW).await, (10, 2));
+    let both = store.badges(vec![ann, bob], NOW).await.expect(FAILED);
+    assert_eq!((both.get(&ann), both.get(&bob)), (Some(&0), Some(&10)), "of each their own");
 
     // Comings, goings, roles, names and marks, among messages, in one batch.
     let mark = |user, seq| MovedMark { user: bytes(user).into(), seq };
@@ -123,7 +133,7 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!(member(&state, cho), (Role::Admin.into(), 10, 0, 12));
     assert_eq!(member(&state, bob), (Role::Member.into(), 0, 15, 0));
     assert_eq!(member(&state, ann).3, 12, "a mark never goes back");
-    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (0, 1), "who left has nothing to read there");
+    assert_eq!(badge(store, bob, NOW).await, (0, 1), "who left has nothing to read there");
     assert_eq!(store.cursor(3).await.expect(FAILED), 2);
     assert_eq!(store.cursor(4).await.expect(FAILED), 0, "shards have cursors of their own");
 
@@ -171,10 +181,17 @@ pub async fn check(store: &dyn GroupStore) {
     // A key makes one group, for a day, and for its user alone.
     let (new, newer) = (ConversationId::from(Uuid::now_v7()), ConversationId::from(Uuid::now_v7()));
     let day = 24 * 3600 * 1000;
-    assert_eq!(store.made(ann, "k".into(), new, 1000).await.expect(FAILED), new);
-    assert_eq!(store.made(ann, "k".into(), newer, 2000).await.expect(FAILED), new);
-    assert_eq!(store.made(bob, "k".into(), newer, 2000).await.expect(FAILED), newer);
-    assert_eq!(store.made(ann, "k".into(), newer, 1001 + day).await.expect(FAILED), newer);
+    let made = async |who, id, at| store.made(who, "k".into(), id, at).await.expect(FAILED);
+    let of = |id, asked: Option<[u8; 32]>| Made { id, asked: asked.map(Into::into) };
+    assert_eq!(made(ann, new, 1000).await, of(new, None));
+    assert_eq!(made(ann, newer, 2000).await, of(new, None));
+    assert_eq!(made(bob, newer, 2000).await, of(newer, None));
+    for asked in [1, 2] {
+        store.done(ann, "k".into(), [asked; 32]).await.expect(FAILED);
+        assert_eq!(made(ann, newer, 3000).await, of(new, Some([1; 32])), "what was said first holds");
+    }
+    assert_eq!(made(bob, new, 3000).await, of(newer, None));
+    assert_eq!(made(ann, newer, 1001 + day).await, of(newer, None));
 }
 
 fn created(members: &[(UserId, Role)]) -> Body {
@@ -305,8 +322,8 @@ pub async fn check_settings(store: &dyn GroupStore) {
     let mixed = vec![room.say(ann), whisper(&room, &set), room.say(ann)];
     store.apply(0, mixed.clone(), 2).await.expect(FAILED);
     assert_eq!(store.settings(bob, room.id).await.expect(FAILED), Some((Some(set.clone()), 12)));
-    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (8, 1), "what is cleared is read");
-    assert_eq!(store.badge(bob, NOW - 1).await.expect(FAILED), (0, 1), "muted till then");
+    assert_eq!(badge(store, bob, NOW).await, (8, 1), "what is cleared is read");
+    assert_eq!(badge(store, bob, NOW - 1).await, (0, 1), "muted till then");
     assert_eq!(member(&one(store, &room).await, bob).3, 0, "others see it once the mark has moved");
     let access = store.access(bob, vec![room.id]).await.expect(FAILED);
     assert_eq!(access.first().map(|access| access.first_seq), Some(5), "cleared messages are gone");
@@ -329,11 +346,11 @@ pub async fn check_settings(store: &dyn GroupStore) {
     // The log comes again: the latest hold.
     store.apply(0, [events, mixed].concat(), 3).await.expect(FAILED);
     assert_eq!(store.settings(bob, room.id).await.expect(FAILED), Some((Some(set.clone()), 12)));
-    assert_eq!(store.badge(bob, NOW + 2).await.expect(FAILED), (0, 1), "hidden: read");
+    assert_eq!(badge(store, bob, NOW + 2).await, (0, 1), "hidden: read");
     let message = room.say(ann);
     store.apply(0, vec![message], 4).await.expect(FAILED);
-    assert_eq!(store.badge(bob, NOW + 1).await.expect(FAILED), (1, 1));
-    assert_eq!(store.badge(bob, NOW).await.expect(FAILED), (0, 1));
+    assert_eq!(badge(store, bob, NOW + 1).await, (1, 1));
+    assert_eq!(badge(store, bob, NOW).await, (0, 1));
 }
 
 fn shard(n: usize) -> u32 {
@@ -366,7 +383,7 @@ pub async fn check_replicas(old: &dyn GroupStore, new: &dyn GroupStore) {
     old.apply(2, all[..120].to_vec(), 12).await.expect(FAILED);
     for store in [old, new] {
         assert_eq!(store.cursor(2).await.expect(FAILED), 25, "a cursor never goes back");
-        assert_eq!((one_of(store, &room).await, store.badge(bob, NOW).await.expect(FAILED)), ((250, 249), (249, 1)));
+        assert_eq!((one_of(store, &room).await, badge(store, bob, NOW).await), ((250, 249), (249, 1)));
     }
     for (micros, position) in (0..).map(|n| n * 150).zip(26..56) {
         let upto = 250 + usize::try_from(position - 25).unwrap_or_default() * 5;
@@ -379,7 +396,7 @@ pub async fn check_replicas(old: &dyn GroupStore, new: &dyn GroupStore) {
         assert!(revision >= 250 + (cursor - 25) * 5, "rows and cursor are of one transaction");
         new.apply(2, all[200..upto].to_vec(), position).await.expect(FAILED);
         assert_eq!(one_of(old, &room).await, (upto as u64, upto as u64 - 1));
-        assert_eq!(old.badge(bob, NOW).await.expect(FAILED), (upto as u64 - 1, 1));
+        assert_eq!(badge(old, bob, NOW).await, (upto as u64 - 1, 1));
     }
 }
 

@@ -2,7 +2,7 @@
 //! somebody in, and given back if it refuses; so however many come at once, at most as many succeed as may, and whoever
 //! asks again finds their place.
 
-use super::Error;
+use super::{Error, keys::Asked};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_proto::{
@@ -75,6 +75,17 @@ impl Kept {
     }
 }
 
+/// What came of making one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invited {
+    /// It is there.
+    Made,
+    /// The group has [`INVITES`] that are of use.
+    Full,
+    /// The key has made one before, which may be gone.
+    Before,
+}
+
 /// What came of taking a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -91,8 +102,8 @@ pub enum Taken {
 /// Where invites are kept.
 #[async_trait]
 pub trait Invites: Send + Sync + 'static {
-    /// Keeps a new one; false: the group has [`INVITES`] that are of use. Those of no use give way.
-    async fn invite(&self, invite: Kept, now_ms: i64) -> Result<bool, Error>;
+    /// Keeps a new one; under a key of its maker's, with what was asked for, only the first. Those of no use give way.
+    async fn invite(&self, invite: Kept, under: Option<(String, Asked)>, now_ms: i64) -> Result<Invited, Error>;
 
     /// Those of a group, the newest first.
     async fn invites(&self, conversation: ConversationId) -> Result<Vec<Kept>, Error>;

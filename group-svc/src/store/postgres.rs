@@ -7,14 +7,18 @@ pub mod invites;
 pub mod list;
 mod memberships;
 
-use super::{Access, Error, GroupStore, KEY_MS, Membership, Page, Wanted, number, settings};
+use super::{
+    Access, Error, GroupStore, Membership, Page, Wanted,
+    keys::{Asked, KEY_MS, Made},
+    number, settings,
+};
 use apply::Apply;
 use async_trait::async_trait;
 use diesel::{
     QueryableByName, sql_query,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use madang_mesh::{
     log::Position,
@@ -35,10 +39,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// What a user, $1, has set of a conversation, $2.
 pub const SETTINGS: &str = r#"SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)
 WHERE m.conversation = $2 AND m."user" = $1"#;
-/// The badge of a user, $1, at a time, $2, and in how many conversations they are.
-pub const BADGE: &str = r#"SELECT coalesce(sum(greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0))
-    FILTER (WHERE coalesce(m.muted_until, 0) <= $2), 0)::BIGINT AS unread, count(*) AS count
-FROM member m JOIN conversation c USING (conversation) WHERE m."user" = $1 AND m.left_revision = 0"#;
+/// The badges of users, $1, at a time, $2.
+pub const BADGES: &str = r#"SELECT m."user", coalesce(sum(greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0))
+    FILTER (WHERE coalesce(m.muted_until, 0) <= $2), 0)::BIGINT AS count
+FROM member m JOIN conversation c USING (conversation) WHERE m."user" = ANY($1) AND m.left_revision = 0 GROUP BY m."user""#;
 
 /// In how many conversations users, $1, are.
 pub const COUNTS: &str = r#"SELECT "user", count(*) AS count FROM member
@@ -123,14 +127,6 @@ struct SettingsRow {
     settings: Option<Vec<u8>>,
     #[diesel(sql_type = BigInt)]
     last_seq: i64,
-}
-
-#[derive(QueryableByName)]
-struct BadgeRow {
-    #[diesel(sql_type = BigInt)]
-    unread: i64,
-    #[diesel(sql_type = BigInt)]
-    count: i64,
 }
 
 #[derive(QueryableByName)]
@@ -277,14 +273,13 @@ impl GroupStore for PostgresGroups {
         acquainted::select(&mut connection, user, users).await
     }
 
-    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {
-        let rows: Vec<BadgeRow> = sql_query(BADGE)
-            .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
+    async fn badges(&self, users: Vec<UserId>, now_ms: i64) -> Result<HashMap<UserId, u64>, Error> {
+        let rows: Vec<CountRow> = sql_query(BADGES)
+            .bind::<Array<SqlUuid>, _>(users.iter().map(|user| Uuid::from_bytes(*user.bytes())).collect::<Vec<_>>())
             .bind::<BigInt, _>(now_ms)
             .load(&mut self.connection().await?)
             .await?;
-        let row = rows.into_iter().next();
-        Ok(row.map_or((0, 0), |row| (row.unread.unsigned_abs(), usize::try_from(row.count).unwrap_or(usize::MAX))))
+        Ok(rows.into_iter().map(|row| (row.user.into(), row.count.unsigned_abs())).collect())
     }
 
     async fn counts(&self, users: Vec<UserId>) -> Result<HashMap<UserId, usize>, Error> {
@@ -304,13 +299,13 @@ impl GroupStore for PostgresGroups {
         memberships::page(&mut *self.connection().await?, user, after, limit).await
     }
 
-    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {
+    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<Made, Error> {
         let user = Uuid::from_bytes(*user.bytes());
         let mut connection = self.connection().await?;
         sql_query("DELETE FROM made WHERE at < $1").bind::<BigInt, _>(now_ms - KEY_MS).execute(&mut connection).await?;
         let rows: Vec<MadeRow> = sql_query(
-            r#"INSERT INTO made VALUES ($1, $2, $3, $4) ON CONFLICT ("user", key) DO UPDATE SET at = made.at
-               RETURNING conversation"#,
+            r#"INSERT INTO made ("user", key, conversation, at) VALUES ($1, $2, $3, $4)
+               ON CONFLICT ("user", key) DO UPDATE SET at = made.at RETURNING conversation, asked"#,
         )
         .bind::<SqlUuid, _>(user)
         .bind::<Text, _>(key)
@@ -318,7 +313,12 @@ impl GroupStore for PostgresGroups {
         .bind::<BigInt, _>(now_ms)
         .load(&mut connection)
         .await?;
-        rows.into_iter().next().map(|row| row.conversation.into()).ok_or_else(|| unavailable("an insert without a row"))
+        let made = rows.into_iter().next().map(|row| Made { id: row.conversation.into(), asked: row.asked });
+        made.ok_or_else(|| unavailable("an insert without a row"))
+    }
+
+    async fn done(&self, user: UserId, key: String, asked: Asked) -> Result<(), Error> {
+        done(&mut *self.connection().await?, user, key, asked).await.map(drop)
     }
 }
 
@@ -326,4 +326,17 @@ impl GroupStore for PostgresGroups {
 struct MadeRow {
     #[diesel(sql_type = SqlUuid)]
     conversation: Uuid,
+    #[diesel(sql_type = Nullable<Binary>)]
+    asked: Option<Vec<u8>>,
+}
+
+/// What a key stands for is made; false: it was before, or the key is gone.
+async fn done(connection: &mut AsyncPgConnection, user: UserId, key: String, asked: Asked) -> Result<bool, Error> {
+    let first = sql_query(r#"UPDATE made SET asked = $3 WHERE "user" = $1 AND key = $2 AND asked IS NULL"#)
+        .bind::<SqlUuid, _>(Uuid::from_bytes(*user.bytes()))
+        .bind::<Text, _>(key)
+        .bind::<Binary, _>(asked.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(first > 0)
 }

@@ -6,7 +6,9 @@ mod list;
 mod memberships;
 
 use super::{
-    Access, Error, GroupStore, Head, KEY_MS, Membership, Page, Wanted, number,
+    Access, Error, GroupStore, Head, Membership, Page, Wanted,
+    keys::{Asked, KEY_MS, Made},
+    number,
     settings::{self, Set},
 };
 use async_trait::async_trait;
@@ -34,7 +36,7 @@ impl From<rusqlite::Error> for Error {
 
 const NUMBER: &str = "INTEGER NOT NULL DEFAULT 0";
 /// Columns that came later.
-const LATER: [(&str, &str, &str); 9] = [
+const LATER: [(&str, &str, &str); 10] = [
     ("conversation", "shard", NUMBER),
     ("conversation", "position", NUMBER),
     ("member", "left_position", NUMBER),
@@ -44,6 +46,8 @@ const LATER: [(&str, &str, &str); 9] = [
     ("member", "floor_seq", NUMBER),
     ("member", "settings_at", NUMBER),
     ("member", "settings_position", NUMBER),
+    // What is there already was made.
+    ("made", "asked", "BLOB DEFAULT x''"),
 ];
 
 /// Conversations, in SQLite.
@@ -152,12 +156,14 @@ impl GroupStore for SqliteGroups {
         self.run(move |connection| list::acquainted(connection, user, users)).await
     }
 
-    async fn badge(&self, user: UserId, now_ms: i64) -> Result<(u64, usize), Error> {
+    async fn badges(&self, users: Vec<UserId>, now_ms: i64) -> Result<HashMap<UserId, u64>, Error> {
         self.run(move |connection| {
-            let (unread, count): (i64, i64) =
-                connection
-                    .query_row(list::BADGE, params![user.bytes(), now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok((unread.unsigned_abs(), usize::try_from(count).unwrap_or(usize::MAX)))
+            let mut select = connection.prepare_cached(list::BADGE)?;
+            let badge = |user: UserId| {
+                let unread: i64 = select.query_row(params![user.bytes(), now_ms], |row| row.get(0))?;
+                Ok((user, unread.unsigned_abs()))
+            };
+            users.into_iter().map(badge).collect()
         })
         .await
     }
@@ -200,19 +206,30 @@ impl GroupStore for SqliteGroups {
         self.run(move |connection| memberships::page(connection, user, after, limit)).await
     }
 
-    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<ConversationId, Error> {
+    async fn made(&self, user: UserId, key: String, new: ConversationId, now_ms: i64) -> Result<Made, Error> {
         self.run(move |connection| {
             connection.execute("DELETE FROM made WHERE at < ?1", [now_ms - KEY_MS])?;
             connection.execute(
-                "INSERT OR IGNORE INTO made VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO made (user, key, conversation, at, asked) VALUES (?1, ?2, ?3, ?4, NULL)",
                 params![user.bytes(), key, new.bytes(), now_ms],
             )?;
-            let select = "SELECT conversation FROM made WHERE user = ?1 AND key = ?2";
-            let id: [u8; 16] = connection.query_row(select, params![user.bytes(), key], |row| row.get(0))?;
-            Ok(uuid::Uuid::from_bytes(id).into())
+            let select = "SELECT conversation, asked FROM made WHERE user = ?1 AND key = ?2";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let (id, asked): ([u8; 16], _) = connection.query_row(select, params![user.bytes(), key], row)?;
+            Ok(Made { id: uuid::Uuid::from_bytes(id).into(), asked })
         })
         .await
     }
+
+    async fn done(&self, user: UserId, key: String, asked: Asked) -> Result<(), Error> {
+        self.run(move |connection| done(connection, user, &key, asked).map(drop)).await
+    }
+}
+
+/// What a key stands for is made; false: it was before, or the key is gone.
+fn done(connection: &Connection, user: UserId, key: &str, asked: Asked) -> Result<bool, Error> {
+    let update = "UPDATE made SET asked = ?3 WHERE user = ?1 AND key = ?2 AND asked IS NULL";
+    Ok(connection.execute(update, params![user.bytes(), key, asked])? > 0)
 }
 
 type Heads = HashMap<ConversationId, Head>;

@@ -22,6 +22,17 @@ seccompProfile: {type: RuntimeDefault}
 {{/* NATS, and what all are told alike. */}}
 {{- define "madang.env.common" -}}
 - {name: RUST_LOG, value: {{ .Values.cluster.log | quote }}}
+- {name: MADANG_LOGS, value: {{ .Values.cluster.logs | quote }}}
+{{- with .Values.telemetry }}
+{{- if .otlp }}
+- {name: MADANG_OTLP, value: {{ .otlp | quote }}}
+{{- with .ca }}
+- {name: MADANG_OTLP_CA, value: /authorities/{{ . }}}
+{{- end }}
+- {name: MADANG_TRACE_RATIO, value: {{ .traceRatio | quote }}}
+- {name: MADANG_TRACE_SLOW_MS, value: {{ .traceSlowMs | int64 | quote }}}
+{{- end }}
+{{- end }}
 - {name: MADANG_SHARDS, value: {{ .Values.cluster.shards | quote }}}
 - {name: MADANG_DRAIN_WINDOW, value: {{ .Values.cluster.drainWindowSeconds | quote }}}
 - {name: MADANG_LOG_BYTES, value: {{ .Values.cluster.logBytes | int64 | quote }}}
@@ -48,6 +59,16 @@ seccompProfile: {type: RuntimeDefault}
 - {name: MADANG_CASSANDRA_DATACENTER, value: {{ .datacenter | quote }}}
 - {name: MADANG_CASSANDRA_KEYSPACE, value: {{ .keyspace | quote }}}
 - {name: MADANG_CASSANDRA_REPLICAS, value: {{ .replicas | quote }}}
+{{- with .ca }}
+- {name: MADANG_CASSANDRA_CA, value: {{ eq . "system" | ternary "system" (printf "/authorities/%s" .) }}}
+{{- end }}
+{{- with .certificateName }}
+- {name: MADANG_CASSANDRA_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- if .clientSecret }}
+- {name: MADANG_CASSANDRA_CERT, value: /cassandra/tls.crt}
+- {name: MADANG_CASSANDRA_KEY, value: /cassandra/tls.key}
+{{- end }}
 {{- with .existingSecret }}
 {{- if .name }}
 {{ include "madang.secret" (dict "name" "MADANG_CASSANDRA_USER" "secret" .name "key" .userKey) }}
@@ -67,6 +88,12 @@ seccompProfile: {type: RuntimeDefault}
 {{- with .Values.postgres.account.existingSecret }}
 {{- include "madang.secret" (dict "name" "MADANG_ACCOUNT_POSTGRES" "secret" .name "key" .key) }}
 {{- end }}
+{{- with .Values.provider }}
+{{- if .issuer }}
+- {name: MADANG_ISSUER, value: {{ .issuer | quote }}}
+- {name: MADANG_JWKS, value: {{ .jwks | quote }}}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "madang.env.notify" -}}
@@ -81,6 +108,7 @@ seccompProfile: {type: RuntimeDefault}
 {{/* Where a process listens, where it is reached, and where the others are. */}}
 {{- define "madang.env.addresses" -}}
 {{- $all := .root.Values.cluster.ipv6 | ternary "[::]" "0.0.0.0" }}
+{{- $scheme := .root.Values.tls.enabled | ternary "https" "http" }}
 {{- $self := .root.Values.cluster.ipv6 | ternary "[$(POD_IP)]" "$(POD_IP)" -}}
 - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
 - {name: MADANG_GRPC, value: "{{ $all }}:8081"}
@@ -88,8 +116,45 @@ seccompProfile: {type: RuntimeDefault}
 {{- if has .service (list "gateway" "api") }}
 - {name: MADANG_HTTP, value: "{{ $all }}:8080"}
 {{- end }}
-- {name: MADANG_ADVERTISE, value: "http://{{ $self }}:8081"}
-{{- range .root.Values.notify.enabled | ternary (list "chat" "store" "group" "account" "notify") (list "chat" "store" "group" "account") }}
-- {name: MADANG_{{ upper . }}_URL, value: "http://{{ include "madang.fullname" $.root }}-{{ . }}:8081"}
+- {name: MADANG_ADVERTISE, value: "{{ $scheme }}://{{ $self }}:8081"}
+{{- /* Notify even where it is off: its default is no https://, and then no service with certificates would start. */}}
+{{- range list "chat" "store" "group" "account" "notify" }}
+- {name: MADANG_{{ upper . }}_URL, value: "{{ $scheme }}://{{ include "madang.fullname" $.root }}-{{ . }}-pods:8081"}
+{{- end }}
+{{- if .root.Values.tls.enabled }}
+- {name: MADANG_TLS_CERT, value: /tls/tls.crt}
+- {name: MADANG_TLS_KEY, value: /tls/tls.key}
+- {name: MADANG_TLS_CA, value: /tls/ca.crt}
+{{- end }}
+{{- end }}
+
+{{/* The Secret with a service's certificate. */}}
+{{- define "madang.tls.secret" -}}
+{{- .root.Values.tls.secretPrefix | default (printf "%s-tls" (include "madang.fullname" .root)) }}-{{ .service }}
+{{- end }}
+
+{{/* What a service's pods have besides their image, as `volumes`: name, path, writable, and the volume itself. */}}
+{{- define "madang.volumes" -}}
+volumes:
+{{- if and .root.Values.tls.enabled (ne .service "migrate") }}
+  - {name: tls, path: /tls, volume: {secret: {secretName: {{ include "madang.tls.secret" . }}, defaultMode: 0440}}}
+{{- end }}
+{{- with .root.Values.authorities.existingConfigMap }}
+  - {name: authorities, path: /authorities, volume: {configMap: {name: {{ . }}}}}
+{{- end }}
+{{- with .root.Values.cassandra.clientSecret }}
+{{- if has $.service (list "store" "migrate") }}
+  - {name: cassandra, path: /cassandra, volume: {secret: {secretName: {{ . }}, defaultMode: 0440}}}
+{{- end }}
+{{- end }}
+{{- with .root.Values.pictures.existingClaim }}
+{{- if eq $.service "account" }}
+  - {name: pictures, path: /pictures, writable: true, volume: {persistentVolumeClaim: {claimName: {{ . }}}}}
+{{- end }}
+{{- end }}
+{{- with .root.Values.notify.existingSecret }}
+{{- if eq $.service "notify" }}
+  - {name: keys, path: /keys, volume: {secret: {secretName: {{ . }}}}}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -320,7 +320,7 @@ impl Connection {
         let client_id = sent.client_id.clone();
         let send = Send { conversation, user, client_id, text, ..Default::default() };
         // A growing buffer is never too small.
-        let _ = ClientFrame { id, body: Some(Body::Send(send)) }.encode_length_delimited(out);
+        let _ = ClientFrame { id, body: Some(Body::Send(send)), ..Default::default() }.encode_length_delimited(out);
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), Error> {

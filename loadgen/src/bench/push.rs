@@ -1,36 +1,23 @@
-//! Everybody is away: groups are written to at once, and a push service of this process's own notes when each member is
-//! told. What it is sent is encrypted for browsers that nobody has, so it counts, and looks at whom it is for.
+//! Everybody is away: groups are written to, and a push service of this process's own notes when each member is told, and
+//! whether anybody is told who was a member until just before.
+
+mod service;
+mod tally;
 
 use super::{Common, process::Usage, report};
-use crate::{Error, people, replay::check::histogram};
-use bytes::Bytes;
+use crate::{Error, people};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto::Builder,
-};
+use madang_client::Http;
 use madang_proto::{client::v1::History, id::ClientId};
-use serde::Serialize;
+use people::Person;
 use serde_json::{Value, json};
+use service::PushService;
 use std::{
-    collections::HashMap,
-    convert::Infallible,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
     time::{Duration, Instant},
 };
-use tokio::net::TcpListener;
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
-};
+use tally::judge;
 
 /// A browser's keys, those of RFC 8291's example.
 const KEY: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
@@ -41,15 +28,22 @@ const AT_ONCE: usize = 32;
 /// How to have people told.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// How many groups are written to at once.
+    /// How many groups are written to.
     #[arg(long, default_value_t = 100)]
     groups: usize,
     /// How many members of each are away.
     #[arg(long, default_value_t = 50)]
     members: usize,
-    /// How often.
+    /// How many of each were members until just before.
+    #[arg(long, default_value_t = 1)]
+    removed: usize,
+    /// How often each group is written to.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// So many messages a second, one group after the other; otherwise all groups are written to at once, and again when
+    /// all were told.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Where the push service is; the server must be let there (`--push-loopback`), and trust it (`--push-ca`).
     #[arg(long, default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -66,121 +60,39 @@ pub struct Args {
     common: Common,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    pushes: u64,
-    pushes_per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
-    missing: u64,
-    /// To a device for the second time.
-    doubled: u64,
-    /// To where nobody was to be told.
-    stray: u64,
-    server_micros_per_push: f64,
-    server_cores: f64,
-}
-
-/// A push that came: to which number, and when.
-type Push = (Option<usize>, Instant);
-
-/// What came.
-#[derive(Clone, Default)]
-struct Came(Arc<Mutex<Vec<Push>>>);
-
-impl Came {
-    fn lock(&self) -> MutexGuard<'_, Vec<Push>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
-    let wrong = |path: &Path, error: String| Error::Usage(format!("{}: {error}", path.display()));
-    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| wrong(certificate, error.to_string()))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().map_err(|error| Error::Usage(error.to_string()))?;
-    let config = config.with_no_client_auth().with_single_cert(chain, private);
-    let mut config = config.map_err(|error| wrong(certificate, error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// The push service, for as long as it is let.
-async fn serve(listener: TcpListener, tls: TlsAcceptor, came: Came) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, came) = (tls.clone(), came.clone());
-        tokio::spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else { return };
-            let take = service_fn(move |request: Request<Incoming>| {
-                let came = came.clone();
-                async move {
-                    let number = request.uri().path().trim_start_matches('/').parse().ok();
-                    // Nothing of it is used.
-                    let _ = request.into_body().collect().await;
-                    came.lock().push((number, Instant::now()));
-                    let mut answer = Response::new(Empty::<Bytes>::new());
-                    *answer.status_mut() = hyper::StatusCode::CREATED;
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            // How it ends is the server's business.
-            let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), take).await;
-        });
-    }
+/// A group, and who writes to it.
+#[derive(Clone)]
+struct Group {
+    owner: Person,
+    conversation: String,
 }
 
 /// Has people told; true: everybody was, once, and nobody else.
 pub async fn run(args: &Args) -> Result<bool, Error> {
     let common = &args.common;
-    let came = Came::default();
-    let failed = |error: std::io::Error| Error::Usage(format!("--listen {}: {error}", args.listen));
-    let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
-    let at = listener.local_addr().map_err(failed)?;
-    tokio::spawn(serve(listener, tls(&args.certificate, &args.key)?, came.clone()));
+    let service = PushService::start(args.listen, &args.certificate, &args.key).await?;
     let http = &common.http()?[0];
-    let people = common.people(http, args.groups * (args.members + 1)).await?;
-    let (owners, away) = people.split_at(args.groups);
-    let progress = common.bar("subscribing");
-    progress.set_length(away.len() as u64);
-    let subscribe = |(number, person): (usize, &people::Person)| {
-        let keys = json!({"p256dh": KEY, "auth": AUTH});
-        let body = json!({"webPush": {"endpoint": format!("https://{at}/{number}"), "keys": keys}, "preview": true});
-        let (path, token) = (format!("/v1/devices/{}/push", person.device.id), person.tokens.access_token.clone());
-        let progress = progress.clone();
-        async move {
-            let put = || http.call::<Value>("PUT", &path, Some(&token), Some(body.clone()), None);
-            people::persist(put).await?;
-            progress.inc(1);
-            Ok::<_, Error>(())
-        }
-    };
-    stream::iter(away.iter().enumerate()).map(subscribe).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
-    progress.finish_and_clear();
-    let make = |(owner, members): (&people::Person, &[people::Person])| {
-        let users: Vec<String> = members.iter().map(|person| person.tokens.user.clone()).collect();
-        let (token, key) = (owner.tokens.access_token.clone(), uuid::Uuid::new_v4().to_string());
-        async move {
-            let group = || http.create_group(&token, "bench", &users, History::All, &key);
-            Ok::<_, Error>(people::persist(group).await?.conversation.conversation)
-        }
-    };
-    let groups = owners.iter().zip(away.chunks(args.members));
-    let groups: Vec<String> = stream::iter(groups).map(make).buffered(AT_ONCE).try_collect().await?;
-    let mut all = Tally::new()?;
-    let progress = common.bar("telling");
-    progress.set_length(args.rounds as u64);
-    let before = Usage::of(&common.pid);
-    for _ in 0..args.rounds {
-        all.round(args, http, (owners, &groups), &came).await?;
-        progress.inc(1);
+    let people = common.people(http, args.groups * (1 + args.members + args.removed)).await?;
+    let (owners, others) = people.split_at(args.groups);
+    let (away, removed) = others.split_at(args.groups * args.members);
+    // Numbers from there on are of those who are not to be told.
+    subscribe(args, http, others, service.at).await?;
+    let mut groups = Vec::new();
+    for (number, owner) in owners.iter().enumerate() {
+        let part = |all: &'_ [Person], size: usize| all[number * size..][..size].to_vec();
+        groups.push((owner.clone(), part(away, args.members), part(removed, args.removed)));
     }
+    let make = |(owner, members, removed)| make(http, owner, members, removed);
+    let groups: Vec<Group> = stream::iter(groups).map(make).buffered(AT_ONCE).try_collect().await?;
+    let before = Usage::of(&common.pid);
+    let acked = match args.rate {
+        Some(rate) => one_by_one(args, http, &groups, rate, &service).await?,
+        None => all_at_once(args, http, &groups, &service).await?,
+    };
+    // What should not come may take a moment longer than what should.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let used = Usage::of(&common.pid).cpu.saturating_sub(before.cpu);
-    progress.finish_and_clear();
-    let report = all.report(used);
+    let report = judge(&service.came(), &acked, args.members, args.rate.is_none(), used)?;
     if common.json {
         report::print_json(&report)?;
     } else {
@@ -198,87 +110,94 @@ pub async fn run(args: &Args) -> Result<bool, Error> {
             report.server_micros_per_push
         ))?;
     }
-    Ok(report.missing == 0 && report.doubled == 0 && report.stray == 0)
+    Ok(report.good())
 }
 
-/// What came in all rounds.
-struct Tally {
-    times: hdrhistogram::Histogram<u64>,
-    /// From the first push of each round to its last.
-    busy: Duration,
-    missing: u64,
-    doubled: u64,
-    stray: u64,
+/// Has people told at the push service, each at the path of their number.
+async fn subscribe(args: &Args, http: &Http, people: &[Person], at: SocketAddr) -> Result<(), Error> {
+    let progress = args.common.bar("subscribing");
+    progress.set_length(people.len() as u64);
+    let subscribe = |(number, person): (usize, &Person)| {
+        let keys = json!({"p256dh": KEY, "auth": AUTH});
+        let body = json!({"webPush": {"endpoint": format!("https://{at}/{number}"), "keys": keys}, "preview": true});
+        let (path, token) = (format!("/v1/devices/{}/push", person.device.id), person.tokens.access_token.clone());
+        let progress = progress.clone();
+        async move {
+            people::persist(|| http.call::<Value>("PUT", &path, Some(&token), Some(body.clone()), None)).await?;
+            progress.inc(1);
+            Ok::<_, Error>(())
+        }
+    };
+    stream::iter(people.iter().enumerate()).map(subscribe).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    progress.finish_and_clear();
+    Ok(())
 }
 
-impl Tally {
-    fn new() -> Result<Self, Error> {
-        Ok(Self { times: histogram()?, busy: Duration::ZERO, missing: 0, doubled: 0, stray: 0 })
+/// Makes a group, and removes some of it again.
+async fn make(http: &Http, owner: Person, members: Vec<Person>, removed: Vec<Person>) -> Result<Group, Error> {
+    let (token, key) = (owner.tokens.access_token.clone(), uuid::Uuid::new_v4().to_string());
+    let users: Vec<String> = members.iter().chain(&removed).map(|person| person.tokens.user.clone()).collect();
+    let made = people::persist(|| http.create_group(&token, "bench", &users, History::All, &key)).await?;
+    let conversation = made.conversation.conversation;
+    for person in removed {
+        let path = format!("/v1/groups/{conversation}/members/{}", person.tokens.user);
+        people::persist(|| http.call::<Value>("DELETE", &path, Some(&token), None, None)).await?;
     }
+    Ok(Group { owner, conversation })
+}
 
-    async fn round(
-        &mut self,
-        args: &Args,
-        http: &madang_client::Http,
-        (owners, groups): (&[people::Person], &[String]),
-        came: &Came,
-    ) -> Result<(), Error> {
-        came.lock().clear();
-        let write = |(owner, group): (&people::Person, &String)| {
-            let id = ClientId::now().to_string();
-            let body = json!({"conversation": group, "clientId": id, "text": "Is anybody there?"});
-            let token = owner.tokens.access_token.clone();
-            async move {
-                let send = || http.call::<Value>("POST", "/v1/messages", Some(&token), Some(body.clone()), None);
-                people::persist(send).await?;
-                Ok::<_, Error>(Instant::now())
-            }
-        };
-        let all = owners.iter().zip(groups);
-        let acked: Vec<Instant> = stream::iter(all).map(write).buffered(args.groups).try_collect().await?;
-        let expected = args.groups * args.members;
-        let deadline = Instant::now() + Duration::from_secs(args.settle);
-        while came.lock().len() < expected && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        // What should not come may take a moment longer than what should.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let all = came.lock().clone();
-        let mut seen: HashMap<usize, Instant> = HashMap::new();
-        for (number, at) in all {
-            match number {
-                Some(number) if number < expected => {
-                    if seen.insert(number, at).is_some() {
-                        self.doubled += 1;
-                        continue;
-                    }
-                    let after = at.saturating_duration_since(acked[number / args.members]);
-                    self.times.saturating_record(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
-                }
-                _ => self.stray += 1,
-            }
-        }
-        self.missing += (expected - seen.len()) as u64;
-        if let (Some(first), Some(last)) = (seen.values().min(), seen.values().max()) {
-            self.busy += *last - *first;
-        }
-        Ok(())
-    }
+/// Writes to a group; when that was acknowledged.
+async fn write(http: &Http, group: &Group) -> Result<Instant, Error> {
+    let id = ClientId::now().to_string();
+    let body = json!({"conversation": group.conversation, "clientId": id, "text": "Is anybody there?"});
+    let token = Some(&*group.owner.tokens.access_token);
+    people::persist(|| http.call::<Value>("POST", "/v1/messages", token, Some(body.clone()), None)).await?;
+    Ok(Instant::now())
+}
 
-    fn report(&self, used: Duration) -> Report {
-        let at = |quantile| self.times.value_at_quantile(quantile) as f64 / 1000.0;
-        let (pushes, busy) = (self.times.len(), self.busy.as_secs_f64().max(1e-6));
-        Report {
-            pushes,
-            pushes_per_second: pushes as f64 / busy,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
-            max_ms: self.times.max() as f64 / 1000.0,
-            missing: self.missing,
-            doubled: self.doubled,
-            stray: self.stray,
-            server_micros_per_push: used.as_secs_f64() * 1e6 / (pushes as f64).max(1.0),
-            server_cores: used.as_secs_f64() / busy,
-        }
+/// Writes to all groups at once, and again when all were told.
+async fn all_at_once(
+    args: &Args,
+    http: &Http,
+    groups: &[Group],
+    service: &PushService,
+) -> Result<Vec<Vec<Instant>>, Error> {
+    let progress = args.common.bar("telling");
+    progress.set_length(args.rounds as u64);
+    let mut acked = Vec::new();
+    for round in 1..=args.rounds {
+        let all = stream::iter(groups).map(|group| write(http, group)).buffered(args.groups.max(1));
+        acked.push(all.try_collect().await?);
+        service.wait(round * args.groups * args.members, Duration::from_secs(args.settle)).await;
+        progress.inc(1);
     }
+    progress.finish_and_clear();
+    Ok(acked)
+}
+
+/// Writes to the groups in turn, so many messages a second, whatever comes of those before.
+async fn one_by_one(
+    args: &Args,
+    http: &Http,
+    groups: &[Group],
+    rate: f64,
+    service: &PushService,
+) -> Result<Vec<Vec<Instant>>, Error> {
+    let progress = args.common.bar("telling");
+    progress.set_length((args.rounds * groups.len()) as u64);
+    let begin = tokio::time::Instant::now();
+    let mut writing = Vec::new();
+    for number in 0..args.rounds * groups.len() {
+        tokio::time::sleep_until(begin + Duration::from_secs_f64(number as f64 / rate.max(1e-3))).await;
+        let (http, group) = (http.clone(), groups[number % groups.len()].clone());
+        writing.push(tokio::spawn(async move { write(&http, &group).await }));
+        progress.inc(1);
+    }
+    let mut acked = Vec::new();
+    for task in writing {
+        acked.push(task.await??);
+    }
+    service.wait(args.rounds * args.groups * args.members, Duration::from_secs(args.settle)).await;
+    progress.finish_and_clear();
+    Ok(acked.chunks(groups.len().max(1)).map(<[Instant]>::to_vec).collect())
 }

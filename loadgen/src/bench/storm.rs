@@ -26,7 +26,11 @@ use reads::Reads;
 use report::Report;
 use std::{process::Stdio, sync::Arc, time::Duration};
 use talk::{Talk, To};
-use tokio::{process::Command, time::sleep};
+use tokio::{
+    process::Command,
+    runtime::{Builder, Handle, Runtime},
+    time::sleep,
+};
 
 /// How many clients connect for the first time at once.
 const AT_ONCE: usize = 200;
@@ -88,6 +92,31 @@ struct Scene {
     listening: Vec<Session>,
     rooms: Vec<Room>,
     talk: Talk,
+    _apart: Apart,
+}
+
+/// A thread for those who talk: in the storm they must not wait for the clients that come back, who are other people's.
+struct Apart {
+    handle: Handle,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Apart {
+    fn new() -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("talkers").enable_all().build();
+        let runtime = runtime.map_err(|error| Error::File("a thread".into(), error))?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // Nobody may wait here: this is dropped within the other runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Raises the storm, and prints what came of it; true: all came back in time, from where they were, and nothing was lost.
@@ -138,9 +167,12 @@ impl Scene {
         let listeners = talkers.split_off(2 * pairs);
         let crowd = Arc::new(Crowd::new()?);
         let staying = |place: usize| vec![others[place % others.len()].clone()];
-        let talking: Vec<_> = (talkers.iter().enumerate())
-            .map(|(place, person)| crowd.join(&http, person, staying(place), None, false))
-            .collect();
+        let apart = Apart::new()?;
+        let talking: Vec<_> = {
+            let _entered = apart.handle.enter();
+            let talkers = talkers.iter().enumerate();
+            talkers.map(|(place, person)| crowd.join(&http, person, staying(place), None, false)).collect()
+        };
         let progress = common.bar("connecting");
         progress.set_length(listeners.len() as u64);
         let mut listening = Vec::with_capacity(listeners.len());
@@ -153,8 +185,8 @@ impl Scene {
         }
         all_live(&crowd, talking.len() + listening.len(), args.patience).await?;
         progress.finish_and_clear();
-        let talk = Talk::new(crowd.clone());
-        let mut scene = Self { http, crowd, talkers, talking, listening, rooms: Vec::new(), talk };
+        let talk = Talk::new(crowd.clone(), apart.handle.clone());
+        let mut scene = Self { http, crowd, talkers, talking, listening, rooms: Vec::new(), talk, _apart: apart };
         if args.rate > 0.0 {
             scene.pairs(pairs, args.rate)?;
         }

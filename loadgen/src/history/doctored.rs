@@ -1,5 +1,6 @@
 //! Histories that are true have no faults, however messy; doctored ones have the fault that was put into them.
 
+mod amended;
 mod script;
 
 use super::*;
@@ -14,11 +15,15 @@ fn messy() -> Run {
     for room in [0, 1] {
         for user in [0, 1, 2] {
             actions.extend([Send(room, user), Retried(room, user), Deliver(user), Kept(room, user)]);
+            actions.extend([Edit(room, user), React(room, 0), React(room, user), Send(room, user), Edit(room, user)]);
         }
+        actions.extend([React(room, 1), React(room, 2), React(room, 1), Delete(room, 2), Uncertain(room, 1)]);
         actions.extend([Marks(room), Unknown(room, 1), Refused(room, 2), Deliver(0), Repeat(0), Join(room, 3)]);
+        actions.extend([Edit(room, 1), Edit(room, 0)]);
         actions.extend([Send(room, 3), Deliver(6), Deliver(7), Leave(room, 2), Send(room, 0), Outsider(room, 2)]);
         actions.extend([Snapshot(1), Send(room, 1), Join(room, 2), Send(room, 2), Leave(room, 3), Send(room, 0)]);
         actions.extend([Snapshot(6), Marks(room), Send(room, 1), Repeat(1), Deliver(1)]);
+        actions.extend([Send(room, 2), React(room, 0), Snapshot(5), Edit(room, 1), Send(room, 1), Delete(room, 0)]);
     }
     play(&actions)
 }
@@ -52,6 +57,10 @@ fn refuse(note: &mut Note) {
 
 /// Ways to doctor a run. `pick` chooses where; false: there is nothing of the kind in this run.
 type Doctor = fn(&mut Run, usize) -> bool;
+
+fn doctors() -> impl Iterator<Item = (&'static str, Kind, Doctor)> {
+    DOCTORS.into_iter().chain(amended::DOCTORS)
+}
 
 const DOCTORS: [(&str, Kind, Doctor); 18] = [
     ("an acknowledged message is not there", Kind::Lost, |run, pick| {
@@ -155,8 +164,7 @@ const DOCTORS: [(&str, Kind, Doctor); 18] = [
         let room = &mut run.rooms[pick % 2];
         let count = room.messages.len().max(1);
         let Some(message) = room.messages.get_mut(pick % count) else { return false };
-        message.text.pop();
-        true
+        message.text.pop().is_some()
     }),
     ("a retry is given another number", Kind::Doubled, |run, pick| {
         let acked = acked(run);
@@ -235,12 +243,14 @@ const DOCTORS: [(&str, Kind, Doctor); 18] = [
         page.messages.clear();
         page.notices.clear();
         let device = 2 * user as u32;
-        run.notes.push(Note::Fetched { device, asked: u64::MAX, page, has_before: false, has_after: false });
+        let (has_before, has_after) = (false, false);
+        run.notes.push(Note::Fetched { device, asked: u64::MAX, page, has_before, has_after, since: None });
         true
     }),
     ("a stranger reads history", Kind::Leaked, |run, pick| {
         let page = run.rooms[pick % 2].clone();
-        run.notes.push(Note::Fetched { device: 8, asked: u64::MAX, page, has_before: false, has_after: false });
+        let (has_before, has_after) = (false, false);
+        run.notes.push(Note::Fetched { device: 8, asked: u64::MAX, page, has_before, has_after, since: None });
         true
     }),
 ];
@@ -250,7 +260,15 @@ fn a_true_history_has_no_faults() {
     let verdict = messy().judge();
     assert!(verdict.good(), "{verdict}");
     let counts = verdict.counts;
-    let all = [counts.acked, counts.acked_again, counts.refused, counts.unknown, counts.unknown_kept, counts.delivered];
+    let all = [
+        counts.acked,
+        counts.amended,
+        counts.acked_again,
+        counts.refused,
+        counts.unknown,
+        counts.unknown_kept,
+        counts.delivered,
+    ];
     assert!(all.iter().all(|count| *count > 0), "{counts:?}");
     let more = [counts.repeated, counts.resyncs, counts.pages, counts.memberships];
     assert!(more.iter().all(|count| *count > 0), "{counts:?}");
@@ -258,7 +276,7 @@ fn a_true_history_has_no_faults() {
 
 #[test]
 fn every_doctored_history_is_caught() {
-    for (what, kind, doctor) in DOCTORS {
+    for (what, kind, doctor) in doctors() {
         let mut tried = 0;
         for pick in 0..40 {
             let mut run = messy();
@@ -303,14 +321,14 @@ proptest! {
     #[test]
     fn any_true_history_has_none_and_any_doctored_one_has(
         actions in prop::collection::vec(script::action(), 1..80),
-        doctor in 0..DOCTORS.len(),
+        doctor in 0..doctors().count(),
         pick in 0usize..1000,
     ) {
         let mut run = play(&actions);
         let verdict = run.judge();
         prop_assert!(verdict.good(), "{}", verdict);
         prop_assert_eq!(verdict.counts.delivered, run.delivered());
-        let (what, kind, doctor) = DOCTORS[doctor];
+        let (what, kind, doctor) = doctors().nth(doctor).unwrap();
         if doctor(&mut run, pick) {
             let verdict = run.judge();
             prop_assert!(verdict.faults.of(kind) > 0, "{}: {}", what, verdict);

@@ -70,6 +70,8 @@ faults! {
     Intruded intruded = "intruded";
     /// Refused for good, and there all the same.
     RefusedKept refused_kept = "refused and kept";
+    /// An edit, a deletion or a reaction that was acknowledged or seen, and does not hold.
+    Undone undone = "undone";
 }
 
 impl Faults {
@@ -102,6 +104,8 @@ pub struct Counts {
     pub messages: u64,
     /// Messages that were acknowledged.
     pub acked: u64,
+    /// Edits, deletions and reactions that were acknowledged.
+    pub amended: u64,
     /// Further acknowledgements of the same ones.
     pub acked_again: u64,
     /// Messages that were refused for good.

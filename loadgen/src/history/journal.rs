@@ -6,12 +6,13 @@
 //! something was before it.
 
 use super::{
+    amended::Amended,
     fault::{Counts, Faults, Kind, Verdict},
-    shown::{Shown, changed, content, id, of_event, of_message},
+    shown::{Shown, content, hash, id, of_event},
     stream::{Step, Stream},
 };
 use madang_proto::client::v1::{Ack, Event, Message, Send, event::Body};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A device of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +35,9 @@ pub struct Fetched<'a> {
     pub has_before: bool,
     /// Whether there are newer messages.
     pub has_after: bool,
+    /// Since which revision it tells what was sent or changed, whichever messages that concerns, up to `revision`; none:
+    /// it is a page of messages in a row.
+    pub since: Option<u64>,
 }
 
 /// A change of who is in a conversation, acknowledged.
@@ -133,9 +137,17 @@ pub(super) struct Page {
     /// The lowest and the highest revision in it.
     pub(super) revisions: Option<(u64, u64)>,
     pub(super) notices: u64,
+    /// The newest of them.
+    pub(super) noticed: u64,
     pub(super) revision: u64,
     pub(super) has_before: bool,
     pub(super) has_after: bool,
+    /// Since which revision it has all that was sent or changed; none: it has those between two messages.
+    pub(super) since: Option<u64>,
+    /// Its messages, each with the revision of its last change.
+    pub(super) shown: Vec<(u64, u64)>,
+    /// Under which messages which of the reader's own emoji are.
+    pub(super) own: Vec<(u64, u64)>,
     /// Whether the device had been told that it may have missed something.
     pub(super) due: bool,
 }
@@ -155,8 +167,7 @@ pub(super) struct Change {
 pub(super) struct Log {
     pub(super) sent: HashMap<Key, Sent>,
     pub(super) known: HashMap<u64, Known>,
-    /// Messages that were edited, deleted or reacted to: they are not as they were sent.
-    pub(super) touched: HashSet<u64>,
+    pub(super) amended: Amended,
     pub(super) changes: Vec<Change>,
     pub(super) pages: Vec<Page>,
     pub(super) streams: HashMap<u32, Stream>,
@@ -263,11 +274,11 @@ impl Journal {
     pub fn saw(&mut self, at: u64, device: Device, event: &Event) {
         // To oneself, without a number.
         let (false, Some(owner)) = (event.revision == 0, self.devices.get(device.0 as usize)) else { return };
-        let resyncs = owner.resyncs;
+        let (resyncs, user) = (owner.resyncs, owner.user);
         self.found.counts.events += 1;
         let room = self.conversations.number(&event.conversation);
         let revision = event.revision;
-        let shown = self.shown(room, event);
+        let shown = self.shown(room, Some(user), event);
         self.observe(room, revision, Known { shown, at });
         let step = self.logs[room].streams.entry(device.0).or_default().step(resyncs, revision);
         let what = || format!("device {} in {}: revision {revision}", device.0, event.conversation);
@@ -285,49 +296,52 @@ impl Journal {
         self.found.counts.pages += 1;
         let room = self.room(page.conversation);
         let what = || format!("device {} read {} as of {}", device.0, page.conversation, page.revision);
-        for pair in page.messages.windows(2) {
+        for pair in page.messages.windows(2).filter(|_| page.since.is_none()) {
             if pair[1].seq != pair[0].seq + 1 {
                 self.found.fault(Kind::Gaps, || format!("{}: {} after {}", what(), pair[1].seq, pair[0].seq));
             }
         }
-        for message in page.messages {
-            if changed(message) {
-                self.logs[room].touched.insert(message.seq);
-            } else {
-                self.observe(room, message.revision, Known { shown: of_message(message), at: u64::MAX });
-            }
-        }
+        page.messages.iter().for_each(|message| self.read(room, message));
         for notice in page.notices {
-            let shown = self.shown(room, notice);
+            let shown = self.shown(room, None, notice);
             self.observe(room, notice.revision, Known { shown, at: u64::MAX });
         }
         let revisions = page.messages.iter().map(|message| message.revision);
         let revisions = revisions.chain(page.notices.iter().map(|notice| notice.revision));
+        let ends = page.messages.first().zip(page.messages.last()).map(|(low, high)| (low.seq, high.seq));
+        let own = |message: &Message| {
+            let own = message.reactions.iter().filter(|each| each.mine).map(|each| (message.seq, hash(&each.emoji)));
+            own.collect::<Vec<_>>()
+        };
         let page = Page {
             device: device.0,
             asked: page.asked,
-            seqs: page.messages.first().zip(page.messages.last()).map(|(low, high)| (low.seq, high.seq)),
+            seqs: ends.filter(|_| page.since.is_none()),
             revisions: revisions.clone().min().zip(revisions.max()),
             notices: page.notices.len() as u64,
+            noticed: page.notices.iter().map(|notice| notice.revision).max().unwrap_or(0),
             revision: page.revision,
             has_before: page.has_before,
             has_after: page.has_after,
+            since: page.since,
+            shown: page.messages.iter().map(|message| (message.seq, message.revision)).collect(),
+            own: page.messages.iter().flat_map(own).collect(),
             due,
         };
         self.logs[room].pages.push(page);
     }
 
-    /// What was counted so far, and the faults that showed already; [`super::judge`] finds the others.
+    /// What was counted so far, and the faults that showed already; [`super::judge()`] finds the others.
     #[must_use]
     pub fn so_far(&self) -> (&Faults, &Counts) {
         (&self.found.faults, &self.found.counts)
     }
 
-    fn user(&mut self, user: &str) -> u32 {
+    pub(super) fn user(&mut self, user: &str) -> u32 {
         u32::try_from(self.users.number(user)).unwrap_or(u32::MAX)
     }
 
-    fn key(&mut self, sender: &str, client_id: &str) -> Key {
+    pub(super) fn key(&mut self, sender: &str, client_id: &str) -> Key {
         Key { sender: self.user(sender), client_id: id(client_id) }
     }
 
@@ -339,13 +353,13 @@ impl Journal {
         room
     }
 
-    fn log(&mut self, conversation: &str) -> &mut Log {
+    pub(super) fn log(&mut self, conversation: &str) -> &mut Log {
         let room = self.room(conversation);
         &mut self.logs[room]
     }
 
     /// What an event is; notes what it changes.
-    fn shown(&mut self, room: usize, event: &Event) -> Shown {
+    fn shown(&mut self, room: usize, user: Option<u32>, event: &Event) -> Shown {
         if self.logs.len() <= room {
             self.logs.resize_with(room + 1, Log::default);
         }
@@ -357,13 +371,7 @@ impl Journal {
                 });
             }
         }
-        let touched = match &event.body {
-            Some(Body::Edited(edited)) => Some(edited.seq),
-            Some(Body::Deleted(deleted)) => Some(deleted.seq),
-            Some(Body::Reacted(reacted)) => Some(reacted.seq),
-            _ => None,
-        };
-        self.logs[room].touched.extend(touched);
+        self.told(room, user, event);
         of_event(event)
     }
 

@@ -4,8 +4,9 @@
 //! there once at most, and not at all if it was refused for good. P3: numbers have no holes; history and all who saw an
 //! event agree on what it is; and what was asked for after something else had been answered or seen comes after it. P4: a
 //! device has every event from its user's joining to their leaving. P5: nobody has others, nobody is heard who is not a
-//! member, and an acknowledged removal holds.
+//! member, and an acknowledged removal holds. What became of messages ([`lives`]) is held to all five as well.
 
+mod lives;
 mod members;
 mod numbers;
 
@@ -13,6 +14,7 @@ use super::{
     fault::Verdict,
     journal::{Journal, Log},
 };
+use lives::Lives;
 use madang_proto::client::v1::{Event, Message};
 use members::Members;
 use numbers::Written;
@@ -62,12 +64,15 @@ impl<'a> Judge<'a> {
         let written = Written::of(room, log, journal, verdict);
         written.sends(verdict);
         written.observations(verdict);
-        let members = Members::of(&written);
+        let lives = Lives::of(&written);
+        lives.agree(verdict);
+        let members = Members::of(&written, &lives);
         members.order(verdict);
         members.senders(verdict);
         members.changes(verdict);
         members.devices(verdict);
         members.pages(verdict);
+        members.amendments(verdict);
     }
 
     /// Leaves a conversation out: its history could not be read, so nothing can be said of what should be in it.

@@ -1,6 +1,6 @@
 //! What observers see of messages and events, as hashes that are equal if and only if they see the same.
 
-use madang_proto::client::v1::{Attachment, Event, Mention, Message, Send, event::Body};
+use madang_proto::client::v1::{Attachment, Edit, Edited, Event, Mention, Message, Send, event::Body};
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -33,20 +33,20 @@ pub(super) fn changed(message: &Message) -> bool {
     message.deleted || message.edited_at != 0 || !message.reactions.is_empty()
 }
 
-fn hash(what: impl Hash) -> u64 {
+pub(super) fn hash(what: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     hasher.finish()
 }
 
 /// Who wrote a message, under which id.
-fn author(sender: &str, client_id: &str) -> u64 {
+pub(super) fn written(sender: &str, client_id: &str) -> u64 {
     hash((sender, client_id))
 }
 
 /// A message, as an observer sees it.
 pub(super) fn of_message(message: &Message) -> Shown {
-    let author = author(&message.sender, &message.client_id);
+    let author = written(&message.sender, &message.client_id);
     Shown::Message { seq: message.seq, author, content: hash((content_of(message), message.at)) }
 }
 
@@ -61,6 +61,7 @@ pub(super) fn of_event(event: &Event) -> Shown {
             let data = sorted(&changed.data);
             Shown::Notice(hash((numbers, &changed.by, &changed.name, &changed.picture, data)))
         }
+        Body::Edited(body) => Shown::Passing(hash((numbers, body.seq, edited(body)))),
         _ => Shown::Passing(hash((numbers, format!("{body:?}")))),
     }
 }
@@ -101,4 +102,21 @@ pub(super) fn content_of(message: &Message) -> u64 {
         &message.r#type,
         sorted(&message.data),
     )
+}
+
+/// What an edit is to make of a message.
+pub(super) fn edit(edit: &Edit) -> u64 {
+    let Edit { text, reply_to, mentions, attachments, r#type, data, .. } = edit;
+    parts(text, *reply_to, mentions, attachments, r#type, sorted(data))
+}
+
+/// What an edit has made of it.
+pub(super) fn edited(edited: &Edited) -> u64 {
+    let Edited { text, reply_to, mentions, attachments, r#type, data, .. } = edited;
+    parts(text, *reply_to, mentions, attachments, r#type, sorted(data))
+}
+
+/// What is left of a message that was taken back.
+pub(super) fn nothing() -> u64 {
+    content_of(&Message::default())
 }

@@ -47,7 +47,9 @@ struct Known {
     cursor: String,
     /// The newest message of each conversation.
     seqs: HashMap<String, u64>,
-    /// The same, when it was told that something may be missing; none: it has not been, or it has read that.
+    /// The newest event of each.
+    revisions: HashMap<String, u64>,
+    /// The newest events, when it was told that something may be missing; none: it has not been, or it has read that.
     floor: Option<HashMap<String, u64>>,
     /// How often it has been told so.
     told: u64,
@@ -202,6 +204,8 @@ impl Client {
                 let mut known = lock(&self.known);
                 let event = *event;
                 if event.revision > 0 {
+                    let revision = known.revisions.entry(event.conversation.clone()).or_default();
+                    *revision = event.revision.max(*revision);
                     let seq = known.seqs.entry(event.conversation).or_default();
                     *seq = event.last_seq.max(*seq);
                 }
@@ -230,7 +234,7 @@ impl Client {
         let mut known = lock(&self.known);
         known.told += 1;
         if known.floor.is_none() {
-            known.floor = Some(known.seqs.clone());
+            known.floor = Some(known.revisions.clone());
             self.crowd.behind.fetch_add(1, Relaxed);
         }
         drop(known);
@@ -268,11 +272,43 @@ impl Client {
     async fn read_above(&self, floor: &HashMap<String, u64>) -> Result<(), http::Error> {
         for conversation in self.http.conversations(&self.token()).await? {
             let id = &conversation.conversation;
-            // A page that begins with the newest known message has all notices after it.
-            let from = floor.get(id).copied().unwrap_or(0).saturating_sub(1);
-            self.read_from(self.device, id, from).await?;
+            self.read_since(id, floor.get(id).copied().unwrap_or(0)).await?;
         }
         Ok(())
+    }
+
+    /// Reads what was sent or changed in a conversation since an event, part by part; all of it, if that is too long ago.
+    async fn read_since(&self, conversation: &str, mut since: u64) -> Result<(), http::Error> {
+        loop {
+            let asked = self.crowd.now();
+            let ask = || async { self.http.changes(&self.token(), conversation, since, PAGE).await };
+            let changes = match people::persist(ask).await {
+                Ok(changes) => changes,
+                Err(error) if error.reason() == Reason::ConversationNotFound.word() => return Ok(()),
+                Err(error) if error.reason() == Reason::TooOld.word() => {
+                    return self.read_from(self.device, conversation, 0).await;
+                }
+                Err(error) => return Err(error),
+            };
+            let (messages, notices, revision) = (&changes.messages, &changes.notices, changes.revision);
+            self.crowd.journal().fetched(
+                self.device,
+                Fetched {
+                    asked,
+                    conversation,
+                    messages,
+                    notices,
+                    revision,
+                    has_before: false,
+                    has_after: changes.more,
+                    since: Some(since),
+                },
+            );
+            if !changes.more {
+                return Ok(());
+            }
+            since = revision;
+        }
     }
 
     /// Reads a conversation above a message, page by page; one that it is not in any more is passed over.
@@ -306,6 +342,7 @@ impl Client {
                 revision: page.revision,
                 has_before: page.has_before,
                 has_after: page.has_after,
+                since: None,
             },
         );
     }

@@ -4,10 +4,11 @@ use super::{
     cluster::Done,
     crowd::{Crowd, Wait},
     scene::Unsettled,
+    tally::Tally,
 };
-use crate::history::{Counts, Faults, Verdict};
+use crate::history::Verdict;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// What came of a torture.
 #[derive(Debug, Serialize)]
@@ -21,33 +22,13 @@ pub struct Report {
     pub seconds: f64,
     /// How many clients.
     pub clients: usize,
-    /// Messages that were acknowledged.
-    pub acked: u64,
-    /// How often they were sent, first or again.
-    pub attempts: u64,
-    /// What went wrong, counted.
-    pub faults: Faults,
-    /// The first of it in words.
-    pub examples: Vec<String>,
-    /// What did not come to rest in time.
-    pub unsettled: Unsettled,
-    /// What was judged.
-    pub counts: Counts,
+    /// What clients went through.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// What was done, by what it was done to.
     pub inflicted: BTreeMap<String, Kinds>,
     /// The longest that a message waited for its ack while nothing was broken, in ms.
     pub longest_wait_without_ms: u64,
-    /// How often clients lost a connection, went away by themselves, were told to start over when they came back, and
-    /// while they were connected.
-    pub lost_connections: u64,
-    /// See there.
-    pub went_away: u64,
-    /// See there.
-    pub snapshots: u64,
-    /// See there.
-    pub resyncs: u64,
-    /// What was refused for good; what is not theirs is refused to strangers.
-    pub refusals: BTreeMap<String, u64>,
     /// How often processes ended by themselves.
     pub exits: BTreeMap<String, u64>,
     /// All that was done, in order.
@@ -85,7 +66,7 @@ impl Report {
         (seed, seconds, clients): (u64, f64, usize),
         crowd: &Crowd,
         done: Vec<Done>,
-        (verdict, unsettled): (Verdict, Unsettled),
+        judged: (Verdict, Unsettled),
         exits: Vec<(String, u64)>,
     ) -> Self {
         let waits = crowd.waits();
@@ -98,24 +79,15 @@ impl Report {
         }
         let broken = |wait: &&Wait| done.iter().any(|one| wait.from <= one.well && wait.to >= one.from);
         let without = waits.iter().filter(|wait| !broken(wait)).map(|wait| ms(wait.to - wait.from)).max();
+        let tally = Tally::new(crowd, judged);
         Self {
-            kept: verdict.good() && unsettled.none(),
+            kept: tally.kept,
             seed,
             seconds,
             clients,
-            acked: crowd.acked.load(Relaxed),
-            attempts: crowd.attempts.load(Relaxed),
-            faults: verdict.faults,
-            examples: verdict.examples,
-            unsettled,
-            counts: verdict.counts,
+            tally,
             inflicted,
             longest_wait_without_ms: without.unwrap_or(0),
-            lost_connections: crowd.lost.load(Relaxed),
-            went_away: crowd.away.load(Relaxed),
-            snapshots: crowd.snapshots.load(Relaxed),
-            resyncs: crowd.resyncs.load(Relaxed),
-            refusals: crowd.refusals(),
             exits: exits.into_iter().collect(),
             done,
         }
@@ -124,21 +96,22 @@ impl Report {
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let (mut text, tally) = (String::new(), &self.tally);
         let kept = if self.kept { "every promise was kept" } else { "NOT every promise was kept" };
         let _ = writeln!(text, "seed {}: {kept}", self.seed);
         let _ = writeln!(
             text,
-            "{} messages acked ({} attempts) of {} clients in {:.0} s; {} deliveries; {} connections lost",
-            self.acked, self.attempts, self.clients, self.seconds, self.counts.delivered, self.lost_connections
+            "{} messages acked ({} attempts) of {} clients in {:.0} s, and {} changes of them; {} deliveries; {} \
+             connections lost",
+            tally.acked,
+            tally.attempts,
+            self.clients,
+            self.seconds,
+            tally.counts.amended,
+            tally.counts.delivered,
+            tally.lost_connections
         );
-        let _ = writeln!(text, "{}", self.faults);
-        for example in &self.examples {
-            let _ = writeln!(text, "  {example}");
-        }
-        if !self.unsettled.none() {
-            let _ = writeln!(text, "not come to rest: {:?}", self.unsettled);
-        }
+        tally.write_wrong(&mut text);
         for (name, kinds) in &self.inflicted {
             let Kinds { times, longest_wait_ms, longest_until_well_ms } = kinds;
             let _ = writeln!(
@@ -150,7 +123,7 @@ impl Report {
         let _ = writeln!(
             text,
             "clients: {} times away, {} snapshots, {} resyncs; refused: {:?}; processes that ended by themselves: {:?}",
-            self.went_away, self.snapshots, self.resyncs, self.refusals, self.exits
+            tally.went_away, tally.snapshots, tally.resyncs, tally.refusals, self.exits
         );
         text
     }

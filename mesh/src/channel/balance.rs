@@ -3,7 +3,7 @@
 //! left out for a while; never the last. tower's balancer belongs to one task, through whose queue each call would go,
 //! and can't keep the last one in; its arithmetic is the same.
 
-use super::{InvalidAddress, caused_by};
+use super::caused_by;
 use crate::{metrics, refused::Refused};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, Uri};
@@ -132,7 +132,7 @@ impl Balance {
     pub(super) fn follow(
         &self,
         names: Vec<Uri>,
-        connect: fn(&str, &Uri) -> Result<transport::Channel, InvalidAddress>,
+        connect: impl Fn(&str, &Uri) -> Option<transport::Channel> + Send + Sync + 'static,
     ) {
         let ends = Arc::downgrade(&self.ends);
         tokio::spawn(async move {
@@ -142,7 +142,7 @@ impl Balance {
                     // A name's only address is what its channel looks up by itself, whenever it connects.
                     several |= found.len() > names.len();
                     if several {
-                        update(&ends, &found, connect);
+                        update(&ends, &found, &connect);
                     }
                 }
                 tokio::time::sleep(LOOK_UP).await;
@@ -194,7 +194,7 @@ async fn look_up(names: &[Uri]) -> Option<Vec<(SocketAddr, Uri)>> {
 fn update(
     ends: &Weak<RwLock<Vec<Arc<End>>>>,
     found: &[(SocketAddr, Uri)],
-    connect: fn(&str, &Uri) -> Result<transport::Channel, InvalidAddress>,
+    connect: &impl Fn(&str, &Uri) -> Option<transport::Channel>,
 ) {
     let Some(ends) = ends.upgrade() else { return };
     let old = ends.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -203,7 +203,7 @@ fn update(
         if let Some(same) = old.iter().find(|end| end.address == address) {
             return Some(same.clone());
         }
-        let channel = connect(&address, name).ok()?;
+        let channel = connect(&address, name)?;
         Some(End::new(address, channel))
     });
     let new: Vec<_> = new.collect();

@@ -1,7 +1,10 @@
 //! Calls over the network, to processes that fail in many ways.
 
 use super::*;
-use crate::{calls, serve};
+use crate::{
+    calls,
+    serve::{self, Entrance},
+};
 use axum::{Router, routing::post};
 use http::{HeaderMap, Request, Response};
 use std::{
@@ -24,7 +27,7 @@ fn process<F: Future<Output = Answer> + Send + 'static>(
     let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(post(move |headers: HeaderMap| answer(headers)));
-    tokio::spawn(serve::grpc(Routes::from(router), Some(listener), None, CancellationToken::new()));
+    tokio::spawn(serve::grpc(Routes::from(router), Some(Entrance::open(listener)), None, CancellationToken::new()));
     address
 }
 

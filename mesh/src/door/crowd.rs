@@ -60,7 +60,7 @@ impl Drop for Place {
 /// refused; of all at most so many, of which the one that has waited longest has to go for a further one. So silence
 /// never keeps out who speaks.
 #[derive(Debug, Clone)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     most: usize,
     of_address: Crowd,
     waiting: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,

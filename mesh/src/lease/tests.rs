@@ -131,6 +131,28 @@ async fn a_process_that_does_not_renew_loses_its_shards() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_was_killed_and_is_back_at_its_address_is_not_waited_for() {
+    let registry = Arc::new(MemoryRegistry::new());
+    registry.put("lease.test.process.dead", "1 http://one".into()).await.unwrap();
+    for shard in 0..8 {
+        registry.put(&format!("lease.test.shard.{shard}"), "dead".into()).await.unwrap();
+    }
+    let begun = Instant::now();
+    let one = process(&registry, "one", 8).await;
+    one.holds(8).await;
+    assert!(begun.elapsed() >= REPLACED && begun.elapsed() < REPLACED + RENEW, "{:?}", begun.elapsed());
+    // Of two that are told one address by mistake, and live, neither is dead to the other.
+    let again = process(&registry, "one_too", 8).await;
+    let config = Config { group: "test".into(), process: "twin".into(), address: "http://one".into(), shards: 8 };
+    let twin = join(config, registry.clone(), CancellationToken::new()).await;
+    one.holds(3).await;
+    tokio::time::sleep(8 * EXPIRE).await;
+    let held = [one.held(), again.held(), twin.held.borrow().clone()];
+    assert_eq!(held.iter().map(BTreeSet::len).sum::<usize>(), 8);
+    assert!(held.iter().all(|held| held.len() >= 2), "{held:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shard_in_use_is_not_given_away_before_it_is_not() {
     let registry = Arc::new(MemoryRegistry::new());
     let one = process(&registry, "one", 2).await;

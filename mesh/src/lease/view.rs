@@ -1,6 +1,6 @@
 //! What a process has seen of its group, and what follows from it. Pure: it waits for nothing and changes no key.
 
-use super::{EXPIRE, RENEW};
+use super::{EXPIRE, RENEW, REPLACED};
 use crate::{
     registry::{Item, Revision},
     shard::{Home, Shard, ShardMap},
@@ -161,8 +161,19 @@ impl View {
 
     /// Those that live, whether they leave or not.
     fn alive(&self) -> BTreeSet<&str> {
-        let live = |(_, peer): &(&String, &Peer)| self.silence(peer) < EXPIRE;
+        let live = |(process, peer): &(&String, &Peer)| {
+            let silence = self.silence(peer);
+            silence < REPLACED || silence < EXPIRE && !self.is_replaced(process, peer)
+        };
         self.peers.iter().filter(live).map(|(process, _)| &**process).collect()
+    }
+
+    /// Whether another has begun at the address of one that is silent: two can't listen there.
+    fn is_replaced(&self, process: &str, peer: &Peer) -> bool {
+        let here = |(name, other): (&String, &Peer)| {
+            name != process && other.address == peer.address && other.revision > peer.revision && !other.gone
+        };
+        !peer.address.is_empty() && self.peers.iter().any(here)
     }
 
     /// How many others live and stay.

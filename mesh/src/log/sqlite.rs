@@ -2,7 +2,7 @@
 //! one fsync serves them all. Readers at the tail are served from memory.
 
 use super::{Bounds, Entries, Entry, Error, Log, Position};
-use crate::{clock::now_micros, shard::Shard};
+use crate::{clock::now_micros, metrics, shard::Shard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -113,6 +113,7 @@ impl SqliteLog {
         let shared = Shared { file, shards: Arc::default() };
         prepare(&connection, &shared).map_err(said)?;
         let (requests, receiver) = mpsc::channel(QUEUE);
+        metrics::queue("log_appends", "what is to be appended to the SQLite log, or trimmed", &requests);
         let writer = shared.clone();
         std::thread::spawn(move || {
             write(connection, receiver, &writer);
@@ -222,6 +223,11 @@ fn commit(connection: &mut Connection, gathered: &mut Vec<Request>, shared: &Sha
         }
     }
     transaction.commit()?;
+    if gathered.iter().any(|request| matches!(request, Request::Trim { .. })) {
+        // What was trimmed is to be gone from the disk, also from the file of what was written last. A reader in its way
+        // is waited for by the next.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
     for (request, entry) in gathered.drain(..).zip(written) {
         match (request, entry) {
             (Request::Append { answer, .. }, Some((shard, entry))) => {

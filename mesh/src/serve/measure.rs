@@ -1,7 +1,12 @@
 //! How often each method is called, with what outcome, and how long it takes to the end of its answer; how many streams
-//! are open.
+//! are open. Calls of one request and one response are spans of their callers' traces, or begin one; what a stream carries
+//! has traces of its own.
 
-use crate::{calls::Method, metrics};
+use crate::{
+    calls::Method,
+    metrics,
+    trace::{self, Kind, Span},
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -49,24 +54,36 @@ pub(super) struct Measured<S> {
 struct Call {
     method: Method,
     begun: Instant,
+    span: Span,
     ended: bool,
 }
 
 impl Call {
-    fn new(method: Method) -> Self {
-        if !method.unary {
+    fn new(method: Method, caller: Option<trace::Context>) -> Self {
+        let span = if method.unary {
+            let name = method.path.trim_start_matches('/');
+            match caller {
+                Some(_) => Span::within(caller, "rpc", name, Kind::Server),
+                None => Span::root("rpc", name, Kind::Server, None),
+            }
+        } else {
             STREAMS.with_label_values(&[method.path]).inc();
-        }
-        Self { method, begun: Instant::now(), ended: false }
+            Span::none()
+        };
+        Self { method, begun: Instant::now(), span, ended: false }
     }
 
     fn end(&mut self, code: &str) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        trace::answered(&mut self.span, code);
+        let context = std::mem::take(&mut self.span).context();
         CALLS.with_label_values(&[self.method.path, code]).inc();
         if self.method.unary {
-            SECONDS.with_label_values(&[self.method.path]).observe(self.begun.elapsed().as_secs_f64());
+            let seconds = self.begun.elapsed().as_secs_f64();
+            SECONDS.with_label_values(&[self.method.path]).observe(seconds);
+            metrics::exemplar(&SECONDS, &[self.method.path], seconds, context);
         } else {
             STREAMS.with_label_values(&[self.method.path]).dec();
         }
@@ -131,8 +148,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut call = Call::new(Method::of(request.uri().path()));
-        let answer = self.inner.call(request);
+        let caller = trace::of_headers(request.headers());
+        let mut call = Call::new(Method::of(request.uri().path()), caller);
+        let answer = trace::within(call.span.context(), self.inner.call(request));
         Box::pin(async move {
             let answer = answer.await?;
             if let Some(code) = code(answer.headers()) {

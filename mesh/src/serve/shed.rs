@@ -82,7 +82,8 @@ impl Shed {
             Priority::Presence => 60,
             Priority::Read => 75,
             Priority::History => 90,
-            Priority::Change => 100,
+            Priority::Change => 98,
+            Priority::Mesh => 100,
         };
         let taken = Taken(self.now.clone());
         let before = self.now.fetch_add(1, Ordering::Relaxed);
@@ -130,9 +131,9 @@ mod tests {
     #[test]
     fn what_is_waited_for_least_goes_first() {
         let shed = Shed::new(100);
-        let all = [Priority::Presence, Priority::Read, Priority::History, Priority::Change];
+        let all = [Priority::Presence, Priority::Read, Priority::History, Priority::Change, Priority::Mesh];
         let mut taken = Vec::new();
-        for (priority, most) in all.into_iter().zip([60, 75, 90, 100]) {
+        for (priority, most) in all.into_iter().zip([60, 75, 90, 98, 100]) {
             while let Some(one) = shed.take(priority) {
                 taken.push(one);
             }

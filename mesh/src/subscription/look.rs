@@ -1,6 +1,8 @@
 //! Looks, once a second, where every shard's log ends and how far its reader has come: this process by its own reading,
 //! others by what they publish. When a reader has come to where the log ended, everything until that look is proven to be
-//! written. While the log itself does not answer, what was proven last holds, for then nothing can be said either.
+//! written. While the log itself does not answer, what was proven last holds, for then nothing can be said either. What
+//! others have published is believed once the database has confirmed it: it may be one that was restored from a back-up,
+//! and what is known of it what the one before had.
 
 use super::{LAG, PROGRESS, Reader, STALE, progress_key};
 use crate::{log::Position, shard::Shard};
@@ -70,7 +72,9 @@ async fn see(reader: &Reader, shard: Shard) -> Seen {
             Some(reached) => reached,
             None => {
                 let item = reader.registry.get(&progress_key(&reader.config.group, shard)).await.ok()?;
-                item.and_then(|item| std::str::from_utf8(&item.value?).ok()?.parse().ok()).unwrap_or(0)
+                let said = item.and_then(|item| std::str::from_utf8(&item.value?).ok()?.parse().ok()).unwrap_or(0);
+                let confirmed = reader.config.lag.of(shard) < Duration::MAX;
+                if confirmed { said } else { said.min(reader.handler.saved(shard).await.ok()?) }
             }
         };
         Some(if reached >= last { Seen::All } else { Seen::Some { reached, last } })

@@ -1,11 +1,9 @@
 //! Which sessions have ended: asked for all at once, twice a second, and kept for as long as their tokens could still be
 //! good. What it costs does not depend on how many sessions there are, only on how many end.
 
+use super::ends::{self, Ends};
 use crate::channel::Channel;
-use madang_proto::{
-    account::v1::{ListEndedSessionsRequest, account_service_client::AccountServiceClient},
-    id::SessionId,
-};
+use madang_proto::{account::v1::account_service_client::AccountServiceClient, id::SessionId};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -13,10 +11,6 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How often account-svc is asked; a socket is closed within 2 s of its session's end.
-const EVERY: Duration = Duration::from_millis(500);
-/// How far each question reaches back before the last answer: commits under way, and clocks that differ.
-const OVERLAP_MS: i64 = 5_000;
 /// How long an ended session is remembered: longer than a token is good.
 const KEEP: Duration = Duration::from_secs(20 * 60);
 /// How many are remembered at most; then those that ended first are forgotten first.
@@ -67,19 +61,18 @@ impl Ended {
 }
 
 async fn follow(
-    mut account: AccountServiceClient<Channel>,
+    account: AccountServiceClient<Channel>,
     sessions: Weak<Mutex<HashMap<SessionId, Instant>>>,
     heard: watch::Sender<bool>,
 ) {
-    let mut since = 0;
+    let mut ends = Ends::since(0, account);
     loop {
-        match account.list_ended_sessions(ListEndedSessionsRequest { since }).await {
-            Ok(answer) => {
+        match ends.ask().await {
+            Ok(ends::Ended { sessions: ended, more, .. }) => {
                 let Some(sessions) = sessions.upgrade() else { return };
-                let answer = answer.into_inner();
                 let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
-                for id in answer.sessions.chunks_exact(16).filter_map(|id| SessionId::from_slice(id).ok()) {
+                for id in ended {
                     sessions.entry(id).or_insert(now);
                 }
                 sessions.retain(|_, at| now.duration_since(*at) < KEEP);
@@ -90,9 +83,8 @@ async fn follow(
                     let oldest_kept = *oldest_kept;
                     sessions.retain(|_, at| *at >= oldest_kept);
                 }
-                since = answer.until - OVERLAP_MS;
                 heard.send_replace(true);
-                if answer.more {
+                if more {
                     continue;
                 }
             }
@@ -101,6 +93,7 @@ async fn follow(
         if sessions.strong_count() == 0 {
             return;
         }
-        tokio::time::sleep(EVERY).await;
+        // A socket is closed within 2 s of its session's end.
+        tokio::time::sleep(Ends::EVERY).await;
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// How many pushes are on their way to a host at once.
 const AT_ONCE: usize = 256;
@@ -27,6 +30,18 @@ struct Host {
     closed: Option<Instant>,
 }
 
+impl Host {
+    /// Whether it may be called now. Where it is left alone no more, one tries, and the others wait for what comes of it.
+    fn open(&mut self, now: Instant) -> Result<(), NotNow> {
+        match self.closed {
+            Some(until) if now < until => return Err(NotNow::Closed(until - now)),
+            Some(_) => self.closed = Some(now + FIRST),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
 /// The health of all hosts.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<HashMap<String, Host>>);
@@ -45,8 +60,21 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place on the way to a host.
-    pub fn enter(&self, name: &str, now: Instant) -> Result<OwnedSemaphorePermit, NotNow> {
+    /// Takes a place on the way to a host; waits so long at most until there is one.
+    pub async fn place(&self, name: &str, wait: Duration) -> Result<OwnedSemaphorePermit, NotNow> {
+        let slots = match self.enter(name, Instant::now()) {
+            Err(NotNow::Busy) => self.lock().get(name).map(|host| host.slots.clone()),
+            entered => return entered,
+        };
+        let Some(slots) = slots else { return Err(NotNow::Busy) };
+        let Ok(Ok(place)) = timeout(wait, slots.acquire_owned()).await else { return Err(NotNow::Busy) };
+        // Those before it may have failed.
+        self.lock().get_mut(name).map_or(Ok(()), |host| host.open(Instant::now()))?;
+        Ok(place)
+    }
+
+    /// Takes a place on the way to a host, if there is one.
+    fn enter(&self, name: &str, now: Instant) -> Result<OwnedSemaphorePermit, NotNow> {
         let mut hosts = self.lock();
         if hosts.len() >= HOSTS && !hosts.contains_key(name) {
             hosts.retain(|_, host| host.failures > 0 || host.slots.available_permits() < AT_ONCE);
@@ -59,13 +87,7 @@ impl Health {
             failures: 0,
             closed: None,
         });
-        if let Some(until) = host.closed {
-            if now < until {
-                return Err(NotNow::Closed(until - now));
-            }
-            // One tries; the others wait for what comes of it.
-            host.closed = Some(now + FIRST);
-        }
+        host.open(now)?;
         host.slots.clone().try_acquire_owned().map_err(|_| NotNow::Busy)
     }
 
@@ -110,6 +132,29 @@ mod tests {
         assert_eq!(health.enter("dead", later + 2 * FIRST).unwrap_err(), NotNow::Busy);
         drop(all);
         assert!(health.enter("dead", later + 2 * FIRST).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_finds_all_places_taken_waits_for_one_but_not_for_a_host_that_has_failed_meanwhile() {
+        let (health, long) = (Arc::new(Health::default()), Duration::from_secs(60));
+        let mut all: Vec<_> = (0..AT_ONCE).map(|_| health.enter("busy", Instant::now()).unwrap()).collect();
+        assert_eq!(health.place("busy", Duration::ZERO).await.unwrap_err(), NotNow::Busy);
+        assert!(health.place("well", Duration::ZERO).await.is_ok(), "others go on");
+        let waits = || {
+            let health = health.clone();
+            tokio::spawn(async move { health.place("busy", long).await.map(drop) })
+        };
+        let waiting = waits();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        all.pop();
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        all.push(health.enter("busy", Instant::now()).unwrap());
+        let waiting = waits();
+        tokio::task::yield_now().await;
+        (0..FAILURES).for_each(|_| health.note("busy", false, Instant::now()));
+        all.pop();
+        assert!(matches!(waiting.await.unwrap(), Err(NotNow::Closed(_))));
     }
 
     #[test]

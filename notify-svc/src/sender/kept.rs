@@ -5,6 +5,7 @@ use crate::{
     store::{Late, Subscription},
     words::{Attached, Shown},
 };
+use madang_mesh::trace::Context;
 use madang_proto::{client::v1::PushType, id::UserId};
 use prost::Message;
 use std::{sync::Arc, time::Instant};
@@ -36,6 +37,9 @@ pub struct Kept {
     attached: u32,
     #[prost(uint32, tag = "11")]
     tries: u32,
+    /// The trace that it belongs to, if it is sampled.
+    #[prost(bytes = "vec", tag = "12")]
+    trace: Vec<u8>,
 }
 
 const ATTACHED: [Attached; 4] = [Attached::Picture, Attached::Video, Attached::Sound, Attached::File];
@@ -64,6 +68,7 @@ impl Kept {
             text,
             attached: u32::try_from(attached).unwrap_or(0),
             tries: push.tries,
+            trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
         };
         let whom = (push.to.user, push.to.device, push.conversation);
         Late { whom, shard: push.shard, due_at, push: kept.encode_to_vec() }
@@ -96,6 +101,7 @@ impl Kept {
             badge: 0,
             tries: kept.tries,
             checked,
+            trace: Context::from_bytes(&kept.trace),
         })
     }
 }

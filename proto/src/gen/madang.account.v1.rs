@@ -5,15 +5,18 @@ pub struct SignUpRequest {
     /// \[a-z0-9\_\]{3,30}; capitals are lowered.
     #[prost(string, tag = "1")]
     pub handle: ::prost::alloc::string::String,
-    /// 8 to 1,024 bytes.
+    /// 8 to 1,024 bytes. A bot need have none: then nobody logs in as it, and it acts by services that name it as their user.
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
     /// 1 to 50 code points; empty: the handle.
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
-    /// The first session's device.
+    /// The first session's device. A bot need have none: then no session begins.
     #[prost(message, optional, tag = "4")]
     pub device: ::core::option::Option<super::super::client::v1::Device>,
+    /// Who is behind it, for good; not said: a person.
+    #[prost(enumeration = "super::super::client::v1::UserKind", tag = "5")]
+    pub kind: i32,
 }
 /// A session and its tokens.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -37,7 +40,7 @@ pub struct TokenSet {
 /// The account is made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignUpResponse {
-    /// Its first session.
+    /// Its first session; of a bot that was made without a device there is only the user.
     #[prost(message, optional, tag = "1")]
     pub tokens: ::core::option::Option<TokenSet>,
 }
@@ -221,16 +224,116 @@ pub struct DeletePictureRequest {
 /// It is not there any more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeletePictureResponse {}
-/// The keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetKeysRequest {}
+/// Which keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetKeysRequest {
+    /// The id of an outside provider's key that the caller does not know: if it is not known here either, the provider is
+    /// asked, at most once in 5 s. Empty: nobody is asked.
+    #[prost(string, tag = "1")]
+    pub outside_kid: ::prost::alloc::string::String,
+}
 /// The keys.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetKeysResponse {
     /// A JWK set, in JSON.
     #[prost(string, tag = "1")]
     pub jwks: ::prost::alloc::string::String,
+    /// The `iss` of the outside provider's tokens; empty: there is none.
+    #[prost(string, tag = "2")]
+    pub outside_issuer: ::prost::alloc::string::String,
+    /// Its JWK set, in JSON, as it gave it last; empty: it has not given any yet.
+    #[prost(string, tag = "3")]
+    pub outside_jwks: ::prost::alloc::string::String,
 }
+/// Who shows a token of the outside provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitOutsideRequest {
+    /// Its `sub`.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// Which log-in it is of: 32 bytes, a hash of its `sid`, or, where it has none, of the token.
+    #[prost(bytes = "vec", tag = "2")]
+    pub log_in: ::prost::alloc::vec::Vec<u8>,
+    /// Whether `log_in` is of a `sid`: then all its tokens are of one session.
+    #[prost(bool, tag = "3")]
+    pub has_session: bool,
+    /// Its `auth_time`, in seconds since 1970; 0: it does not say.
+    #[prost(int64, tag = "4")]
+    pub logged_in_at: i64,
+    /// Its `exp`, in seconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub expires_at: i64,
+    /// Its `preferred_username`: the handle of a new account, if it is one and free. May be empty.
+    #[prost(string, tag = "6")]
+    pub handle: ::prost::alloc::string::String,
+    /// Its `name`: of a new account. May be empty.
+    #[prost(string, tag = "7")]
+    pub name: ::prost::alloc::string::String,
+    /// On which device, if they say hello.
+    #[prost(message, optional, tag = "8")]
+    pub device: ::core::option::Option<super::super::client::v1::Device>,
+}
+/// Whose and which session it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitOutsideResponse {
+    /// The user: the UUIDv5 of `iss`, a line feed and `sub`.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The session.
+    #[prost(string, tag = "2")]
+    pub session: ::prost::alloc::string::String,
+    /// The session has ended, or the account: whoever shows this is not let in.
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
+    /// How long this may be kept, in ms.
+    #[prost(uint32, tag = "4")]
+    pub keep_ms: u32,
+}
+/// A request under a key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimKeyRequest {
+    /// Who asks.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The key: 1 to 255 bytes.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// A hash of what is asked for: 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub asked: ::prost::alloc::vec::Vec<u8>,
+}
+/// Where it stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimKeyResponse {
+    /// What the key stands for.
+    #[prost(enumeration = "KeyState", tag = "1")]
+    pub state: i32,
+    /// What is kept of the answer, once it is done.
+    #[prost(bytes = "vec", tag = "2")]
+    pub answer: ::prost::alloc::vec::Vec<u8>,
+}
+/// What became of a request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleKeyRequest {
+    /// Who asked.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// A hash of what was asked for: 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub asked: ::prost::alloc::vec::Vec<u8>,
+    /// Whether it was done; otherwise the key stands for nothing.
+    #[prost(bool, tag = "4")]
+    pub done: bool,
+    /// What is to be kept of the answer: at most 64 KiB.
+    #[prost(bytes = "vec", tag = "5")]
+    pub answer: ::prost::alloc::vec::Vec<u8>,
+}
+/// It is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleKeyResponse {}
 /// Since when.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListEndedSessionsRequest {
@@ -310,7 +413,7 @@ pub struct DeleteAccountRequest {
     /// Whose.
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
-    /// Their password; empty where an outside provider knows who they are.
+    /// Their password; empty where they have none: an outside provider knows who they are, or they are a bot.
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
     /// Whether what they said is erased, everywhere.
@@ -346,6 +449,47 @@ pub struct SetPasswordRequest {
 /// It holds from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetPasswordResponse {}
+/// What a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum KeyState {
+    /// Not said.
+    Unspecified = 0,
+    /// This request, which nobody has done: do it.
+    New = 1,
+    /// This request, which was done.
+    Done = 2,
+    /// This request, which somebody does at the moment.
+    Busy = 3,
+    /// Another request.
+    Other = 4,
+}
+impl KeyState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "KEY_STATE_UNSPECIFIED",
+            Self::New => "KEY_STATE_NEW",
+            Self::Done => "KEY_STATE_DONE",
+            Self::Busy => "KEY_STATE_BUSY",
+            Self::Other => "KEY_STATE_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "KEY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "KEY_STATE_NEW" => Some(Self::New),
+            "KEY_STATE_DONE" => Some(Self::Done),
+            "KEY_STATE_BUSY" => Some(Self::Busy),
+            "KEY_STATE_OTHER" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod account_service_client {
     #![allow(
@@ -427,7 +571,8 @@ pub mod account_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Makes an account and its first session. ALREADY_EXISTS (HANDLE_TAKEN), INVALID_ARGUMENT.
+        /// Makes an account and its first session. Bots are made by this alone: over HTTP everybody is a person. ALREADY_EXISTS
+        /// (HANDLE_TAKEN), INVALID_ARGUMENT.
         pub async fn sign_up(
             &mut self,
             request: impl tonic::IntoRequest<super::SignUpRequest>,
@@ -602,7 +747,8 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT.
+        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT,
+        /// FAILED_PRECONDITION (NO_PASSWORD) where there is none: an outside provider knows who they are, or it is a bot.
         pub async fn change_password(
             &mut self,
             request: impl tonic::IntoRequest<super::ChangePasswordRequest>,
@@ -734,6 +880,86 @@ pub mod account_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("madang.account.v1.AccountService", "GetKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets in who shows a token of the outside provider, which the caller has checked: the first use makes the account, and
+        /// a device the session. PERMISSION_DENIED (SUSPENDED; NOT_ALLOWED without an outside provider).
+        pub async fn admit_outside(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdmitOutsideRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdmitOutsideResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/AdmitOutside",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "AdmitOutside"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes what a user asks for under an `Idempotency-Key`, if it is new: whoever has it does it, and settles it.
+        pub async fn claim_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClaimKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClaimKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/ClaimKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("madang.account.v1.AccountService", "ClaimKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was claimed is done, or was not done after all.
+        pub async fn settle_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SettleKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/madang.account.v1.AccountService/SettleKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("madang.account.v1.AccountService", "SettleKey"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// The sessions that ended lately; what gateways and api ask, to refuse their tokens and close their sockets.
@@ -902,7 +1128,8 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT.
+        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION
+        /// (NO_PASSWORD) where there is none: an outside provider knows who they are, or it is a bot.
         pub async fn set_password(
             &mut self,
             request: impl tonic::IntoRequest<super::SetPasswordRequest>,
@@ -944,7 +1171,8 @@ pub mod account_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AccountServiceServer.
     #[async_trait]
     pub trait AccountService: std::marker::Send + std::marker::Sync + 'static {
-        /// Makes an account and its first session. ALREADY_EXISTS (HANDLE_TAKEN), INVALID_ARGUMENT.
+        /// Makes an account and its first session. Bots are made by this alone: over HTTP everybody is a person. ALREADY_EXISTS
+        /// (HANDLE_TAKEN), INVALID_ARGUMENT.
         async fn sign_up(
             &self,
             request: tonic::Request<super::SignUpRequest>,
@@ -991,7 +1219,8 @@ pub mod account_service_server {
             tonic::Response<super::UpdateProfileResponse>,
             tonic::Status,
         >;
-        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT.
+        /// Changes one's password, and ends all one's other sessions. PERMISSION_DENIED (WRONG_PASSWORD), INVALID_ARGUMENT,
+        /// FAILED_PRECONDITION (NO_PASSWORD) where there is none: an outside provider knows who they are, or it is a bot.
         async fn change_password(
             &self,
             request: tonic::Request<super::ChangePasswordRequest>,
@@ -1029,6 +1258,31 @@ pub mod account_service_server {
             &self,
             request: tonic::Request<super::GetKeysRequest>,
         ) -> std::result::Result<tonic::Response<super::GetKeysResponse>, tonic::Status>;
+        /// Lets in who shows a token of the outside provider, which the caller has checked: the first use makes the account, and
+        /// a device the session. PERMISSION_DENIED (SUSPENDED; NOT_ALLOWED without an outside provider).
+        async fn admit_outside(
+            &self,
+            request: tonic::Request<super::AdmitOutsideRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdmitOutsideResponse>,
+            tonic::Status,
+        >;
+        /// Takes what a user asks for under an `Idempotency-Key`, if it is new: whoever has it does it, and settles it.
+        async fn claim_key(
+            &self,
+            request: tonic::Request<super::ClaimKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClaimKeyResponse>,
+            tonic::Status,
+        >;
+        /// What was claimed is done, or was not done after all.
+        async fn settle_key(
+            &self,
+            request: tonic::Request<super::SettleKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SettleKeyResponse>,
+            tonic::Status,
+        >;
         /// The sessions that ended lately; what gateways and api ask, to refuse their tokens and close their sockets.
         async fn list_ended_sessions(
             &self,
@@ -1080,7 +1334,8 @@ pub mod account_service_server {
             tonic::Response<super::SetSuspendedResponse>,
             tonic::Status,
         >;
-        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT.
+        /// Sets an account's password and ends its sessions. For operators. NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION
+        /// (NO_PASSWORD) where there is none: an outside provider knows who they are, or it is a bot.
         async fn set_password(
             &self,
             request: tonic::Request<super::SetPasswordRequest>,
@@ -1691,6 +1946,141 @@ pub mod account_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/AdmitOutside" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdmitOutsideSvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::AdmitOutsideRequest>
+                    for AdmitOutsideSvc<T> {
+                        type Response = super::AdmitOutsideResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdmitOutsideRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::admit_outside(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdmitOutsideSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/ClaimKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClaimKeySvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::ClaimKeyRequest>
+                    for ClaimKeySvc<T> {
+                        type Response = super::ClaimKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClaimKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::claim_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClaimKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/madang.account.v1.AccountService/SettleKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct SettleKeySvc<T: AccountService>(pub Arc<T>);
+                    impl<
+                        T: AccountService,
+                    > tonic::server::UnaryService<super::SettleKeyRequest>
+                    for SettleKeySvc<T> {
+                        type Response = super::SettleKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SettleKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AccountService>::settle_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SettleKeySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

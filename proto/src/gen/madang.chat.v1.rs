@@ -13,6 +13,9 @@ pub struct Upstream {
     /// catches up is opened again under a new one, so that what the older one still brings is told apart.
     #[prost(uint64, tag = "1")]
     pub connection: u64,
+    /// The trace that a frame belongs to: its id, the span's, flags, as W3C's Trace Context has them; 25 bytes, or none.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub trace: ::prost::bytes::Bytes,
     /// What.
     #[prost(oneof = "upstream::Item", tags = "2, 3, 4, 5")]
     pub item: ::core::option::Option<upstream::Item>,
@@ -78,6 +81,9 @@ pub struct Downstream {
     /// Where a connection that has this frame stands, if the frame is an event: what it resumes from.
     #[prost(string, tag = "5")]
     pub cursor: ::prost::alloc::string::String,
+    /// The trace that an event belongs to, if it is sampled: 25 bytes, or none.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub trace: ::prost::bytes::Bytes,
     /// What.
     #[prost(oneof = "downstream::Item", tags = "2, 3, 4")]
     pub item: ::core::option::Option<downstream::Item>,
@@ -208,6 +214,9 @@ pub struct OperateRequest {
     /// What to do.
     #[prost(message, optional, tag = "2")]
     pub operation: ::core::option::Option<Operation>,
+    /// The trace that it belongs to: 25 bytes, or none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub trace: ::prost::bytes::Bytes,
 }
 /// An operation on one room.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -384,8 +393,12 @@ pub struct ChangeSettings {
 }
 /// A block of one by the other has begun or ended, in account-svc's database. Answered once the home has proven by the log
 /// that it is the home: whoever is from then on asks anew. There need not be such a conversation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BlocksChanged {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlocksChanged {
+    /// The other one than the actor: whom they see is looked at anew. May be empty.
+    #[prost(string, tag = "1")]
+    pub other: ::prost::alloc::string::String,
+}
 /// Messages are taken back by the server itself: their author's account is gone, or the law wants it. The operation's
 /// actor is who sent them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -251,6 +251,9 @@ pub struct ClientFrame {
     /// The client's number, echoed in the answer; 0: no answer wanted.
     #[prost(uint32, tag = "1")]
     pub id: u32,
+    /// The W3C `traceparent` of what the client does this for, if it traces; what is none is ignored.
+    #[prost(string, tag = "15")]
+    pub traceparent: ::prost::alloc::string::String,
     /// What is asked.
     #[prost(oneof = "client_frame::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: ::core::option::Option<client_frame::Body>,
@@ -544,6 +547,9 @@ pub struct Error {
     /// When, in ms; 0: as one likes.
     #[prost(uint64, tag = "5")]
     pub retry_after_ms: u64,
+    /// Which field of the request is wrong; empty: none by itself.
+    #[prost(string, tag = "6")]
+    pub field: ::prost::alloc::string::String,
 }
 /// Something happened.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -807,7 +813,7 @@ pub struct Presence {
     /// Whether a device of theirs is connected.
     #[prost(bool, tag = "2")]
     pub online: bool,
-    /// When one was last, ms since 1970.
+    /// When one was last, ms since 1970: now, if one is; 0: not known, as of who never was.
     #[prost(int64, tag = "3")]
     pub last_seen: i64,
 }

@@ -615,12 +615,18 @@ impl serde::Serialize for ClientFrame {
         if true {
             len += 1;
         }
+        if true {
+            len += 1;
+        }
         if self.body.is_some() {
             len += 1;
         }
         let mut struct_ser = serializer.serialize_struct("madang.client.v1.ClientFrame", len)?;
         if true {
             struct_ser.serialize_field("id", &self.id)?;
+        }
+        if true {
+            struct_ser.serialize_field("traceparent", &self.traceparent)?;
         }
         if let Some(v) = self.body.as_ref() {
             match v {
@@ -664,6 +670,7 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
     {
         const FIELDS: &[&str] = &[
             "id",
+            "traceparent",
             "hello",
             "send",
             "edit",
@@ -678,6 +685,7 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
         #[allow(clippy::enum_variant_names)]
         enum GeneratedField {
             Id,
+            Traceparent,
             Hello,
             Send,
             Edit,
@@ -710,6 +718,7 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
                     {
                         match value {
                             "id" => Ok(GeneratedField::Id),
+                            "traceparent" => Ok(GeneratedField::Traceparent),
                             "hello" => Ok(GeneratedField::Hello),
                             "send" => Ok(GeneratedField::Send),
                             "edit" => Ok(GeneratedField::Edit),
@@ -739,6 +748,7 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
                     V: serde::de::MapAccess<'de>,
             {
                 let mut id__ = None;
+                let mut traceparent__ = None;
                 let mut body__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
@@ -749,6 +759,12 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
                             id__ = 
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
+                        }
+                        GeneratedField::Traceparent => {
+                            if traceparent__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("traceparent"));
+                            }
+                            traceparent__ = Some(map_.next_value()?);
                         }
                         GeneratedField::Hello => {
                             if body__.is_some() {
@@ -820,6 +836,7 @@ impl<'de> serde::Deserialize<'de> for ClientFrame {
                 }
                 Ok(ClientFrame {
                     id: id__.unwrap_or_default(),
+                    traceparent: traceparent__.unwrap_or_default(),
                     body: body__,
                 })
             }
@@ -2465,6 +2482,9 @@ impl serde::Serialize for Error {
         if true {
             len += 1;
         }
+        if true {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("madang.client.v1.Error", len)?;
         if true {
             struct_ser.serialize_field("code", &self.code)?;
@@ -2483,6 +2503,9 @@ impl serde::Serialize for Error {
             #[allow(clippy::needless_borrows_for_generic_args)]
             struct_ser.serialize_field("retryAfterMs", ToString::to_string(&self.retry_after_ms).as_str())?;
         }
+        if true {
+            struct_ser.serialize_field("field", &self.field)?;
+        }
         struct_ser.end()
     }
 }
@@ -2499,6 +2522,7 @@ impl<'de> serde::Deserialize<'de> for Error {
             "retryable",
             "retry_after_ms",
             "retryAfterMs",
+            "field",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -2508,6 +2532,7 @@ impl<'de> serde::Deserialize<'de> for Error {
             Message,
             Retryable,
             RetryAfterMs,
+            Field,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -2535,6 +2560,7 @@ impl<'de> serde::Deserialize<'de> for Error {
                             "message" => Ok(GeneratedField::Message),
                             "retryable" => Ok(GeneratedField::Retryable),
                             "retryAfterMs" | "retry_after_ms" => Ok(GeneratedField::RetryAfterMs),
+                            "field" => Ok(GeneratedField::Field),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -2559,6 +2585,7 @@ impl<'de> serde::Deserialize<'de> for Error {
                 let mut message__ = None;
                 let mut retryable__ = None;
                 let mut retry_after_ms__ = None;
+                let mut field__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Code => {
@@ -2593,6 +2620,12 @@ impl<'de> serde::Deserialize<'de> for Error {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::Field => {
+                            if field__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("field"));
+                            }
+                            field__ = Some(map_.next_value()?);
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -2604,6 +2637,7 @@ impl<'de> serde::Deserialize<'de> for Error {
                     message: message__.unwrap_or_default(),
                     retryable: retryable__.unwrap_or_default(),
                     retry_after_ms: retry_after_ms__.unwrap_or_default(),
+                    field: field__.unwrap_or_default(),
                 })
             }
         }

@@ -236,6 +236,9 @@ pub struct LoadRoomsRequest {
     /// At most 1,000.
     #[prost(string, repeated, tag = "1")]
     pub conversations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Users of whom it is asked whether they are in as many conversations as one may be in; at most 1,000.
+    #[prost(string, repeated, tag = "2")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Their state.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -243,6 +246,9 @@ pub struct LoadRoomsResponse {
     /// Those that exist.
     #[prost(message, repeated, tag = "1")]
     pub rooms: ::prost::alloc::vec::Vec<RoomState>,
+    /// Those of the users who are in as many conversations as one may be in.
+    #[prost(string, repeated, tag = "2")]
+    pub full: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A room as of its `revision`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -384,11 +390,14 @@ pub struct EndGroupRequest {
     pub conversation: ::prost::alloc::string::String,
 }
 /// It has ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndGroupResponse {
     /// As of this event.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
+    /// The picture that it showed, which nothing shows any more; empty: none.
+    #[prost(string, tag = "2")]
+    pub picture_before: ::prost::alloc::string::String,
 }
 /// How far?
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

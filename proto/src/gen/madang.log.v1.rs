@@ -58,6 +58,9 @@ pub struct LoggedEvent {
     /// A hash of what was asked, to tell a retry from another request with the same id.
     #[prost(fixed64, tag = "7")]
     pub request_hash: u64,
+    /// The trace that it belongs to, if it is sampled: 25 bytes, or none.
+    #[prost(bytes = "bytes", tag = "30")]
+    pub trace: ::prost::bytes::Bytes,
     /// What.
     #[prost(
         oneof = "logged_event::Body",
@@ -301,6 +304,9 @@ pub struct Delivery {
     /// The recipients on this shard, 16 bytes each, one after another.
     #[prost(bytes = "bytes", tag = "2")]
     pub users: ::prost::bytes::Bytes,
+    /// The trace that it belongs to, if it is sampled: 25 bytes, or none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub trace: ::prost::bytes::Bytes,
 }
 /// What a source shard's log has at one position for this destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

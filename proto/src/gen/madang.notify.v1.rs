@@ -413,7 +413,7 @@ pub mod notify_service_client {
         }
         /// Notifies a device of a user from now on, and nobody else at the same place: a subscription belongs to the last who
         /// registers it. It ends with the device's session. INVALID_ARGUMENT; NOT_FOUND: the user is not logged in on such a
-        /// device; UNIMPLEMENTED: this deployment has no account with that provider.
+        /// device; FAILED_PRECONDITION (NOT_CONFIGURED): this deployment has no account with that provider.
         pub async fn set_subscription(
             &mut self,
             request: impl tonic::IntoRequest<super::SetSubscriptionRequest>,
@@ -574,7 +574,7 @@ pub mod notify_service_server {
         ) -> std::result::Result<tonic::Response<super::GetKeyResponse>, tonic::Status>;
         /// Notifies a device of a user from now on, and nobody else at the same place: a subscription belongs to the last who
         /// registers it. It ends with the device's session. INVALID_ARGUMENT; NOT_FOUND: the user is not logged in on such a
-        /// device; UNIMPLEMENTED: this deployment has no account with that provider.
+        /// device; FAILED_PRECONDITION (NOT_CONFIGURED): this deployment has no account with that provider.
         async fn set_subscription(
             &self,
             request: tonic::Request<super::SetSubscriptionRequest>,

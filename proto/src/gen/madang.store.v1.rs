@@ -42,6 +42,10 @@ pub struct ListMessagesResponse {
     /// There are newer ones.
     #[prost(bool, tag = "5")]
     pub has_after: bool,
+    /// Present: so many stand around one message that the answer has those up to this revision alone; the others are in
+    /// ListChanges since it.
+    #[prost(uint64, optional, tag = "6")]
+    pub notices_until: ::core::option::Option<u64>,
 }
 /// Since when.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -187,11 +191,14 @@ pub struct FoundMessage {
 /// From where.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamEventsRequest {
-    /// The cursor of the last event handled; empty: from the oldest kept.
+    /// The cursor of the last answer that was handled; empty: from the oldest kept.
     #[prost(string, tag = "1")]
     pub cursor: ::prost::alloc::string::String,
+    /// Without a cursor: from now.
+    #[prost(bool, tag = "2")]
+    pub latest: bool,
 }
-/// An event.
+/// An event, or none: then it says only how far one is, at the beginning and now and then while nothing happens.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamEventsResponse {
     /// Save it once the event is handled.
@@ -201,7 +208,7 @@ pub struct StreamEventsResponse {
     #[prost(message, optional, tag = "2")]
     pub event: ::core::option::Option<super::super::client::v1::Event>,
 }
-/// What to erase; one of both.
+/// What to erase; one of both, or both.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EraseRequest {
     /// A whole conversation.
@@ -210,13 +217,19 @@ pub struct EraseRequest {
     /// All that somebody sent.
     #[prost(string, tag = "2")]
     pub sender: ::prost::alloc::string::String,
+    /// `place` of the last answer; empty: from the beginning.
+    #[prost(string, tag = "3")]
+    pub place: ::prost::alloc::string::String,
 }
-/// Erased.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// Erased, so far.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EraseResponse {
     /// How many messages.
     #[prost(uint64, tag = "1")]
     pub messages: u64,
+    /// Where the next step begins; empty: all is done.
+    #[prost(string, tag = "2")]
+    pub place: ::prost::alloc::string::String,
 }
 /// Since when.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -523,7 +536,10 @@ pub mod store_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// All conversations' events, from a cursor: for moderation, billing, search.
+        /// All conversations' events, from a cursor: for moderation, billing, search. Those of a conversation come in its order,
+        /// each at least once; texts are as they are now, so what was taken back meanwhile comes without. The answer goes on for
+        /// ever; who does not take it for 30 s is ended (RESOURCE_EXHAUSTED) and goes on from its cursor. OUT_OF_RANGE
+        /// (TOO_OLD): what follows the cursor is not kept any more.
         pub async fn stream_events(
             &mut self,
             request: impl tonic::IntoRequest<super::StreamEventsRequest>,
@@ -548,7 +564,9 @@ pub mod store_service_client {
                 .insert(GrpcMethod::new("madang.store.v1.StoreService", "StreamEvents"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Removes the texts of a conversation or a sender for good.
+        /// Takes messages back for good, for everybody: a conversation's, a sender's, or a sender's in a conversation. What was
+        /// acknowledged before the call is gone from history when it is answered. In steps: asked again with `place`, it goes on;
+        /// may be asked any number of times.
         pub async fn erase(
             &mut self,
             request: impl tonic::IntoRequest<super::EraseRequest>,
@@ -710,7 +728,10 @@ pub mod store_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// All conversations' events, from a cursor: for moderation, billing, search.
+        /// All conversations' events, from a cursor: for moderation, billing, search. Those of a conversation come in its order,
+        /// each at least once; texts are as they are now, so what was taken back meanwhile comes without. The answer goes on for
+        /// ever; who does not take it for 30 s is ended (RESOURCE_EXHAUSTED) and goes on from its cursor. OUT_OF_RANGE
+        /// (TOO_OLD): what follows the cursor is not kept any more.
         async fn stream_events(
             &self,
             request: tonic::Request<super::StreamEventsRequest>,
@@ -718,7 +739,9 @@ pub mod store_service_server {
             tonic::Response<Self::StreamEventsStream>,
             tonic::Status,
         >;
-        /// Removes the texts of a conversation or a sender for good.
+        /// Takes messages back for good, for everybody: a conversation's, a sender's, or a sender's in a conversation. What was
+        /// acknowledged before the call is gone from history when it is answered. In steps: asked again with `place`, it goes on;
+        /// may be asked any number of times.
         async fn erase(
             &self,
             request: tonic::Request<super::EraseRequest>,

@@ -1,7 +1,7 @@
 //! The services' processes: started in any order (they wait for each other), stopped from the doors inwards.
 
 use super::state::{self, Process, State};
-use crate::services;
+use crate::{certs, services};
 use anyhow::{Context as _, bail};
 use madang_mesh::{serve::free, telemetry};
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,12 +26,16 @@ pub struct Args {
     /// How many gateways.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     gateways: u8,
+    /// Services call each other over TLS, with certificates that are made anew.
+    #[arg(long)]
+    tls: bool,
 }
 
 impl Args {
     /// The same, as flags.
-    pub fn flags(&self) -> [String; 4] {
-        ["--chats".into(), self.chats.to_string(), "--gateways".into(), self.gateways.to_string()]
+    pub fn flags(&self) -> Vec<String> {
+        let counts = ["--chats".into(), self.chats.to_string(), "--gateways".into(), self.gateways.to_string()];
+        counts.into_iter().chain(self.tls.then(|| "--tls".into())).collect()
     }
 }
 
@@ -88,9 +92,11 @@ async fn begin(
             services.push((name, service, order, free()?));
         }
     }
+    let certificates = if args.tls { Some(certs::make(folder)?) } else { None };
+    let scheme = services::scheme(certificates.as_deref());
     let url = |service: &str| {
         let all = services.iter().filter(|(_, name, ..)| *name == service);
-        all.map(|(.., address)| format!("http://{address}")).collect::<Vec<_>>().join(",")
+        all.map(|(.., address)| format!("{scheme}://{address}")).collect::<Vec<_>>().join(",")
     };
     let at = |name: &str| backends[name].as_str();
     let settings = services::variables(at("nats"), at("cassandra"), at("postgres"), url);
@@ -98,6 +104,7 @@ async fn begin(
         let log = folder.join("log").join(format!("{name}.log"));
         let mut child = Command::new(services::binary(service)?)
             .envs(&settings)
+            .envs(certificates.iter().flat_map(|folder| certs::variables(folder, service)))
             .env("MADANG_GRPC", grpc.to_string())
             .env("MADANG_ADMIN", "127.0.0.1:0")
             .env("MADANG_HTTP", "127.0.0.1:0")

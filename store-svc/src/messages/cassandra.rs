@@ -4,6 +4,7 @@
 
 mod balancing;
 mod changes;
+mod feed;
 mod guard;
 mod rows;
 mod safe;
@@ -29,8 +30,8 @@ use cdrs_tokio::{
     types::{blob::Blob, prelude::Value},
 };
 use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
-use guard::{CONNECT, Cluster, Guarded, Manager};
-use madang_mesh::{log::Position, metrics, secret::Secret, shard::Shard};
+use guard::{CONNECT, Cluster, Guarded, Manager, Secure};
+use madang_mesh::{log::Position, metrics, secret::Secret, shard::Shard, tls::trust::Trust};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
@@ -38,12 +39,13 @@ use madang_proto::{
 };
 use prometheus::IntCounter;
 use prost::Message as _;
-use rows::{Partition, Rows, WAYMARK, Work, waymark_bucket};
+use rows::{Rows, WAYMARK, Work, waymark_bucket};
 use safe::Safe;
 use statements::{Statements, prepare_keyspace};
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, LazyLock},
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -85,6 +87,29 @@ pub struct Options {
     pub replicas: u32,
     /// A user and a password, where the cluster wants them.
     pub credentials: Option<(String, Secret)>,
+    /// TLS to the nodes, if it is spoken.
+    pub tls: Option<Tls>,
+}
+
+/// Whose certificates of nodes are believed, and what is shown to them.
+#[derive(Clone)]
+pub struct Tls {
+    /// Authorities, PEM; `system`: those of this machine.
+    pub ca: PathBuf,
+    /// Of whom the nodes' certificates are; none: of each one's address.
+    pub name: Option<String>,
+    /// A certificate to show, and its key, PEM.
+    pub shown: Option<(PathBuf, PathBuf)>,
+}
+
+impl Tls {
+    fn open(self) -> Result<Secure, Error> {
+        let ca = Some(self.ca.as_path()).filter(|file| *file != Path::new("system"));
+        let shown = self.shown.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let trust =
+            Trust::open(ca, shown, &[]).map_err(|error| Error::Unavailable(format!("TLS to Cassandra: {error}")))?;
+        Ok(Secure { trust, name: self.name })
+    }
 }
 
 /// The messages, in Cassandra.
@@ -93,6 +118,8 @@ pub struct CassandraMessages {
     statements: Statements,
     gate: Semaphore,
     safe: Arc<Safe>,
+    /// Shards of which it is noted where what is kept of their logs begins.
+    kept: Mutex<HashSet<Shard>>,
 }
 
 #[derive(TryFromRow)]
@@ -160,7 +187,8 @@ impl CassandraMessages {
             }
         };
         let safe = Arc::new(Safe::new());
-        let cluster = Cluster { authenticator, safe: safe.clone() };
+        let secure = options.tls.clone().map(Tls::open).transpose()?;
+        let cluster = Cluster { authenticator, secure, safe: safe.clone() };
         let connecting = connect_generic(
             &cluster,
             addresses,
@@ -175,7 +203,7 @@ impl CassandraMessages {
         let session = timeout(2 * CONNECT, connecting).await.map_err(late)??;
         prepare_keyspace(&session, options).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
-        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe })
+        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe, kept: Mutex::default() })
     }
 
     async fn execute(&self, statement: &PreparedQuery, values: QueryValues, size: i32) -> Result<Envelope, Error> {
@@ -250,7 +278,7 @@ impl CassandraMessages {
     }
 
     /// Writes all rows, many partitions at once.
-    async fn write_all(&self, statement: &PreparedQuery, rows: BTreeMap<Partition, Rows>) -> Result<(), Error> {
+    async fn write_all<P>(&self, statement: &PreparedQuery, rows: BTreeMap<P, Rows>) -> Result<(), Error> {
         let mut writes = FuturesUnordered::new();
         for batch in rows.into_values().flat_map(|rows| rows.batches) {
             if writes.len() >= WRITES {
@@ -299,11 +327,14 @@ impl Messages for CassandraMessages {
     }
 
     async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
-        let Work { messages, notices, waymarks, changes, heads } = Work::of(entries);
+        let Work { messages, notices, waymarks, changes, heads, first_record, records } = Work::of(shard, entries);
         self.write_all(&self.statements.insert_message, messages).await?;
         self.write_changes(changes).await?;
         self.write_all(&self.statements.insert_notice, notices).await?;
         self.write_all(&self.statements.insert_waymark, waymarks).await?;
+        if let Some(first) = first_record {
+            self.keep(shard, first, records).await?;
+        }
         // Who sees the head sees the rows. The revision is the timestamp: a head can only grow.
         let heads = heads.into_iter().map(|(conversation, (revision, last_seq))| {
             let (revision, mut rows) = (number(revision), Rows::default());

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
 pub mod amended;
+pub mod feed;
 
 use super::{Changes, Entry, Error, Messages, Since};
 use madang_proto::{

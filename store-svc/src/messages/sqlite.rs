@@ -2,8 +2,9 @@
 //! log they hold. It may fall back after a power cut: the log replays what is missing, and every write is idempotent.
 
 mod change;
+mod feed;
 
-use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, number, whole};
+use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, feed::Kept, number, whole};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -59,6 +60,9 @@ impl SqliteMessages {
                  conversation BLOB, revision INTEGER, last_seq INTEGER NOT NULL, body BLOB NOT NULL,
                  PRIMARY KEY (conversation, revision)) WITHOUT ROWID;
              CREATE TABLE IF NOT EXISTS head (conversation BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS feed (
+                 shard INTEGER, position INTEGER, at_micros INTEGER NOT NULL, events BLOB NOT NULL,
+                 PRIMARY KEY (shard, position)) WITHOUT ROWID;
              CREATE TABLE IF NOT EXISTS cursor (shard INTEGER PRIMARY KEY, position INTEGER NOT NULL);",
         )?;
         // As it was before messages could be changed.
@@ -126,6 +130,8 @@ impl Messages for SqliteMessages {
                 let mut head = transaction.prepare_cached(
                     "INSERT INTO head VALUES (?1, ?2) ON CONFLICT DO UPDATE SET revision = max(revision, ?2)",
                 )?;
+                let mut record =
+                    transaction.prepare_cached("INSERT INTO feed VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
                 let mut heads = std::collections::HashMap::new();
                 for entry in entries {
                     let (conversation, revision) = match entry {
@@ -151,6 +157,10 @@ impl Messages for SqliteMessages {
                             change::apply(&transaction, conversation, &used, &what)?;
                             (conversation, used.revision)
                         }
+                        Entry::Record(Kept { position, at_micros, events }) => {
+                            record.execute(params![shard, number(position), at_micros, events])?;
+                            continue;
+                        }
                         Entry::Other { conversation, revision, .. } => (conversation, revision),
                     };
                     heads.insert(conversation, revision);
@@ -166,6 +176,11 @@ impl Messages for SqliteMessages {
             Ok(transaction.commit()?)
         })
         .await
+    }
+
+    async fn tidy(&self) -> Result<(), Error> {
+        // Pages are overwritten (`secure_delete`); how they were is in the write-ahead log until that is emptied.
+        self.write(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)).await
     }
 
     async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {

@@ -1,7 +1,7 @@
 //! What was sent or changed since a revision, of one conversation and of many; and one message of each of many. Who asks
 //! for many is shown nothing of what they are not in, and nothing that could be had by asking for one alone is different.
 
-use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, cut, failed};
+use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, failed, near::Near};
 use crate::messages::{Changes, NOTICES, Since};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use madang_mesh::{clock, status::to_status};
@@ -34,12 +34,12 @@ fn too_old() -> Status {
     to_status(&Refusal::new(Reason::TooOld, message))
 }
 
-fn too_many(what: &str, most: usize) -> Status {
-    to_status(&Refusal::new(Reason::TooLarge, format!("at most {most} {what} are asked for at once")))
+fn too_many(field: &str, what: &str, most: usize) -> Status {
+    to_status(&Refusal::new(Reason::TooLarge, format!("at most {most} {what} are asked for at once")).of(field))
 }
 
 /// Cuts notices at a page's bytes; whether any went.
-fn cut_notices(notices: &mut Vec<Event>) -> bool {
+pub(super) fn cut_notices(notices: &mut Vec<Event>) -> bool {
     let mut bytes = 0;
     let fits = |event: &&Event| {
         bytes += event.encoded_len();
@@ -80,14 +80,13 @@ impl History {
         let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
         let Changes { mut messages, revision: whole } = changes;
         let found = messages.len();
-        messages.truncate(limit);
-        cut(&mut messages, false);
+        Near::First.cut(&mut messages, PAGE_BYTES, limit);
         answer.revision = match messages.last() {
             Some(last) if messages.len() < found => last.revision,
             _ => whole.min(revision),
         };
         answer.more = answer.revision < revision;
-        let revisions = ((since + 1).max(first_revision), answer.revision);
+        let revisions = (since.saturating_add(1).max(first_revision), answer.revision);
         let mut notices = self.store.notices(id, (0, u64::MAX >> 1), revisions).await.map_err(failed)?;
         let full = notices.len() >= NOTICES;
         if cut_notices(&mut notices) || full {
@@ -106,7 +105,7 @@ impl History {
     ) -> Result<BatchListChangesResponse, Status> {
         let BatchListChangesRequest { user, since } = request;
         if since.len() > CONVERSATIONS {
-            return Err(too_many("conversations", CONVERSATIONS));
+            return Err(too_many("since", "conversations", CONVERSATIONS));
         }
         let mut asked = Vec::with_capacity(since.len());
         for each in &since {
@@ -166,7 +165,7 @@ impl History {
     ) -> Result<BatchGetMessagesResponse, Status> {
         let BatchGetMessagesRequest { user, wanted } = request;
         if wanted.len() > WANTED {
-            return Err(too_many("messages", WANTED));
+            return Err(too_many("wanted", "messages", WANTED));
         }
         let mut asked = Vec::with_capacity(wanted.len());
         for each in &wanted {

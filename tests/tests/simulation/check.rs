@@ -2,13 +2,14 @@
 //! given, each event when it is delivered. The first thing that does not hold ends the schedule.
 
 use super::clock;
-use madang_chat::event;
+use madang_chat::room::facts;
 use madang_mesh::{
     log::Entry,
     shard::{Shard, shard_of},
 };
 use madang_proto::{
-    client::v1::{Ack, Event},
+    client::v1::{Ack, ConversationKind, Event},
+    event::to_client,
     id::{ClientId, ConversationId, UserId},
     log::v1::{LoggedEvent, MemberSettings, Record, logged_event::Body},
 };
@@ -59,6 +60,46 @@ impl Room {
     /// When somebody has last set something.
     pub fn settings_at(&self, user: UserId) -> i64 {
         self.settings.get(&user).and_then(|all| all.last()).map_or(0, updated_at)
+    }
+
+    /// What somebody has said, by seq.
+    pub fn said_by(&self, user: UserId) -> Vec<u64> {
+        let said =
+            |event: &&LoggedEvent| matches!(event.body, Some(Body::Message(_))) && event.actor[..] == user.bytes()[..];
+        self.events.iter().filter(said).map(|event| event.last_seq).collect()
+    }
+
+    /// Whether it is between two people.
+    pub fn is_direct(&self) -> bool {
+        let kind = |body: &Body| matches!(body, Body::Created(created) if created.kind() == ConversationKind::Direct);
+        self.events.first().and_then(|first| first.body.as_ref()).is_some_and(kind)
+    }
+
+    /// Whether somebody who is sent an event may not see the message that it changes.
+    fn is_blind(&self, user: UserId, event: &LoggedEvent) -> bool {
+        let Some(seq) = facts::changed(event).filter(|_| !self.is_direct()) else { return false };
+        let stay = |stay: &&Stay| stay.0 <= event.revision && (stay.1 == 0 || event.revision <= stay.1);
+        let joined = self.stays.get(&user).and_then(|stays| stays.iter().find(stay));
+        let joined = joined.and_then(|stay| self.events.get(usize::try_from(stay.0).ok()?.checked_sub(1)?));
+        joined.is_some_and(|joined| joined.last_seq >= seq)
+    }
+
+    /// What must be so of a message for an event to change it.
+    fn may_change(&self, event: &LoggedEvent, seq: u64) -> Result<(), String> {
+        let facts = facts::of(&self.events, seq).ok_or("it changes a message that is not there")?;
+        let own = facts.sender.bytes()[..] == event.actor[..];
+        let there = |emoji: &str| {
+            let mut all = facts.reactions.iter().filter(|each| each.emoji == emoji);
+            all.any(|each| each.users.iter().any(|user| user.bytes()[..] == event.actor[..]))
+        };
+        match &event.body {
+            _ if facts.deleted => Err("it changes what was taken back".into()),
+            Some(Body::Edited(_)) if !own => Err("it edits what another has said".into()),
+            Some(Body::Reacted(reacted)) if there(&reacted.emoji) != reacted.removed => {
+                Err("it puts an emoji that is there, or removes one that is not".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes what somebody has set, which has no revision.
@@ -279,10 +320,14 @@ impl State {
                 return Err(format!("{actor} is not in the room"));
             }
         }
-        if let (true, Some(actor), Ok(client_id)) = (message, actor, ClientId::from_slice(&event.client_id))
+        if let Some(seq) = facts::changed(event) {
+            room.may_change(event, seq)?;
+        }
+        let has_id = message || facts::changed(event).is_some();
+        if let (true, Some(actor), Ok(client_id)) = (has_id, actor, ClientId::from_slice(&event.client_id))
             && let Some(first) = room.used.insert((actor, client_id), revision)
         {
-            return Err(format!("it is the same message as revision {first}"));
+            return Err(format!("it has the client id of revision {first}"));
         }
         match &event.body {
             Some(Body::Created(created)) => created.members.iter().for_each(|each| room.join(&each.user, revision)),
@@ -329,6 +374,26 @@ pub fn acked(user: UserId, id: ConversationId, client_id: ClientId, text: &str, 
     }
 }
 
+/// A home has acknowledged a change of a message, or says that it was so as of an event of it.
+pub fn amended(user: UserId, id: ConversationId, client_id: ClientId, ack: &Ack) {
+    note("amended", ack.revision, client_id.bytes());
+    let holds = room(id, |room| {
+        let place = usize::try_from(ack.revision).unwrap_or(0).checked_sub(1);
+        let event = place.and_then(|place| room.events.get(place));
+        event.is_some_and(|event| {
+            let same = event.actor[..] == user.bytes()[..] && event.client_id[..] == client_id.bytes()[..];
+            facts::message_of(event) == Some(ack.seq) && (same || ack.duplicate)
+        })
+    });
+    if holds != Some(true) {
+        wrong(format!(
+            "{user} got an ack for a change {}@{}: the log has another event there",
+            short(&id),
+            ack.revision
+        ));
+    }
+}
+
 /// Somebody was told that their settings are as of a time.
 pub fn set(user: UserId, id: ConversationId, ack: &Ack) {
     note("set", ack.at.unsigned_abs(), user.bytes());
@@ -368,7 +433,7 @@ pub fn delivered(user: UserId, device: usize, event: &Event) -> bool {
     note("deliver", event.revision << 8 | device as u64, event.conversation.as_bytes());
     let judged = event.conversation.parse::<ConversationId>().map_err(|_| "no conversation").and_then(|id| {
         let found = room(id, |room| {
-            let same = |logged| event::to_client(logged) == Event { cursor: String::new(), ..event.clone() };
+            let same = |logged| to_client(logged) == Event { cursor: String::new(), ..event.clone() };
             if event.revision == 0 {
                 let own = room.settings.get(&user).is_some_and(|all| all.iter().any(same));
                 return if own { Ok(()) } else { Err("settings that are not theirs") };
@@ -378,6 +443,9 @@ pub fn delivered(user: UserId, device: usize, event: &Event) -> bool {
             }
             let place = usize::try_from(event.revision - 1).unwrap_or(usize::MAX);
             let logged = room.events.get(place).ok_or("and the log does not have it")?;
+            if room.is_blind(user, logged) {
+                return if event.body.is_none() { Ok(()) } else { Err("who may not see what it is about") };
+            }
             if same(logged) { Ok(()) } else { Err("not as the log has it") }
         });
         found.unwrap_or(Err("of a room that is not in the log"))

@@ -209,7 +209,7 @@ async fn read_list(number: usize, user: UserId, done: mpsc::Sender<(u64, Vec<Lis
                 complete &= databases::changes(CLIENTS, each.conversation, each.revision).await;
             }
             if complete {
-                list.iter().filter(|each| each.left == 0).for_each(|each| journal::fetched(number, asked, each));
+                list.iter().filter(|each| each.left == 0).for_each(|each| journal::fetched(number, user, asked, each));
                 let _ = done.send((generation, list)).await;
                 return;
             }
@@ -410,6 +410,10 @@ async fn act(number: usize, user: UserId, users: Vec<UserId>) {
                 let until = i64::try_from(clock::below(1000)).unwrap_or(0);
                 Wish::Set(*clock::pick(&groups), until, chance(300))
             }
+            55..=66 => match Wish::amend(user, *clock::pick(&check::rooms())) {
+                Some(wish) => wish,
+                None => continue,
+            },
             _ => Wish::say(*clock::pick(&groups), None),
         };
         if operations::open() > 12 {
@@ -417,7 +421,7 @@ async fn act(number: usize, user: UserId, users: Vec<UserId>) {
         }
         processes::spawn_here(async move {
             match wish {
-                Wish::Say { .. } => operations::say(user, wish).await,
+                Wish::Say { .. } | Wish::Amend(..) => operations::say(user, wish).await,
                 other => drop(operations::operate(user, other).await),
             }
         });

@@ -6,14 +6,17 @@ use super::{
     clock::now,
     databases::{self, Listed},
 };
-use madang_chat::event::to_client;
 use madang_loadgen::history::{Device, Fetched, Journal, Membership, Room, judge};
+use madang_proto::event::to_client;
 use madang_proto::{
-    client::v1::{Ack, ConversationKind, Event, Message, Send, event::Body},
+    client::v1::{Ack, Deleted, Edited, Event, Message, Reacted, Reaction, Send, client_frame, event::Body},
     id::{ClientId, ConversationId, UserId},
-    log::v1::{LoggedEvent, logged_event},
+    log::v1::LoggedEvent,
 };
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 thread_local! {
     static JOURNAL: RefCell<Journal> = RefCell::default();
@@ -56,6 +59,16 @@ pub fn refused(conversation: ConversationId, sender: UserId, client_id: ClientId
     journal(|journal| journal.refused(&conversation.to_string(), &sender.to_string(), &client_id.to_string()));
 }
 
+/// A message is about to be changed.
+pub fn amending(user: UserId, frame: &client_frame::Body) {
+    journal(|journal| journal.amending(now(), &user.to_string(), frame));
+}
+
+/// That was acknowledged.
+pub fn amended(user: UserId, frame: &client_frame::Body, ack: &Ack) {
+    journal(|journal| journal.amended(now(), &user.to_string(), frame, ack));
+}
+
 /// Somebody came or went.
 pub fn changed(asked: u64, conversation: ConversationId, user: UserId, inside: bool, ack: &Ack) {
     let (conversation, user) = (conversation.to_string(), user.to_string());
@@ -74,12 +87,12 @@ pub fn saw(device: usize, event: &Event) {
     journal(|journal| journal.saw(now(), of(device), event));
 }
 
-/// A device read all that one conversation of its list has.
-pub fn fetched(device: usize, asked: u64, listed: &Listed) {
+/// A device of somebody read all that one conversation of its list has.
+pub fn fetched(device: usize, user: UserId, asked: u64, listed: &Listed) {
     let all = databases::stored(listed.conversation, listed.revision);
-    let direct = check::room(listed.conversation, is_direct).unwrap_or(false);
+    let direct = check::room(listed.conversation, check::Room::is_direct).unwrap_or(false);
     let from = if direct { 1 } else { listed.joined };
-    let (messages, notices) = split(all.iter().filter(|event| event.revision >= from));
+    let (messages, notices) = split(all.iter().filter(|event| event.revision >= from), Some(user));
     let page = Fetched {
         asked,
         conversation: &listed.conversation.to_string(),
@@ -88,26 +101,55 @@ pub fn fetched(device: usize, asked: u64, listed: &Listed) {
         revision: listed.revision,
         has_before: false,
         has_after: false,
+        since: None,
     };
     journal(|journal| journal.fetched(of(device), page));
 }
 
-fn is_direct(room: &check::Room) -> bool {
-    room.events.first().is_some_and(|first| {
-        matches!(&first.body, Some(logged_event::Body::Created(created)) if created.kind() == ConversationKind::Direct)
-    })
-}
-
-fn split<'a>(events: impl Iterator<Item = &'a LoggedEvent>) -> (Vec<Message>, Vec<Event>) {
-    let (mut messages, mut notices) = (Vec::new(), Vec::new());
+/// The messages as events leave them, as somebody reads them, and the notices.
+fn split<'a>(events: impl Iterator<Item = &'a LoggedEvent>, reader: Option<UserId>) -> (Vec<Message>, Vec<Event>) {
+    let (mut messages, mut notices) = (BTreeMap::<u64, Message>::new(), Vec::new());
+    let mut reactors: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();
     for event in events.map(to_client) {
+        let (at, revision) = (event.at, event.revision);
         match event.body {
-            Some(Body::Message(message)) => messages.push(message),
+            Some(Body::Message(message)) => drop(messages.insert(message.seq, message)),
             Some(Body::Read(_)) | None => {}
+            // Of a message from before the reader came.
+            Some(
+                Body::Edited(Edited { seq, .. })
+                | Body::Deleted(Deleted { seq, .. })
+                | Body::Reacted(Reacted { seq, .. }),
+            ) if !messages.contains_key(&seq) => {}
+            Some(Body::Edited(edited)) => {
+                messages.entry(edited.seq).and_modify(|message| {
+                    (message.text, message.edited_at, message.revision) = (edited.text, at, revision);
+                });
+            }
+            Some(Body::Deleted(deleted)) => {
+                reactors.retain(|(seq, _), _| *seq != deleted.seq);
+                messages.entry(deleted.seq).and_modify(|message| {
+                    (message.text, message.deleted, message.revision) = (String::new(), true, revision);
+                });
+            }
+            Some(Body::Reacted(reacted)) => {
+                let users = reactors.entry((reacted.seq, reacted.emoji)).or_default();
+                if reacted.removed {
+                    users.remove(&reacted.user)
+                } else {
+                    users.insert(reacted.user)
+                };
+                messages.entry(reacted.seq).and_modify(|message| message.revision = revision);
+            }
             Some(_) => notices.push(event),
         }
     }
-    (messages, notices)
+    let reader = reader.map(|reader| reader.to_string()).unwrap_or_default();
+    for ((seq, emoji), users) in reactors.into_iter().filter(|(_, users)| !users.is_empty()) {
+        let shown = Reaction { emoji, count: users.len() as u32, mine: users.contains(&reader) };
+        messages.entry(seq).and_modify(|message| message.reactions.push(shown));
+    }
+    (messages.into_values().collect(), notices)
 }
 
 /// Judges it by what the log has at the end.
@@ -116,8 +158,8 @@ pub fn verdict() {
         .into_iter()
         .filter_map(|id| {
             check::room(id, |room| {
-                let (messages, notices) = split(room.events.iter());
-                let (revision, all_visible) = (room.revision(), is_direct(room));
+                let (messages, notices) = split(room.events.iter(), None);
+                let (revision, all_visible) = (room.revision(), room.is_direct());
                 Room { conversation: id.to_string(), messages, notices, revision, all_visible }
             })
         })

@@ -10,7 +10,7 @@ use super::{
 };
 use madang_proto::{
     chat::v1::{AddMembers, ChangeSettings, CreateGroup, Operation, RemoveMember, operation::Body},
-    client::v1::{Ack, History, Read, Send},
+    client::v1::{Ack, Delete, Edit, History, React, Read, Send, client_frame},
     id::{ClientId, ConversationId, UserId},
     reason::{Reason, Refusal},
 };
@@ -40,6 +40,8 @@ pub enum Wish {
         /// Under which id.
         client_id: ClientId,
     },
+    /// To change a message: a frame of an edit, a deletion or a reaction, under an id.
+    Amend(ConversationId, client_frame::Body, ClientId),
     /// To make a group.
     Create(ConversationId, Vec<UserId>),
     /// To bring somebody in.
@@ -61,16 +63,36 @@ impl Wish {
             15..=18 => now - i64::try_from(clock::below(25 * 60_000)).unwrap_or(0),
             _ => now + i64::try_from(clock::below(4 * 60_000)).unwrap_or(0),
         };
-        let mut random = [0; 10];
-        random[..8].copy_from_slice(&fate().to_le_bytes());
-        let client_id = ClientId::at(dated.unsigned_abs(), random);
+        let client_id = id(dated);
         Self::Say { conversation, first_to, text: format!("{:x}", fate()), client_id }
+    }
+
+    /// To edit or take back a message of one's own, or to react to any; none: there is none.
+    pub fn amend(user: UserId, id: ConversationId) -> Option<Self> {
+        let (newest, own) = check::room(id, |room| (room.last_seq, room.said_by(user)))?;
+        let (conversation, client_id) = (id.to_string(), self::id(clock::wall_micros() / 1000));
+        let (number, any) = (client_id.to_string(), 1 + clock::below(newest.max(1)));
+        let mine = if own.is_empty() || chance(50) { any } else { *clock::pick(&own) };
+        let frame = match clock::below(10) {
+            0..=3 => {
+                let text = format!("{:x} anew", fate());
+                client_frame::Body::Edit(Edit { conversation, seq: mine, client_id: number, text, ..Edit::default() })
+            }
+            4 => client_frame::Body::Delete(Delete { conversation, seq: mine, client_id: number }),
+            _ => {
+                let emoji = (*clock::pick(&["👍", "❤", "🎉"])).to_owned();
+                let remove = chance(400);
+                client_frame::Body::React(React { conversation, seq: any, emoji, remove, client_id: number })
+            }
+        };
+        Some(Self::Amend(id, frame, client_id))
     }
 
     fn conversation(&self) -> ConversationId {
         match self {
             Self::Say { conversation, .. } => *conversation,
-            Self::Create(id, _) | Self::Add(id, _) | Self::Remove(id, _) | Self::Read(id, _) | Self::Set(id, ..) => *id,
+            Self::Create(id, _) | Self::Add(id, _) | Self::Remove(id, _) | Self::Read(id, _) => *id,
+            Self::Set(id, ..) | Self::Amend(id, ..) => *id,
         }
     }
 
@@ -84,6 +106,10 @@ impl Wish {
                 text: text.clone(),
                 ..Send::default()
             }),
+            Self::Amend(_, client_frame::Body::Edit(edit), _) => Body::Edit(edit.clone()),
+            Self::Amend(_, client_frame::Body::Delete(delete), _) => Body::Delete(delete.clone()),
+            Self::Amend(_, client_frame::Body::React(react), _) => Body::React(react.clone()),
+            Self::Amend(..) => unreachable!("no such change"),
             Self::Create(_, members) => Body::CreateGroup(CreateGroup {
                 name: "group".into(),
                 history: History::SinceJoined.into(),
@@ -110,6 +136,7 @@ impl Wish {
             (Self::Say { client_id, .. }, Some(Err(refusal))) if !refusal.reason.retryable() => {
                 journal::refused(id, actor, *client_id);
             }
+            (Self::Amend(_, frame, _), Some(Ok(ack))) => journal::amended(actor, frame, ack),
             _ => {}
         }
     }
@@ -136,6 +163,17 @@ impl Wish {
                 check::acked(actor, id, *client_id, text, since, ack);
             }
             (Self::Set(..), Ok(ack)) => check::set(actor, id, ack),
+            (Self::Amend(_, _, client_id), Ok(ack)) => {
+                check::count(if ack.duplicate { "changes that were there" } else { "changes of messages" });
+                check::amended(actor, id, *client_id, ack);
+            }
+            (Self::Amend(..), Err(refusal)) if !refusal.reason.retryable() => {
+                use Reason::{ConversationNotFound, MessageDeleted, MessageNotFound, NotSender, RoleRequired};
+                let usual = [ConversationNotFound, MessageDeleted, MessageNotFound, NotSender, RoleRequired];
+                if !usual.contains(&refusal.reason) {
+                    check::wrong(format!("{actor} was refused in {id}: {} {}", refusal.reason.word(), refusal.message));
+                }
+            }
             (Self::Remove(_, user), Ok(ack)) => check::removed(*user, id, ack),
             (Self::Say { .. }, Err(refusal)) if !refusal.reason.retryable() => {
                 if refusal.reason != Reason::ConversationNotFound {
@@ -201,6 +239,9 @@ async fn once(actor: UserId, wish: &Wish, since: u64, stay: Option<u64>) -> Opti
     if let Some(Body::Send(send)) = &operation.body {
         journal::invoked(wish.conversation(), actor, send);
     }
+    if let Wish::Amend(_, frame, _) = &wish {
+        journal::amending(actor, frame);
+    }
     if let Some(there) = there {
         net::after(there, move || {
             let Some(chat) = processes::find(id) else { return };
@@ -227,7 +268,14 @@ async fn once(actor: UserId, wish: &Wish, since: u64, stay: Option<u64>) -> Opti
     tokio::time::timeout(patience, receiver).await.ok()?.ok()
 }
 
-/// Something said, and perhaps said again later under the same id.
+/// An id that was made at a time, in ms since 1970.
+fn id(dated: i64) -> ClientId {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&fate().to_le_bytes());
+    ClientId::at(dated.unsigned_abs(), random)
+}
+
+/// Something said or changed, and perhaps asked for again later under the same id.
 pub async fn say(actor: UserId, wish: Wish) {
     let Some(ack) = operate(actor, wish.clone()).await else { return };
     if !chance(250) {
@@ -236,7 +284,9 @@ pub async fn say(actor: UserId, wish: Wish) {
     net::pause(between(MS, 30_000 * MS)).await;
     check::count("late retries");
     let Some(again) = operate(actor, wish.clone()).await else { return };
-    if (again.seq, again.revision) != (ack.seq, ack.revision) {
+    // What changes nothing has no number of its own.
+    let numbered = matches!(wish, Wish::Say { .. }) || !ack.duplicate;
+    if numbered && (again.seq, again.revision) != (ack.seq, ack.revision) {
         check::wrong(format!(
             "{actor} {wish:?} is revision {} and, when asked again, {}",
             ack.revision, again.revision

@@ -1,6 +1,6 @@
 //! Who blocks whom, as every store must keep it.
 
-use super::FAILED;
+use super::{FAILED, account};
 use crate::store::{
     AccountStore,
     blocks::{Change, Untold},
@@ -12,7 +12,7 @@ pub(super) async fn check(store: &dyn AccountStore) {
     all.sort_unstable();
     let [ann, bob, cho, dan] = all[..] else { return };
     for (user, handle) in [(ann, "block_a"), (bob, "block_b")] {
-        store.create(user, handle.into(), handle.into(), String::new(), 1).await.expect(FAILED);
+        store.create(account(user, handle, "")).await.expect(FAILED);
     }
     let set = async |user, other, blocked, at| store.set_block(user, other, blocked, 2, at).await.expect(FAILED);
     let version = |change| match change {

@@ -1,6 +1,6 @@
 //! The ends of accounts, as every store must keep them.
 
-use super::{FAILED, session};
+use super::{FAILED, account, known, session};
 use crate::store::{AccountStore, Begun, Change, deletions::Job};
 use madang_proto::id::{ConversationId, UserId};
 
@@ -11,7 +11,7 @@ pub(super) async fn check(store: &dyn AccountStore) {
 
 async fn deleted(store: &dyn AccountStore) {
     let user = UserId::new();
-    store.create(user, "leaves".into(), "leaves".into(), "hash".into(), 1).await.expect(FAILED);
+    store.create(account(user, "leaves", "hash")).await.expect(FAILED);
     let change = Change { picture: Some("p".into()), status: Some("still here".into()), ..Change::default() };
     store.update(user, change).await.expect(FAILED);
     let one = session(user, "device", 1);
@@ -23,7 +23,7 @@ async fn deleted(store: &dyn AccountStore) {
     let shown = store.by_ids(vec![user]).await.expect(FAILED).pop().expect("it is known that it was there");
     assert!(shown.deleted && shown.handle.is_empty() && shown.name.is_empty() && shown.status_message.is_empty());
     assert!(store.by_handle("leaves".into()).await.expect(FAILED).is_none());
-    assert!(!store.create(UserId::new(), "leaves".into(), "x".into(), String::new(), 2).await.expect(FAILED));
+    assert!(!store.create(account(UserId::new(), "leaves", "")).await.expect(FAILED));
     let name = Change { name: Some("back".into()), ..Change::default() };
     assert!(store.update(user, name).await.expect(FAILED).is_none());
     assert!(store.update(user, Change::default()).await.expect(FAILED).is_none());
@@ -51,12 +51,12 @@ async fn deleted(store: &dyn AccountStore) {
 
 async fn suspended(store: &dyn AccountStore) {
     let user = UserId::new();
-    store.create(user, "rests".into(), "rests".into(), "hash".into(), 1).await.expect(FAILED);
+    store.create(account(user, "rests", "hash")).await.expect(FAILED);
     let one = session(user, "device", 1);
     store.begin(one.clone(), [220; 32], 16).await.expect(FAILED);
     assert!(!store.suspend(UserId::new(), true, 8000).await.expect(FAILED));
     assert!(store.suspend(user, true, 8000).await.expect(FAILED));
-    assert!(store.family([220; 32]).await.expect(FAILED).is_none());
+    assert!(!known(store, [220; 32]).await);
     assert!(store.ended(8000, 1000).await.expect(FAILED).iter().any(|(id, _)| *id == one.id));
     assert_eq!(store.begin(session(user, "device", 2), [221; 32], 16).await.expect(FAILED), Begun::Suspended);
     assert!(store.suspend(user, false, 8001).await.expect(FAILED));

@@ -12,6 +12,7 @@ diesel::table! {
         picture -> Text,
         deleted_at -> BigInt,
         suspended -> Bool,
+        user_kind -> Integer,
     }
 }
 
@@ -51,6 +52,27 @@ diesel::table! {
 diesel::table! {
     ended (session) {
         session -> Uuid,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    outside (user, log_in) {
+        user -> Uuid,
+        log_in -> Binary,
+        session -> Uuid,
+        ended_at -> BigInt,
+        until -> BigInt,
+    }
+}
+
+diesel::table! {
+    request (user, key) {
+        user -> Uuid,
+        key -> Text,
+        asked -> Binary,
+        answer -> Binary,
+        busy_until -> BigInt,
         at -> BigInt,
     }
 }

@@ -88,3 +88,45 @@ async fn the_next_home_knows_by_its_log_or_by_what_was_handed_over() {
         assert_eq!(late.unwrap_err().reason, Reason::MessageDeleted);
     }
 }
+
+/// What changed nothing the first time would change something the second, if it were not known.
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_what_changed_nothing_changes_nothing_later() {
+    for handed_over in [false, true] {
+        let stage = Stage::new();
+        let mut home = stage.home(None).await;
+        let (ann, bob) = (UserId::new(), UserId::new());
+        let (room, id) = (ConversationId::direct(ann, bob), ClientId::now());
+        home.send(ann, bob, ClientId::now()).await.unwrap();
+        home.ask(room, bob, change(1, ClientId::now(), 5, react("a"))).await.unwrap().unwrap();
+        let first = home.ask(room, bob, change(1, id, 5, react("a"))).await.unwrap().unwrap();
+        assert_eq!((first.revision, first.duplicate), (3, true), "it is there already");
+        let removed = How::React { emoji: "a".into(), removed: true };
+        home.ask(room, bob, change(1, ClientId::now(), 6, removed)).await.unwrap().unwrap();
+        if handed_over {
+            let left = home.stop().await;
+            home = stage.home(left.map(handed)).await;
+        }
+        let again = home.ask(room, bob, change(1, id, 5, react("a"))).await.unwrap().unwrap();
+        assert_eq!(again, first, "handed over: {handed_over}");
+        assert_eq!(
+            home.ask(room, bob, change(1, id, 7, react("b"))).await.unwrap().unwrap_err().reason,
+            Reason::ClientIdReused
+        );
+        let sent = home.send(bob, ann, id).await.unwrap_err();
+        assert_eq!(sent.reason, Reason::ClientIdReused);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_just_before_may_be_read() {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let room = ConversationId::direct(ann, bob);
+    for seq in [1, 2] {
+        let (sent, read) = (home.ask(room, ann, what(bob, ClientId::now())), home.ask(room, bob, What::Read(seq)));
+        let (sent, read) = (sent.await.unwrap().unwrap(), read.await.unwrap().unwrap());
+        assert_eq!((sent.seq, read.seq, read.duplicate), (seq, seq, false));
+    }
+}

@@ -30,7 +30,7 @@ impl Two {
                 blocks.remove(&(self.bob, self.ann))
             };
         }
-        home.ask(self.conversation, self.bob, What::BlocksChanged).await.unwrap()
+        home.ask(self.conversation, self.bob, What::BlocksChanged(None)).await.unwrap()
     }
 
     /// Whether both can say something, or neither.
@@ -96,7 +96,7 @@ async fn an_answer_that_was_under_way_when_a_block_began_is_not_believed() {
         tokio::task::yield_now().await;
     }
     two.stage.databases.blocks.lock().unwrap().insert((two.bob, two.ann));
-    let told = home.ask(two.conversation, two.bob, What::BlocksChanged);
+    let told = home.ask(two.conversation, two.bob, What::BlocksChanged(None));
     let after = home.ask(two.conversation, two.ann, what(two.bob, ClientId::now()));
     drop(slow);
     before.await.unwrap().unwrap();

@@ -49,14 +49,15 @@ async fn a_group_is_handed_over_with_all_that_its_members_and_it_are() {
     one.ask(group, ann, admin).await.unwrap().unwrap();
     let two = stage.home(Some(handed(one.stop().await.unwrap()))).await;
     // An admin may, and what does not change is as it was.
-    let picture = ChangeGroup { picture: Some("a picture".into()), ..ChangeGroup::default() };
+    let picture =
+        ChangeGroup { picture: Some("6ba7b810-9dad-41d1-80b4-00c04fd430c8".into()), ..ChangeGroup::default() };
     two.ask(group, bob, What::Request(Request::Change(picture), 0)).await.unwrap().unwrap();
     let again = stage.home(Some(handed(two.stop().await.unwrap()))).await;
     let name = ChangeGroup { name: Some("the yard".into()), ..ChangeGroup::default() };
     again.ask(group, bob, What::Request(Request::Change(name), 0)).await.unwrap().unwrap();
     let events: Vec<_> = stage.log.records().into_iter().flat_map(|record| record.events).collect();
     let Some(Body::Changed(changed)) = &events.last().unwrap().body else { panic!("{events:?}") };
-    assert_eq!((&*changed.name, &*changed.picture), ("the yard", "a picture"));
+    assert_eq!((&*changed.name, &*changed.picture), ("the yard", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"));
     assert_eq!(changed.data.get("colour").map(String::as_str), Some("green"));
 }
 
@@ -136,7 +137,7 @@ async fn so_is_whoever_waits_for_a_room_or_for_the_next_batch() {
         let (answer, answered) = tokio::sync::oneshot::channel();
         answers.push(answered);
         let answer = Box::new(move |result| drop(answer.send(result)));
-        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1), bytes: 0, answer }
+        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1), bytes: 0, trace: None, answer }
     };
     home.ready.push_back(ask());
     home.waiting.entry(conversation).or_default().push_back(ask());

@@ -77,6 +77,23 @@ async fn a_room_that_the_databases_do_not_have_yet_is_not_forgotten() {
     assert_eq!((again.seq, again.duplicate, stage.databases.rooms_asked.load(SeqCst)), (1, true, asked));
 }
 
+/// One that was restored from a back-up has less than the home has heard of.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_was_forgotten_does_not_come_back_from_an_older_database() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    for _ in 0..3 {
+        home.send(ann, bob, dated(0)).await.unwrap();
+    }
+    forgotten(&stage).await;
+    *stage.databases.written.lock().unwrap() = 2;
+    let refused = home.send(ann, bob, dated(0)).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Lagging);
+    forgotten(&stage).await;
+    let ack = home.send(ann, bob, dated(0)).await.unwrap();
+    assert_eq!((ack.seq, ack.duplicate), (4, false));
+}
+
 #[tokio::test]
 async fn a_retry_whose_original_is_only_in_the_log_is_found_by_the_next_home() {
     let stage = Stage::new();
@@ -94,6 +111,29 @@ async fn a_retry_whose_original_is_only_in_the_log_is_found_by_the_next_home() {
     assert_eq!(stage.databases.ids_asked.load(SeqCst), 0);
 }
 
+/// The log has the newest ids: what is sent now needs no database, and a retry over a home that died is found.
+#[tokio::test]
+async fn a_home_that_has_just_begun_takes_sends_while_the_store_is_down() {
+    let stage = Stage::new();
+    let (ann, bob, id) = (UserId::new(), UserId::new(), dated(0));
+    let one = stage.home(None).await;
+    let first = one.send(ann, bob, id).await.unwrap();
+    one.task.abort();
+    stage.write(2).await;
+    let two = stage.home(None).await;
+    // The room is group-svc's to give, and whether there is a block account-svc's.
+    two.ask(ConversationId::direct(ann, bob), bob, What::Typing).await.unwrap().unwrap();
+    stage.databases.down.store(true, SeqCst);
+    let again = two.send(ann, bob, id).await.unwrap();
+    assert_eq!((again.seq, again.duplicate), (first.seq, true));
+    let new = two.send(bob, ann, dated(0)).await.unwrap();
+    assert_eq!((new.seq, new.duplicate), (2, false));
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), 0);
+    let refused = two.send(ann, bob, dated(BACK_MS / 2)).await;
+    // The log goes back to its first record, before which nothing was.
+    assert!(!refused.unwrap().duplicate);
+}
+
 /// Whoever was found not to be there just before, and is there now, is not numbered from 1 once more.
 #[tokio::test(start_paused = true)]
 async fn a_room_that_was_absent_once_is_not_absent_for_ever() {
@@ -101,7 +141,10 @@ async fn a_room_that_was_absent_once_is_not_absent_for_ever() {
     let (ann, bob) = (UserId::new(), UserId::new());
     let conversation = ConversationId::direct(ann, bob);
     let mut home = Home {
-        absent: HashMap::from([(conversation, Absent { peer_known: Some(true), blocks: crate::room::Blocks::None })]),
+        absent: HashMap::from([(
+            conversation,
+            Absent { both_known: Some(true), full: (false, false), blocks: crate::room::Blocks::None },
+        )]),
         ..Home::new(0, stage.world(), 0, Pressure::new(0, []), 1)
     };
     home.keep(conversation, Room::begun(crate::room::nothing(&Default::default())));

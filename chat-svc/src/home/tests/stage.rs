@@ -221,6 +221,11 @@ impl Sources for Databases {
         Ok([written - self.behind.load(SeqCst) as u64, written])
     }
 
+    async fn grouped(&self, _: Shard) -> Result<Position, Refusal> {
+        self.up()?;
+        Ok(*self.written.lock().unwrap())
+    }
+
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
         self.up()?;
         Ok(users.clone())
@@ -287,11 +292,13 @@ impl Stage {
         let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
         let connections =
             Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1), held, cancel);
+        let notices = Notices::new(connections, map, "test".into(), channels);
         World {
             log: self.log.clone(),
             registry: self.registry.clone(),
             fan_out,
-            notices: Notices::new(connections, map, "test".into(), channels),
+            typing: Typing::new(notices.clone(), self.databases.clone()),
+            notices,
             sources: self.databases.clone(),
             process: "test".into(),
             limits: Limits { members: 200 },
@@ -332,7 +339,7 @@ impl Running {
     ) -> oneshot::Receiver<Result<Ack, Refusal>> {
         let (answer, answered) = oneshot::channel();
         let answer = Box::new(move |result| drop(answer.send(result)));
-        self.handle.ask(Ask { conversation, actor: Some(actor), what, bytes: 10, answer });
+        self.handle.ask(Ask { conversation, actor: Some(actor), what, bytes: 10, trace: None, answer });
         answered
     }
 

@@ -3,7 +3,7 @@
 use super::{FAILED, Room, bytes, created, joined};
 use crate::store::{
     GroupStore,
-    invites::{INVITES, Kept, TAKEN_MS, Taken, hash, new_code},
+    invites::{INVITES, Invited, Kept, TAKEN_MS, Taken, hash, new_code},
 };
 use madang_proto::{
     client::v1::Role,
@@ -15,6 +15,13 @@ const NOW: i64 = 1_700_000_000_000;
 
 fn kept(conversation: ConversationId, by: UserId, max_uses: u32, expires_at: i64) -> Kept {
     Kept { code: new_code(), conversation, by, expires_at, max_uses, uses: 0 }
+}
+
+/// Whether there is room for one.
+async fn keep(store: &dyn GroupStore, invite: Kept, now_ms: i64) -> bool {
+    let invited = store.invite(invite, None, now_ms).await.expect(FAILED);
+    assert_ne!(invited, Invited::Before, "it has no key");
+    invited == Invited::Made
 }
 
 async fn uses(store: &dyn GroupStore, invite: &Kept) -> u32 {
@@ -31,7 +38,7 @@ pub async fn check_invites(store: &dyn GroupStore) {
     let first = vec![room.event(ann, created(&[(ann, Role::Owner)]))];
     store.apply(0, first, 1).await.expect(FAILED);
     let invite = kept(room.id, ann, 2, NOW + 1000);
-    assert!(store.invite(invite.clone(), NOW).await.expect(FAILED));
+    assert!(keep(store, invite.clone(), NOW).await);
     let code = hash(&invite.code);
     assert_eq!(store.find_invite(code).await.expect(FAILED), Some(invite.clone()));
     assert_eq!(store.invites(room.id).await.expect(FAILED), vec![invite.clone()]);
@@ -74,7 +81,7 @@ pub async fn check_invites(store: &dyn GroupStore) {
     store.apply(0, vec![room.event(holders[0], came)], 2).await.expect(FAILED);
     assert_eq!(take(bob, NOW + TAKEN_MS).await, Taken::Expired);
     let later = kept(room.id, ann, 1, 0);
-    assert!(store.invite(later.clone(), NOW).await.expect(FAILED));
+    assert!(keep(store, later.clone(), NOW).await);
     let code = hash(&later.code);
     let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
     assert_eq!(take(holders[0], NOW).await, Taken::Place);
@@ -83,7 +90,7 @@ pub async fn check_invites(store: &dyn GroupStore) {
     store.apply(0, vec![room.event(holders[0], gone)], 3).await.expect(FAILED);
     assert_eq!(take(bob, NOW + 3 * TAKEN_MS).await, Taken::UsedUp, "and have come by it");
     let third = kept(room.id, ann, 1, 0);
-    assert!(store.invite(third.clone(), NOW).await.expect(FAILED));
+    assert!(keep(store, third.clone(), NOW).await);
     let code = hash(&third.code);
     let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
     assert_eq!(take(cho, NOW).await, Taken::Place);
@@ -99,17 +106,35 @@ pub async fn check_invites(store: &dyn GroupStore) {
     assert!(store.take_back(room.id, code).await.expect(FAILED));
     assert!(!store.take_back(room.id, code).await.expect(FAILED));
     for _ in store.invites(room.id).await.expect(FAILED).len()..INVITES {
-        assert!(store.invite(kept(room.id, ann, 0, 0), NOW).await.expect(FAILED));
+        assert!(keep(store, kept(room.id, ann, 0, 0), NOW).await);
     }
-    assert!(store.invite(kept(room.id, ann, 0, 0), NOW).await.expect(FAILED), "one was used up");
-    assert!(store.invite(kept(room.id, ann, 0, 0), NOW + 1000).await.expect(FAILED), "one has expired");
-    assert!(!store.invite(kept(room.id, ann, 0, 0), NOW + 1000).await.expect(FAILED));
-    assert!(store.invite(kept(other, ann, 0, 0), NOW).await.expect(FAILED));
+    assert!(keep(store, kept(room.id, ann, 0, 0), NOW).await, "one was used up");
+    assert!(keep(store, kept(room.id, ann, 0, 0), NOW + 1000).await, "one has expired");
+    assert!(!keep(store, kept(room.id, ann, 0, 0), NOW + 1000).await);
+    assert!(keep(store, kept(other, ann, 0, 0), NOW).await);
     // With its group they end.
     let ended = Body::Left(MembersLeft { users: vec![bytes(ann).into()], ended: true });
     store.apply(0, vec![room.event(ann, ended)], 4).await.expect(FAILED);
     assert_eq!(store.invites(room.id).await.expect(FAILED), vec![]);
     assert_eq!(store.invites(other).await.expect(FAILED).len(), 1);
+
+    // A key makes one, also where that is gone, and where several ask at once.
+    let under = async |key: &str, asked| {
+        let invite = kept(other, ann, 0, 0);
+        (hash(&invite.code), store.invite(invite, Some((key.into(), [asked; 32])), NOW).await.expect(FAILED))
+    };
+    assert_eq!(under("k", 1).await.1, Invited::Before, "a key that nobody knows any more");
+    for key in ["k", "l"] {
+        store.made(ann, key.into(), other, NOW).await.expect(FAILED);
+    }
+    let (code, first) = under("k", 1).await;
+    assert_eq!(first, Invited::Made);
+    assert!(store.take_back(other, code).await.expect(FAILED));
+    assert_eq!(under("k", 1).await.1, Invited::Before);
+    assert_eq!(store.made(ann, "k".into(), room.id, NOW).await.expect(FAILED).asked, Some([1; 32].into()));
+    let (one, two, three) = tokio::join!(under("l", 1), under("l", 2), under("l", 3));
+    let made = [one, two, three].iter().filter(|(_, invited)| *invited == Invited::Made).count();
+    assert_eq!((made, store.invites(other).await.expect(FAILED).len()), (1, 2));
 
     // In how many conversations people are.
     let counts = store.counts(vec![ann, holders[1], bob]).await.expect(FAILED);

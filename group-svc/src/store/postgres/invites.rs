@@ -1,9 +1,10 @@
 //! Invites in Postgres: whoever takes a place holds the invite's row until it is taken, so that all come one after the other.
 
-use super::{PostgresGroups, of};
+use super::{PostgresGroups, done, of};
 use crate::store::{
     Error,
-    invites::{Hash, INVITES, Invites, Kept, TAKEN_MS, Taken, hash},
+    invites::{Hash, INVITES, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
+    keys::Asked,
 };
 use async_trait::async_trait;
 use diesel::{
@@ -140,7 +141,7 @@ async fn count(connection: &mut AsyncPgConnection, conversation: ConversationId)
 
 #[async_trait]
 impl Invites for PostgresGroups {
-    async fn invite(&self, invite: Kept, now_ms: i64) -> Result<bool, Error> {
+    async fn invite(&self, invite: Kept, under: Option<(String, Asked)>, now_ms: i64) -> Result<Invited, Error> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction(async |connection| {
             // Those who make invites of one group at once come one after the other.
@@ -155,10 +156,17 @@ impl Invites for PostgresGroups {
                     .execute(connection)
                     .await?;
                 if count(connection, invite.conversation).await? >= INVITES {
-                    return Ok(false);
+                    return Ok(Invited::Full);
                 }
             }
-            sql_query("INSERT INTO invite VALUES ($1, $2, $3, $4, $5, $6, 0, $7)")
+            // In the same transaction: whoever asks at the same time under the same key waits here, and then makes none.
+            if let Some((key, asked)) = under
+                && !done(connection, invite.by, key, asked).await?
+            {
+                return Ok(Invited::Before);
+            }
+            // A process of an earlier version, beside this one, may have made it under the key.
+            sql_query("INSERT INTO invite VALUES ($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT DO NOTHING")
                 .bind::<Binary, _>(hash(&invite.code).to_vec())
                 .bind::<Text, _>(invite.code)
                 .bind::<SqlUuid, _>(of(invite.conversation))
@@ -168,7 +176,7 @@ impl Invites for PostgresGroups {
                 .bind::<BigInt, _>(now_ms)
                 .execute(connection)
                 .await?;
-            Ok::<_, Error>(true)
+            Ok::<_, Error>(Invited::Made)
         });
         transaction.await
     }

@@ -18,7 +18,8 @@ use uuid::Uuid;
 /// whether those are wanted that were left, and how many, $7 now.
 const LIST: &str = r#"
 WITH mine AS MATERIALIZED (
-    SELECT m.conversation, greatest(c.message_at, m.joined_at) AS activity,
+    SELECT m.conversation,
+           CASE WHEN c.history = 2 AND c.message_at > 0 THEN c.message_at ELSE greatest(c.message_at, m.joined_at) END AS activity,
            CASE WHEN coalesce(m.muted_until, 0) > $7 THEN 0
                 ELSE greatest(c.last_seq - greatest(m.read_seq, m.floor_seq), 0) END AS unread,
            cardinality($2) = 0 OR greatest(c.position, m.settings_position) > coalesce($2[c.shard + 1], 0) AS changed

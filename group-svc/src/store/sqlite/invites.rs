@@ -1,9 +1,10 @@
 //! Invites in SQLite.
 
-use super::SqliteGroups;
+use super::{SqliteGroups, done};
 use crate::store::{
     Error,
-    invites::{Hash, INVITES, Invites, Kept, TAKEN_MS, Taken, hash},
+    invites::{Hash, INVITES, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
+    keys::Asked,
 };
 use async_trait::async_trait;
 use madang_proto::id::{ConversationId, UserId};
@@ -90,7 +91,7 @@ fn take_place(connection: &Connection, hash: Hash, user: UserId, now_ms: i64) ->
 
 #[async_trait]
 impl Invites for SqliteGroups {
-    async fn invite(&self, invite: Kept, now_ms: i64) -> Result<bool, Error> {
+    async fn invite(&self, invite: Kept, under: Option<(String, Asked)>, now_ms: i64) -> Result<Invited, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
             let (c, most) = (*invite.conversation.bytes(), i64::try_from(INVITES).unwrap_or(i64::MAX));
@@ -103,8 +104,13 @@ impl Invites for SqliteGroups {
                     "conversation = ?1 AND (max_uses > 0 AND uses >= max_uses OR expires_at BETWEEN 1 AND ?2)";
                 drop_all(&transaction, useless, params![c, now_ms])?;
                 if count()? >= most {
-                    return Ok(false);
+                    return Ok(Invited::Full);
                 }
+            }
+            if let Some((key, asked)) = under
+                && !done(&transaction, invite.by, &key, asked)?
+            {
+                return Ok(Invited::Before);
             }
             transaction.execute(
                 "INSERT INTO invite VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
@@ -119,7 +125,7 @@ impl Invites for SqliteGroups {
                 ],
             )?;
             transaction.commit()?;
-            Ok(true)
+            Ok(Invited::Made)
         })
         .await
     }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 const LIST: &str = "
 SELECT * FROM (
     SELECT c.*, m.role, m.joined_revision, m.joined_seq, m.joined_at, m.read_seq, m.settings,
-           max(c.message_at, m.joined_at) AS activity
+           CASE WHEN c.history = 2 AND c.message_at > 0 THEN c.message_at ELSE max(c.message_at, m.joined_at) END AS activity
     FROM member m JOIN conversation c USING (conversation)
     WHERE m.user = ?1 AND m.left_revision = 0
       AND (json_array_length(?4) = 0 OR max(c.position, m.settings_position) > coalesce(json_extract(?4, '$[' || c.shard || ']'), 0)))
@@ -21,9 +21,9 @@ const REMOVED_SINCE: &str = "
 SELECT m.conversation FROM member m JOIN conversation c USING (conversation)
 WHERE m.user = ?1 AND m.left_revision > 0
   AND m.left_position > coalesce(json_extract(?2, '$[' || c.shard || ']'), 0) LIMIT ?3";
-/// The badge of a user, ?1, at a time, ?2, and in how many conversations they are.
+/// The badge of a user, ?1, at a time, ?2.
 pub(super) const BADGE: &str = "
-SELECT coalesce(sum(max(c.last_seq - max(m.read_seq, m.floor_seq), 0)) FILTER (WHERE m.muted_until <= ?2), 0), count(*)
+SELECT coalesce(sum(max(c.last_seq - max(m.read_seq, m.floor_seq), 0)) FILTER (WHERE m.muted_until <= ?2), 0)
 FROM member m JOIN conversation c USING (conversation) WHERE m.user = ?1 AND m.left_revision = 0";
 /// The members who are there.
 const PRESENT: &str =

@@ -15,7 +15,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
 /// How long a message that was refused for now waits at least.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -40,19 +40,21 @@ struct Shared {
 pub struct Talk {
     shared: Arc<Shared>,
     talkers: JoinSet<Result<(), Error>>,
+    on: Handle,
 }
 
 impl Talk {
-    /// Nobody yet.
-    pub fn new(crowd: Arc<Crowd>) -> Self {
+    /// Nobody yet; they will talk on this runtime.
+    pub fn new(crowd: Arc<Crowd>, on: Handle) -> Self {
         let shared = Shared { crowd, over: AtomicBool::new(false), acked: Mutex::default() };
-        Self { shared: Arc::new(shared), talkers: JoinSet::new() }
+        Self { shared: Arc::new(shared), talkers: JoinSet::new(), on }
     }
 
     /// Somebody talks from now on.
     pub fn start(&mut self, session: &Session, user: &UserId, to: To, gap: Duration) {
         let first = gap.mul_f64(self.talkers.len() as f64 * 0.618 % 1.0);
-        self.talkers.spawn(talk(self.shared.clone(), session.clone(), user.to_string(), to, first, gap));
+        let talker = talk(self.shared.clone(), session.clone(), user.to_string(), to, first, gap);
+        self.talkers.spawn_on(talker, &self.on);
     }
 
     /// Ends it; what is unanswered is waited for.

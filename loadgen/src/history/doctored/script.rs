@@ -1,8 +1,11 @@
 //! Runs that could have happened: a small model of a server and its clients, led by a list of actions, whose journal
 //! can be doctored before it is judged.
 
+use super::amended::{self, Reactors};
 use crate::history::*;
-use madang_proto::client::v1::{Ack, Event, Joined, JoinedMember, Left, Message, ReadMarks, Send, event::Body};
+use madang_proto::client::v1::{
+    Ack, Event, Joined, JoinedMember, Left, Message, ReadMarks, Send, client_frame, event::Body,
+};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -24,6 +27,14 @@ pub enum Action {
     Outsider(usize, usize),
     Join(usize, usize),
     Leave(usize, usize),
+    /// Somebody edits their newest message.
+    Edit(usize, usize),
+    /// Somebody takes it back.
+    Delete(usize, usize),
+    /// Somebody puts an emoji under the newest message, or removes it.
+    React(usize, usize),
+    /// Somebody asks for an edit, is never answered, and it is made, or not.
+    Uncertain(usize, usize),
     /// Read marks move.
     Marks(usize),
     /// A device is sent some of what waits.
@@ -36,7 +47,7 @@ pub enum Action {
 
 pub fn action() -> impl Strategy<Value = Action> {
     use Action::*;
-    (0..12, 0usize..2, 0usize..4, 0usize..8).prop_map(|(which, room, user, device)| match which {
+    (0..16, 0usize..2, 0usize..4, 0usize..8).prop_map(|(which, room, user, device)| match which {
         0 => Send(room, user),
         1 => Retried(room, user),
         2 => Kept(room, user),
@@ -48,6 +59,10 @@ pub fn action() -> impl Strategy<Value = Action> {
         8 => Marks(room),
         9 => Deliver(device),
         10 => Repeat(device),
+        11 => Edit(room, user),
+        12 => Delete(room, user),
+        13 => React(room, user),
+        14 => Uncertain(room, user),
         _ => Snapshot(device),
     })
 }
@@ -58,10 +73,12 @@ pub enum Note {
     Invoked { at: u64, conversation: String, sender: String, send: Send },
     Acked { at: u64, sender: String, client_id: String, ack: Ack },
     Refused { conversation: String, sender: String, client_id: String },
+    Amending { at: u64, user: String, frame: client_frame::Body },
+    Amended { at: u64, user: String, frame: client_frame::Body, ack: Ack },
     Changed { asked: u64, answered: u64, conversation: String, user: String, inside: bool, revision: u64 },
     Resynced { device: u32 },
     Saw { at: u64, device: u32, event: Event },
-    Fetched { device: u32, asked: u64, page: Room, has_before: bool, has_after: bool },
+    Fetched { device: u32, asked: u64, page: Room, has_before: bool, has_after: bool, since: Option<u64> },
 }
 
 /// A run: its journal, the histories at its end, and what really happened.
@@ -84,16 +101,19 @@ impl Run {
                 Note::Refused { conversation, sender, client_id } => {
                     journal.refused(&conversation, &sender, &client_id);
                 }
+                Note::Amending { at, user, frame } => journal.amending(at, &user, &frame),
+                Note::Amended { at, user, frame, ack } => journal.amended(at, &user, &frame, &ack),
                 Note::Changed { asked, answered, conversation, user, inside, revision } => {
                     let (conversation, user) = (&*conversation, &*user);
                     journal.changed(Membership { asked, answered, conversation, user, inside, revision });
                 }
                 Note::Resynced { device } => journal.resynced(devices[device as usize]),
                 Note::Saw { at, device, event } => journal.saw(at, devices[device as usize], &event),
-                Note::Fetched { device, asked, page, has_before, has_after } => {
+                Note::Fetched { device, asked, page, has_before, has_after, since } => {
                     let Room { conversation, messages, notices, revision, .. } = &page;
                     let (conversation, revision) = (&**conversation, *revision);
-                    let page = Fetched { asked, conversation, messages, notices, revision, has_before, has_after };
+                    let page =
+                        Fetched { asked, conversation, messages, notices, revision, has_before, has_after, since };
                     journal.fetched(devices[device as usize], page);
                 }
             }
@@ -153,12 +173,13 @@ struct Place {
     next: usize,
 }
 
-struct Model {
-    run: Run,
+pub struct Model {
+    pub run: Run,
     clock: u64,
-    ids: u128,
-    inside: [[bool; 4]; 2],
+    pub ids: u128,
+    pub inside: [[bool; 4]; 2],
     places: [[Place; 8]; 2],
+    pub reactors: Reactors,
 }
 
 /// Plays a run; at its end every device is given all that is left.
@@ -170,6 +191,7 @@ pub fn play(actions: &[Action]) -> Run {
         ids: 0,
         inside: [[false; 4]; 2],
         places: [[Place::default(); 8]; 2],
+        reactors: Reactors::new(),
     };
     for room in 0..2 {
         let conversation = Uuid::from_u128(0xc0 + room as u128).to_string();
@@ -186,12 +208,12 @@ pub fn play(actions: &[Action]) -> Run {
 }
 
 impl Model {
-    fn now(&mut self) -> u64 {
+    pub fn now(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
 
-    fn append(&mut self, room: usize, body: Body) -> Event {
+    pub fn append(&mut self, room: usize, body: Body) -> Event {
         let at = self.now() as i64;
         let into = &mut self.run.rooms[room];
         into.revision += 1;
@@ -233,6 +255,10 @@ impl Model {
             Refused(room, user) => self.refuse(room, user),
             Outsider(room, user) if !self.inside[room][user] => self.refuse(room, user),
             Outsider(..) => {}
+            Edit(room, user) => self.edit(room, user, true, true),
+            Uncertain(room, user) => self.edit(room, user, false, self.ids.is_multiple_of(2)),
+            Delete(room, user) => self.delete(room, user),
+            React(room, user) => self.react(room, user),
             Join(room, user) | Leave(room, user) => self.change(room, user, matches!(action, Join(..))),
             Marks(room) => {
                 self.append(room, Body::Read(ReadMarks::default()));
@@ -322,7 +348,12 @@ impl Model {
             }
             let from = self.places[room][device].next;
             for place in (from..self.run.truth[room].len()).take(most) {
-                let (at, event) = (self.now(), self.run.truth[room][place].clone());
+                let (at, mut event) = (self.now(), self.run.truth[room][place].clone());
+                // Who may not see a message is not told what becomes of it.
+                let seq = amended::about(&event).filter(|_| !self.run.rooms[room].all_visible);
+                if seq.is_some_and(|seq| self.base(room, seq) <= self.places[room][device].joined as u64) {
+                    event.body = None;
+                }
                 self.run.notes.push(Note::Saw { at, device: device as u32, event });
                 self.places[room][device].next = place + 1;
             }
@@ -346,6 +377,7 @@ impl Model {
 
     fn snapshot(&mut self, device: usize) {
         self.run.notes.push(Note::Resynced { device: device as u32 });
+        let since = [0, 1].map(|room| self.places[room][device].next);
         for room in 0..2 {
             if !self.inside[room][device / 2] {
                 continue;
@@ -359,27 +391,44 @@ impl Model {
             let joined = self.run.truth[room].iter().rev().find(joined).map_or(0, |event| event.revision);
             let mut page = self.run.rooms[room].clone();
             let first = if page.all_visible { 0 } else { joined };
-            page.messages.retain(|message| message.revision >= first);
+            page.messages.retain(|message| self.base(room, message.seq) >= first);
             page.notices.retain(|notice| notice.revision >= first);
+            for message in &mut page.messages {
+                for shown in &mut message.reactions {
+                    shown.mine = self.reactors.contains(&(room, message.seq, shown.emoji.clone(), device / 2));
+                }
+            }
             let asked = self.now();
-            self.read(device, asked, page);
+            if device % 4 == 1 {
+                // What was sent or changed since it was last told something, as `changes` has it.
+                let since = since[room] as u64;
+                page.messages.retain(|message| message.revision > since);
+                page.messages.sort_by_key(|message| message.revision);
+                page.notices.retain(|notice| notice.revision > since);
+                let (device, since) = (device as u32, Some(since));
+                self.run.notes.push(Note::Fetched { device, asked, page, has_before: false, has_after: false, since });
+                continue;
+            }
+            self.read(room, device, asked, page);
         }
     }
 
     /// Reads a history in two pages, where it has enough.
-    fn read(&mut self, device: usize, asked: u64, page: Room) {
+    fn read(&mut self, room: usize, device: usize, asked: u64, page: Room) {
         let device = device as u32;
         let half = page.messages.len() / 2;
         let mut older = page.clone();
         let mut newer = page;
-        let cut = newer.messages.get(half).map_or(0, |message| message.revision);
+        let cut = newer.messages.get(half).map_or(0, |message| self.base(room, message.seq));
         newer.messages.drain(..half);
         older.messages.truncate(half);
         if half > 0 {
             newer.notices.retain(|notice| notice.revision > cut);
             older.notices.retain(|notice| notice.revision < cut);
-            self.run.notes.push(Note::Fetched { device, asked, page: older, has_before: false, has_after: true });
+            let note = Note::Fetched { device, asked, page: older, has_before: false, has_after: true, since: None };
+            self.run.notes.push(note);
         }
-        self.run.notes.push(Note::Fetched { device, asked, page: newer, has_before: half > 0, has_after: false });
+        let (page, has_before) = (newer, half > 0);
+        self.run.notes.push(Note::Fetched { device, asked, page, has_before, has_after: false, since: None });
     }
 }

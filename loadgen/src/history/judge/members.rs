@@ -1,16 +1,17 @@
 //! P4 and P5: who was in a conversation when, and what follows from that; and the order of what happened one after
 //! another.
 
-use super::numbers::Written;
+use super::{lives::Lives, numbers::Written};
 use crate::history::{
+    amended::{Asked, What},
     fault::{Kind, Verdict},
     journal::{Key, Page, Sent},
     shown::id,
     spans::{Spans, count},
     stream::Stream,
 };
-use madang_proto::client::v1::event::Body;
-use std::collections::HashMap;
+use madang_proto::client::v1::{Role, event::Body};
+use std::collections::{HashMap, HashSet};
 
 /// From the event of joining to that of leaving, both included; without an end: still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +29,24 @@ impl Stay {
 /// Who was in a conversation when.
 pub struct Members<'a> {
     written: &'a Written<'a>,
+    lives: &'a Lives<'a>,
     stays: HashMap<u32, Vec<Stay>>,
+    /// Who was ever an owner or an admin.
+    leaders: HashSet<u32>,
 }
 
 impl<'a> Members<'a> {
     /// By the notices of its history.
-    pub fn of(written: &'a Written<'a>) -> Self {
-        let mut stays: HashMap<u32, Vec<Stay>> = HashMap::new();
+    pub fn of(written: &'a Written<'a>, lives: &'a Lives<'a>) -> Self {
+        let (mut stays, mut leaders): (HashMap<u32, Vec<Stay>>, _) = (HashMap::new(), HashSet::new());
+        let leads = |role: Role| matches!(role, Role::Owner | Role::Admin);
         let number = |user: &str| written.journal.users.find(user).and_then(|user| u32::try_from(user).ok());
         for (revision, notice) in &written.notices {
             match &notice.body {
+                Some(Body::Role(role)) if leads(role.role()) => leaders.extend(number(&role.user)),
                 Some(Body::Joined(joined)) => {
+                    let leading = joined.members.iter().filter(|member| leads(member.role()));
+                    leaders.extend(leading.filter_map(|member| number(&member.user)));
                     for user in joined.members.iter().filter_map(|member| number(&member.user)) {
                         let of = stays.entry(user).or_default();
                         if of.last().is_none_or(|stay| stay.left.is_some()) {
@@ -57,7 +65,7 @@ impl<'a> Members<'a> {
                 _ => {}
             }
         }
-        Self { written, stays }
+        Self { written, lives, stays, leaders }
     }
 
     fn stays(&self, user: u32) -> &[Stay] {
@@ -79,6 +87,9 @@ impl<'a> Members<'a> {
         let acked = log.sent.values().filter_map(|sent| sent.acked).map(|(at, numbers)| (at, numbers.revision));
         let seen = log.known.iter().map(|(revision, known)| (known.at, *revision));
         let changed = log.changes.iter().map(|change| (change.answered, change.revision));
+        let amended = log.amended.asked.values().filter(|asked| !asked.duplicate);
+        let amended = amended.filter_map(|asked| Some((asked, asked.acked?)));
+        let changed = changed.chain(amended.clone().map(|(_, (at, numbers))| (at, numbers.revision)));
         let mut done: Vec<(u64, u64)> = acked.chain(seen).chain(changed).collect();
         done.sort_unstable();
         let mut highest = 0;
@@ -99,6 +110,14 @@ impl<'a> Members<'a> {
             if base <= known {
                 let name = self.written.name(&key);
                 verdict.fault(Kind::Misordered, || format!("{name} has revision {base}, sent when {known} was known"));
+            }
+        }
+        for (Asked { seq, what, invoked, .. }, (_, numbers)) in amended {
+            let (known, revision) = (before(*invoked), numbers.revision);
+            if revision <= known {
+                verdict.fault(Kind::Misordered, || {
+                    format!("{what:?} of {seq} has revision {revision}, asked for when {known} was known")
+                });
             }
         }
         for change in &log.changes {
@@ -147,9 +166,8 @@ impl<'a> Members<'a> {
         let (log, journal) = (self.written.log, self.written.journal);
         let mut covered: HashMap<u32, Spans> = HashMap::new();
         for page in log.pages.iter().filter(|page| page.due) {
-            if let Some((low, high)) = self.covers(page) {
-                covered.entry(page.device).or_default().add(low, high);
-            }
+            let user = journal.devices.get(page.device as usize).map_or(u32::MAX, |owner| owner.user);
+            self.cover(page, user, covered.entry(page.device).or_default());
         }
         for (device, owner) in (0u32..).zip(&journal.devices) {
             let (stays, stream) = (self.stays(owner.user), log.streams.get(&device).unwrap_or(&nothing));
@@ -195,7 +213,33 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The events that a page of history tells all of.
+    /// Adds all events that a page of history tells of. A change of a message is not told of between the messages after
+    /// it, but by the message itself, if the reader may see that at all.
+    fn cover(&self, page: &Page, user: u32, into: &mut Spans) {
+        if let Some(since) = page.since {
+            return into.add(since + 1, page.revision);
+        }
+        let Some((mut low, high)) = self.covers(page) else { return };
+        let stay = self.stays(user).iter().rev().find(|stay| stay.joined <= page.revision);
+        let joined = stay.filter(|_| !self.written.room.all_visible).map_or(0, |stay| stay.joined);
+        let elsewhere = |seq: u64| {
+            let beside = match page.seqs {
+                Some((first, last)) => seq < first && page.has_before || seq > last && page.has_after,
+                None => page.has_before || page.has_after,
+            };
+            beside && self.base(seq).is_some_and(|base| base >= joined)
+        };
+        let within = self.lives.order.range(low..).take_while(|(revision, _)| **revision <= high);
+        for (revision, _) in within.filter(|(_, seq)| elsewhere(**seq)) {
+            into.add(low, revision - 1);
+            low = revision + 1;
+        }
+        into.add(low, high);
+        let told = page.shown.iter().filter_map(|(seq, _)| self.lives.get(*seq)).flat_map(|life| &life.revisions);
+        told.filter(|revision| **revision <= page.revision).for_each(|revision| into.add(*revision, *revision));
+    }
+
+    /// From where to where a page of history tells what was sent, and who came and went.
     fn covers(&self, page: &Page) -> Option<(u64, u64)> {
         let base = |seq: u64| self.written.messages.get(&seq).and_then(|(_, base)| *base);
         let low = if page.has_before { base(page.seqs?.0)? } else { 1 };
@@ -228,12 +272,18 @@ impl<'a> Members<'a> {
             if page.revisions.is_some_and(|(low, high)| low < first || high > stay.end()) {
                 verdict.fault(Kind::Leaked, what);
             }
-            if page.revisions.is_some_and(|(_, high)| high > page.revision) {
+            // Messages are as they are now, so one may have been changed since; but nothing is there that came later.
+            let later = |(seq, _): &(u64, u64)| self.base(*seq).is_some_and(|base| base > page.revision);
+            if page.noticed > page.revision || page.shown.iter().any(later) {
                 verdict.fault(Kind::Misordered, || format!("newer than it says: {}", what()));
             }
             if page.revision < stay.end() {
-                self.complete(page, first, verdict, what);
+                match page.since {
+                    Some(since) => self.all_since(page, (first, first.max(since + 1)), verdict, what),
+                    None => self.complete(page, first, verdict, what),
+                }
             }
+            self.current(page, user, verdict, what);
         }
     }
 
@@ -250,6 +300,74 @@ impl<'a> Members<'a> {
         const MANY: u64 = 1000;
         if page.notices < due.min(MANY) {
             verdict.fault(Kind::Gaps, || format!("{due} notices were due: {}", what()));
+        }
+    }
+
+    /// What tells all that was sent or changed since a revision leaves out none of it.
+    fn all_since(&self, page: &Page, (visible, first): (u64, u64), verdict: &mut Verdict, what: impl Fn() -> String) {
+        let shown: HashSet<u64> = page.shown.iter().map(|(seq, _)| *seq).collect();
+        let within = |revision: u64| (first..=page.revision).contains(&revision);
+        let sent = self.written.messages.iter().filter(|(_, (_, base))| base.is_some_and(within)).map(|(seq, _)| seq);
+        let changed = self.lives.order.iter().filter(|(revision, _)| within(**revision)).map(|(_, seq)| seq);
+        let sees = |seq: &&u64| self.base(**seq).is_some_and(|base| base >= visible);
+        if let Some(seq) = sent.chain(changed.filter(sees)).find(|seq| !shown.contains(seq)) {
+            verdict.fault(Kind::Gaps, || format!("{seq} is left out: {}", what()));
+        }
+        let due = if first > page.revision { 0 } else { self.written.notices.range(first..=page.revision).count() };
+        if page.notices < due as u64 {
+            verdict.fault(Kind::Gaps, || format!("{due} notices were due: {}", what()));
+        }
+    }
+
+    /// Each message of a page is as it was by the revision that the page has.
+    fn current(&self, page: &Page, user: u32, verdict: &mut Verdict, what: impl Fn() -> String) {
+        let own: HashSet<&(u64, u64)> = page.own.iter().collect();
+        for (seq, revision) in &page.shown {
+            let Some(life) = self.lives.get(*seq) else { continue };
+            let newer = life.revisions.range(revision + 1..).next().filter(|newer| **newer <= page.revision);
+            if let Some(newer) = newer {
+                verdict.fault(Kind::Undone, || format!("{seq} as of {revision}, not {newer}: {}", what()));
+            }
+            for emoji in life.emoji() {
+                let (is, there) = (own.contains(&(*seq, emoji)), life.reaction(emoji, user, *revision));
+                if there.is_some_and(|there| there != is) {
+                    verdict.fault(Kind::Undone, || format!("one's own emoji under {seq}: {is}; {}", what()));
+                }
+            }
+        }
+    }
+
+    fn base(&self, seq: u64) -> Option<u64> {
+        self.written.messages.get(&seq).and_then(|(_, base)| *base)
+    }
+
+    /// P5: who changes a message may, and who is told how may see it.
+    pub fn amendments(&self, verdict: &mut Verdict) {
+        let amended = &self.written.log.amended;
+        let name = |seq: u64| format!("{seq} in {}", self.written.room.conversation);
+        for (Key { sender, .. }, Asked { seq, what, acked, duplicate, .. }) in &amended.asked {
+            let Some((_, numbers)) = acked else { continue };
+            let author = self.lives.sender(*seq).is_none_or(|author| author == *sender);
+            let may = match what {
+                What::Edit(_) => author,
+                What::Delete => author || self.leaders.contains(sender),
+                What::React { .. } => true,
+            };
+            let inside = *duplicate || self.inside(*sender, numbers.revision);
+            if !may || !inside {
+                let user = self.user(*sender);
+                verdict.fault(Kind::Intruded, || format!("{what:?} of {} by {user}, as {numbers:?}", name(*seq)));
+            }
+        }
+        for (user, revisions) in amended.bodies.iter().filter(|_| !self.written.room.all_visible) {
+            for revision in revisions {
+                let Some(seq) = amended.told.get(revision).map(|told| told.seq) else { continue };
+                let stay = self.stays(*user).iter().find(|stay| (stay.joined..=stay.end()).contains(revision));
+                if stay.zip(self.base(seq)).is_some_and(|(stay, base)| base < stay.joined) {
+                    let user = self.user(*user);
+                    verdict.fault(Kind::Leaked, || format!("{user} was told of {revision}, about {}", name(seq)));
+                }
+            }
         }
     }
 }

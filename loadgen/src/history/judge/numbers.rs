@@ -2,12 +2,13 @@
 
 use super::Room;
 use crate::history::{
+    amended::Amended,
     fault::{Kind, Verdict},
     journal::{Journal, Key, Log, Numbers, Sent},
     shown::{Shown, changed, content_of, id, of_event, of_message},
 };
 use madang_proto::client::v1::{Event, Message};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A conversation's history beside what clients know of it.
 pub struct Written<'a> {
@@ -20,6 +21,7 @@ pub struct Written<'a> {
     pub notices: BTreeMap<u64, &'a Event>,
     /// The newest event of which anybody knows.
     pub newest: u64,
+    touched: HashSet<u64>,
 }
 
 impl<'a> Written<'a> {
@@ -39,7 +41,9 @@ impl<'a> Written<'a> {
             }
             last = last.max(seq);
         }
+        let Amended { asked, told, .. } = &log.amended;
         let mut written = Self {
+            touched: asked.values().map(|asked| asked.seq).chain(told.values().map(|told| told.seq)).collect(),
             room,
             log,
             journal,
@@ -94,9 +98,15 @@ impl<'a> Written<'a> {
         self.newest = self.room.revision.max(known).max(there).max(notices);
     }
 
-    /// Whether a message is known not to be as it was sent. That history says so is not enough.
-    fn touched(&self, message: &Message) -> bool {
-        changed(message) && self.log.touched.contains(&message.seq)
+    /// Whether somebody has asked for a message to be changed, or was told that it is. That history says so is not enough.
+    pub fn touched(&self, message: &Message) -> bool {
+        self.touched.contains(&message.seq)
+    }
+
+    /// Whose message it is, and their id of it; none: of somebody who is not known.
+    pub fn key(&self, message: &Message) -> Option<Key> {
+        let sender = u32::try_from(self.journal.users.find(&message.sender)?).ok()?;
+        Some(Key { sender, client_id: id(&message.client_id) })
     }
 
     /// How a message of a key is called.
@@ -109,9 +119,7 @@ impl<'a> Written<'a> {
     pub fn sends(&self, verdict: &mut Verdict) {
         let mut found: HashMap<Key, u64> = HashMap::new();
         for (message, _) in self.messages.values() {
-            let sender = self.journal.users.find(&message.sender).and_then(|user| u32::try_from(user).ok());
-            let key = sender.map(|sender| Key { sender, client_id: id(&message.client_id) });
-            let Some((key, sent)) = key.and_then(|key| Some((key, self.log.sent.get(&key)?))) else {
+            let Some((key, sent)) = self.key(message).and_then(|key| Some((key, self.log.sent.get(&key)?))) else {
                 verdict.fault(Kind::Leaked, || {
                     let Message { seq, client_id, sender, .. } = message;
                     format!("history of {}: {seq} is {client_id} of {sender}, never sent", self.room.conversation)

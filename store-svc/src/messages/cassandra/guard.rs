@@ -19,6 +19,7 @@ use cdrs_tokio::{
     future::BoxFuture,
     transport::{CdrsTransport, TransportTcp},
 };
+use madang_mesh::tls::trust::Trust;
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -28,7 +29,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::mpsc::Sender, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc::Sender,
+    time::timeout,
+};
+use tokio_rustls::client::TlsStream;
 
 /// After so long without an answer a connection counts as broken; longer than every time-out of the server.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -40,6 +47,10 @@ pub(super) const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const CONNECTIONS: usize = 2;
 /// The read buffer of a connection, in bytes.
 const BUFFER: usize = 16 << 10;
+/// How frames are compressed.
+const COMPRESSION: Compression = Compression::Lz4;
+/// The protocol's version.
+const VERSION: Version = Version::V5;
 
 #[derive(Default)]
 struct Window {
@@ -106,11 +117,51 @@ impl CdrsTransport for Guarded {
     }
 }
 
+/// TLS to the nodes. The driver's own stands on a verifier of 2021, and knows no certificates of addresses.
+#[derive(Clone)]
+pub(super) struct Secure {
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// Of whom they all are; none: each node's is of its address.
+    pub name: Option<String>,
+}
+
+/// The way of the bytes.
+enum Way {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
+/// The driver's connection over a stream, and who is told of what it says unasked.
+fn transport<T: AsyncRead + AsyncWrite + Send + Sync + 'static>(
+    stream: T,
+    address: SocketAddr,
+    (keyspace, events, errors): (Arc<KeyspaceHolder>, Option<Sender<Envelope>>, Option<Sender<Error>>),
+) -> Result<TransportTcp> {
+    let encoding = ProtocolFrameEncodingFactory;
+    let (encoder, decoder) =
+        (encoding.create_encoder(VERSION, COMPRESSION), encoding.create_decoder(VERSION, COMPRESSION));
+    let made =
+        TransportTcp::with_stream(stream, address, keyspace, events, errors, COMPRESSION, encoder, decoder, BUFFER);
+    Ok(made?)
+}
+
 /// Makes guarded connections.
 pub(super) struct Manager {
     authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync>,
+    secure: Option<Secure>,
     keyspace: Arc<KeyspaceHolder>,
     safe: Arc<Safe>,
+}
+
+impl Manager {
+    async fn reach(&self, address: SocketAddr) -> Result<Way> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let Some(Secure { trust, name }) = &self.secure else { return Ok(Way::Plain(stream)) };
+        let host = name.clone().unwrap_or_else(|| address.ip().to_string());
+        Ok(Way::Secure(Box::new(trust.connect(stream, &host).await?)))
+    }
 }
 
 impl ConnectionManager<Guarded> for Manager {
@@ -123,25 +174,15 @@ impl ConnectionManager<Guarded> for Manager {
         // The driver's own connection hears of events; those of a pool do not.
         let pooled = events.is_none();
         let connect = async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (compression, version) = (Compression::Lz4, Version::V5);
-            let encoding = ProtocolFrameEncodingFactory;
-            let transport = TransportTcp::with_stream(
-                stream,
-                address,
-                self.keyspace.clone(),
-                events,
-                errors.clone(),
-                compression,
-                encoding.create_encoder(version, compression),
-                encoding.create_decoder(version, compression),
-                BUFFER,
-            )?;
+            let told = (self.keyspace.clone(), events, errors.clone());
+            let transport = match self.reach(address).await? {
+                Way::Plain(stream) => transport(stream, address, told),
+                Way::Secure(stream) => transport(*stream, address, told),
+            }?;
             let (transport, window) = (Arc::new(transport), Arc::default());
             let heard = Arc::new(OnceLock::new());
             let guarded = Guarded { transport, window, dead: Arc::default(), errors, heard: heard.clone() };
-            startup(&guarded, &*self.authenticator, &self.keyspace, compression, version).await?;
+            startup(&guarded, &*self.authenticator, &self.keyspace, COMPRESSION, VERSION).await?;
             // Told once: it is new.
             let _ = heard.set(self.safe.connected(address, pooled));
             Ok(guarded)
@@ -156,14 +197,16 @@ impl ConnectionManager<Guarded> for Manager {
 pub(super) struct Cluster {
     /// Who one is.
     pub authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync>,
+    /// TLS, if it is spoken.
+    pub secure: Option<Secure>,
     /// Who is told which nodes are connected.
     pub safe: Arc<Safe>,
 }
 
 impl GenericClusterConfig<Guarded, Manager> for Cluster {
     fn create_manager(&self, keyspace: Arc<KeyspaceHolder>) -> BoxFuture<'_, Result<Manager>> {
-        let (authenticator, safe) = (self.authenticator.clone(), self.safe.clone());
-        Box::pin(async move { Ok(Manager { authenticator, keyspace, safe }) })
+        let (authenticator, secure, safe) = (self.authenticator.clone(), self.secure.clone(), self.safe.clone());
+        Box::pin(async move { Ok(Manager { authenticator, secure, keyspace, safe }) })
     }
 
     fn event_channel_capacity(&self) -> usize {
@@ -171,7 +214,7 @@ impl GenericClusterConfig<Guarded, Manager> for Cluster {
     }
 
     fn version(&self) -> Version {
-        Version::V5
+        VERSION
     }
 
     fn connection_pool_config(&self) -> ConnectionPoolConfig {

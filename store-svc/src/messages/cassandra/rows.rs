@@ -1,9 +1,10 @@
 //! What a batch of the log leaves in Cassandra, as rows by their partitions: the same batch gives the same rows, with the
 //! same write timestamps.
 
-use super::{BATCH_BYTES, bucket, changes::change_bucket, id};
+use super::{BATCH_BYTES, bucket, changes::change_bucket, feed, id};
 use crate::messages::{Change, Entry, number};
 use cdrs_tokio::{query::QueryValues, query_values, types::blob::Blob};
+use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{client::v1::Message, id::ConversationId, store::v1::ClientIdUse};
 use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
@@ -102,11 +103,15 @@ pub(super) struct Work {
     pub(super) changes: ChangeRows,
     /// Of each conversation the newest revision and seq.
     pub(super) heads: HashMap<ConversationId, (u64, u64)>,
+    /// The position of the first record.
+    pub(super) first_record: Option<Position>,
+    /// Records, by their partitions.
+    pub(super) records: BTreeMap<i32, Rows>,
 }
 
 impl Work {
-    /// Of these entries.
-    pub(super) fn of(entries: Vec<Entry>) -> Self {
+    /// Of these entries of a shard.
+    pub(super) fn of(shard: Shard, entries: Vec<Entry>) -> Self {
         let mut work = Self::default();
         for entry in entries {
             let (conversation, revision, last_seq, at) = match entry {
@@ -137,6 +142,12 @@ impl Work {
                 Entry::Change { conversation, last_seq, used, change } => {
                     work.changes.push(conversation, &used, &change);
                     (conversation, used.revision, last_seq, used.at_micros)
+                }
+                Entry::Record(kept) => {
+                    work.first_record.get_or_insert(kept.position);
+                    let (bucket, row, bytes) = feed::row(shard, kept);
+                    work.records.entry(bucket).or_default().push(row, bytes);
+                    continue;
                 }
                 Entry::Other { conversation, revision, last_seq, at_micros } => {
                     (conversation, revision, last_seq, at_micros)

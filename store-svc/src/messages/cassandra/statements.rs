@@ -5,7 +5,7 @@ use cdrs_tokio::query::PreparedQuery;
 use tokio::time::timeout;
 
 /// The tables, without `CREATE TABLE IF NOT EXISTS` and their keyspace.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 9] = [
     "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob, reactions blob,
      changed bigint, changed_micros bigint,
      PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
@@ -20,6 +20,9 @@ const TABLES: [&str; 7] = [
     "waymark (conversation blob, bucket int, revision bigint, last_seq bigint, at_micros bigint,
      PRIMARY KEY ((conversation, bucket), revision))",
     "cursor (shard int PRIMARY KEY, position bigint, synced bigint)",
+    "feed (shard int, bucket int, position bigint, at_micros bigint, events blob,
+     PRIMARY KEY ((shard, bucket), position))",
+    "feed_begin (shard int PRIMARY KEY, position bigint)",
 ];
 
 /// The statements, prepared.
@@ -36,6 +39,13 @@ pub(super) struct Statements {
     pub insert_head: PreparedQuery,
     pub insert_waymark: PreparedQuery,
     pub insert_cursor: PreparedQuery,
+    pub insert_record: PreparedQuery,
+    pub insert_feed_begin: PreparedQuery,
+    pub delete_records: PreparedQuery,
+    pub records: PreparedQuery,
+    pub newest_record: PreparedQuery,
+    pub feed_begin: PreparedQuery,
+    pub cursors: PreparedQuery,
     pub cursor: PreparedQuery,
     pub head: PreparedQuery,
     pub range: PreparedQuery,
@@ -84,6 +94,7 @@ impl Statements {
         let table = |name: &str| format!("\"{keyspace}\".{name}");
         let (message, notice, head, cursor) = (table("message"), table("notice"), table("head"), table("cursor"));
         let (waymark, reaction, change) = (table("waymark"), table("reaction"), table("change"));
+        let (feed, feed_begin) = (table("feed"), table("feed_begin"));
         let whole = "used, body, reactions, changed, changed_micros";
         let set = "SET {}changed = ?, changed_micros = ? WHERE conversation = ? AND bucket = ? AND seq = ?";
         let update = |cells: &str| format!("UPDATE {message} USING TIMESTAMP ? {}", set.replace("{}", cells));
@@ -135,6 +146,31 @@ impl Statements {
                         "INSERT INTO {cursor} (shard, position, synced) VALUES (?, ?, ?) USING TIMESTAMP ?"
                     ))
                     .await?,
+                insert_record: session
+                    .prepare(format!(
+                        "INSERT INTO {feed} (shard, bucket, position, at_micros, events) VALUES (?, ?, ?, ?, ?)
+                         USING TIMESTAMP ?"
+                    ))
+                    .await?,
+                insert_feed_begin: session
+                    .prepare(format!("INSERT INTO {feed_begin} (shard, position) VALUES (?, ?) USING TIMESTAMP ?"))
+                    .await?,
+                delete_records: session
+                    .prepare(format!("DELETE FROM {feed} USING TIMESTAMP ? WHERE shard = ? AND bucket = ?"))
+                    .await?,
+                records: session
+                    .prepare(format!(
+                        "SELECT position, at_micros, events FROM {feed}
+                         WHERE shard = ? AND bucket = ? AND position > ? AND position <= ? LIMIT ?"
+                    ))
+                    .await?,
+                newest_record: session
+                    .prepare(format!(
+                        "SELECT at_micros FROM {feed} WHERE shard = ? AND bucket = ? ORDER BY position DESC LIMIT 1"
+                    ))
+                    .await?,
+                feed_begin: session.prepare(format!("SELECT position FROM {feed_begin} WHERE shard = ?")).await?,
+                cursors: session.prepare(format!("SELECT shard, position FROM {cursor} WHERE shard IN ?")).await?,
                 cursor: session.prepare(format!("SELECT position, synced FROM {cursor} WHERE shard = ?")).await?,
                 head: session.prepare(format!("SELECT revision, last_seq FROM {head} WHERE conversation = ?")).await?,
                 range: session

@@ -1,0 +1,117 @@
+//! `Idempotency-Key`: what is asked for again under a key within a day is done once, and the key stands for nothing else.
+//! account-svc remembers keys; what is done once by other means (a message by its `clientId`, a group and an invite by
+//! group-svc) is only compared here.
+
+use crate::{
+    Shared,
+    auth::Caller,
+    conversations,
+    problem::{Problem, idempotency_key, read},
+};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use madang_proto::{
+    account::v1::{ClaimKeyRequest, KeyState, SettleKeyRequest},
+    reason::{Reason, Refusal},
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The largest answer that is kept, in bytes.
+const ANSWER: usize = 64 << 10;
+
+/// What of an answer is kept, to be given again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// It is made anew: done again, this changes nothing.
+    Nothing,
+    /// All of it.
+    Answer,
+    /// Which conversation it shows: texts are kept where they can be erased.
+    Conversation,
+}
+
+/// What is kept of a path's answers; none: to ask twice is no matter.
+fn keep(path: &str) -> Option<Keep> {
+    match path {
+        "/v1/changes" => None,
+        "/v1/groups/{c}/members" => Some(Keep::Answer),
+        "/v1/invites/{code}" => Some(Keep::Conversation),
+        _ => Some(Keep::Nothing),
+    }
+}
+
+/// Whether a key matters to a POST at a path.
+pub(crate) fn heeds_key(path: &str) -> bool {
+    keep(path).is_some()
+}
+
+/// Before every POST that gives no tokens.
+pub(crate) async fn once(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let key = request.headers().get("idempotency-key").filter(|key| !key.is_empty());
+    let named = key.is_some() && request.method() == "POST";
+    let keep = request.extensions().get::<MatchedPath>().and_then(|path| keep(path.as_str()));
+    match keep {
+        Some(keep) if named => do_once(shared, keep, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        _ => next.run(request).await,
+    }
+}
+
+async fn do_once(mut shared: Shared, keep: Keep, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let key = idempotency_key(&parts.headers)?;
+    let Caller(me) = Caller::from_request_parts(&mut parts, &shared).await?;
+    shared.limits.keyed(me.user)?;
+    let body = read(body).await?;
+    let place = parts.uri.path_and_query().map(|place| place.as_str()).unwrap_or_default();
+    let asked = Sha256::new().chain_update(place).chain_update(b"\n").chain_update(&body).finalize().to_vec();
+    let user = me.user.to_string();
+    let claim = ClaimKeyRequest { user: user.clone(), key: key.clone(), asked: asked.clone() };
+    let claimed = shared.account.claim_key(claim).await?.into_inner();
+    match claimed.state() {
+        KeyState::Other => {
+            let message = "this Idempotency-Key stands for another request of yours: take a new one";
+            return Err(Refusal::new(Reason::KeyReused, message).into());
+        }
+        KeyState::Done if keep == Keep::Answer => {
+            return Ok(([(CONTENT_TYPE, "application/json")], claimed.answer).into_response());
+        }
+        KeyState::Done if keep == Keep::Conversation => {
+            let conversation = String::from_utf8_lossy(&claimed.answer).into_owned();
+            return Ok(Json(conversations::show(&mut shared, user, conversation, 0).await?).into_response());
+        }
+        KeyState::Busy if keep != Keep::Nothing => {
+            let message = "this is being done at the moment, under the same Idempotency-Key: ask again";
+            return Err(Refusal::new(Reason::Unavailable, message).after(1000).into());
+        }
+        _ => {}
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let (done, response, answer) = remembered(keep, response).await?;
+    shared.account.settle_key(SettleKeyRequest { user, key, asked, done, answer: answer.into() }).await?;
+    Ok(response)
+}
+
+/// Whether it was done, and what is kept of the answer.
+async fn remembered(keep: Keep, response: Response) -> Result<(bool, Response, Bytes), Problem> {
+    if !response.status().is_success() || keep == Keep::Nothing {
+        return Ok((response.status().is_success(), response, Bytes::new()));
+    }
+    let (parts, body) = response.into_parts();
+    let lost = |_| Problem::from(Refusal::new(Reason::Internal, "the answer can't be kept: ask again"));
+    let body = axum::body::to_bytes(body, ANSWER).await.map_err(lost)?;
+    let answer = match keep {
+        Keep::Conversation => {
+            let shown: Value = serde_json::from_slice(&body).unwrap_or_default();
+            Bytes::from(shown["conversation"].as_str().unwrap_or_default().to_owned())
+        }
+        _ => body.clone(),
+    };
+    Ok((parts.status == StatusCode::OK, Response::from_parts(parts, Body::from(body)), answer))
+}

@@ -1,0 +1,135 @@
+//! A client's frame in JSON. Nearly all can be read as they are written; what can't is looked at again as proto3's JSON
+//! mapping has it, so that only who writes like that pays for it.
+
+use super::{Cut, ID, invalid, unknown};
+use madang_proto::client::v1::ClientFrame;
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+/// The app's own words: what stands in it is kept as it came.
+const DATA: &str = "data";
+/// Up to here floating-point numbers hold every whole number.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Of what else can't be read.
+#[derive(Deserialize)]
+struct OnlyId {
+    #[serde(default)]
+    id: Value,
+}
+
+/// Reads a line.
+pub(super) fn read(line: &str) -> Cut {
+    let frame = match serde_json::from_str::<ClientFrame>(line) {
+        Ok(frame) => frame,
+        Err(_) => read_again(line)?,
+    };
+    if frame.body.is_none() { Err(unknown(frame.id)) } else { Ok(frame) }
+}
+
+fn read_again(line: &str) -> Cut {
+    let not_json = |error| (id_of_broken(line), invalid(format!("not JSON: {error}")));
+    let mut value: Value = serde_json::from_str(line).map_err(not_json)?;
+    make_plain(&mut value);
+    let Value::Object(fields) = &value else { return Err((0, invalid("a frame is a JSON object"))) };
+    let id = match fields.get("id") {
+        None => Some(0),
+        Some(value) => id(value),
+    };
+    let id = id.ok_or_else(|| (0, invalid(ID)))?;
+    serde_json::from_value(value).map_err(|error| (id, invalid(format!("not a frame: {error}"))))
+}
+
+fn id(value: &Value) -> Option<u32> {
+    match value {
+        Value::Number(number) => number.as_u64().and_then(|id| u32::try_from(id).ok()),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The id of a line with a text in it that can't be: half of a surrogate pair, which is no Unicode.
+fn id_of_broken(line: &str) -> u32 {
+    serde_json::from_str::<OnlyId>(line).ok().and_then(|frame| id(&frame.id)).unwrap_or(0)
+}
+
+/// A member that is null is as good as left out, and a whole number may be written 1.0 or 1e0.
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.iter_mut().filter(|(name, _)| *name != DATA).for_each(|(_, member)| make_plain(member));
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(make_plain),
+        Value::Number(number) => {
+            if let Some(whole) = whole(number) {
+                *number = whole;
+            }
+        }
+        _ => {}
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // it is whole, and not too large
+fn whole(number: &Number) -> Option<Number> {
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT)?;
+    Some((float as i64).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use madang_proto::{
+        client::v1::{Attachment, Hello, Read, Send, client_frame::Body},
+        reason::Reason,
+    };
+
+    fn body(line: &str) -> Body {
+        read(line).unwrap().body.unwrap()
+    }
+
+    fn refused(line: &str) -> (u32, Reason) {
+        read(line).map_err(|(id, refusal)| (id, refusal.reason)).unwrap_err()
+    }
+
+    #[test]
+    fn null_is_as_good_as_left_out() {
+        let hello = r#"{"id":null,"ping":null,"hello":{"token":null,"device":null,"resume":null,"future":null}}"#;
+        assert_eq!(body(hello), Body::Hello(Hello::default()));
+        let send = r#"{"id":7,"send":{"text":"a","replyTo":null,"mentions":null,"type":null,"data":null,
+            "attachments":[{"url":"u","name":null,"size":null}]}}"#;
+        let attachments = vec![Attachment { url: "u".into(), ..Attachment::default() }];
+        assert_eq!(body(send), Body::Send(Send { text: "a".into(), attachments, ..Send::default() }));
+        // Nothing in place of an element, or of a word of the app's own, is no default.
+        for wrong in [r#""mentions":[null]"#, r#""attachments":[null]"#, r#""data":{"a":null}"#] {
+            assert_eq!(refused(&format!(r#"{{"id":7,"send":{{"text":"a",{wrong}}}}}"#)), (7, Reason::InvalidFrame));
+        }
+        assert_eq!(refused(r#"{"id":7,"ping":null}"#), (7, Reason::Unimplemented), "nothing is asked");
+        assert_eq!(refused("null"), (0, Reason::InvalidFrame));
+    }
+
+    #[test]
+    fn whole_numbers_however_they_are_written() {
+        for seq in ["7", "\"7\"", "7.0", "7e0", "0.7e1"] {
+            let line = format!(r#"{{"id":3.0,"read":{{"conversation":"c","seq":{seq}}}}}"#);
+            let expected = Body::Read(Read { conversation: "c".into(), seq: 7 });
+            let frame = read(&line).unwrap();
+            assert_eq!((frame.id, frame.body), (3, Some(expected)), "{line}");
+        }
+        for seq in ["7.5", "1e30", "-1", "-1.0", "[7]", "{}", "true"] {
+            let line = format!(r#"{{"id":3,"read":{{"conversation":"c","seq":{seq}}}}}"#);
+            assert_eq!(refused(&line), (3, Reason::InvalidFrame), "{line}");
+        }
+        for id in ["1.5", "4294967296.0", "-1e0", "{}"] {
+            assert_eq!(refused(&format!(r#"{{"id":{id},"ping":{{}}}}"#)), (0, Reason::InvalidFrame), "{id}");
+        }
+    }
+
+    #[test]
+    fn half_a_character_is_refused_with_the_id() {
+        assert_eq!(refused(r#"{"id":7,"send":{"text":"a\ud800b"}}"#), (7, Reason::InvalidFrame));
+        assert_eq!(refused(r#"{"send":{"text":"\udc00"},"id":"8"}"#), (8, Reason::InvalidFrame));
+        assert_eq!(refused(r#"{"id":"\ud800","ping":{}}"#), (0, Reason::InvalidFrame));
+        assert_eq!(refused(r#"{"id":7,"send":{"text":"a"#), (0, Reason::InvalidFrame), "it ends too soon");
+    }
+}

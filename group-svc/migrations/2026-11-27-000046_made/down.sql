@@ -1,0 +1,1 @@
+ALTER TABLE made DROP COLUMN asked;

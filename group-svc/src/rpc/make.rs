@@ -1,0 +1,65 @@
+//! Groups are made: under an idempotency key once, and whoever asks again is told of the same one, also where they could make
+//! no further one.
+
+use super::{Groups, clock, failed, good_key, group_name, reused, user, view};
+use crate::store::{keys, present};
+use madang_proto::{
+    chat::v1::{self as chat, operation::Body},
+    group::v1::*,
+    id::{ConversationId, UserId},
+};
+use tonic::Status;
+
+impl Groups {
+    pub(super) async fn make(&self, request: CreateGroupRequest) -> Result<CreateGroupResponse, Status> {
+        let CreateGroupRequest { user: whose, name, members, history, data, idempotency_key: key } = request;
+        let whose = user(&whose)?;
+        let name = group_name(&name)?;
+        good_key(&key)?;
+        let asked = keys::of_group(&name, &members, history, &data);
+        let mut id = ConversationId::new();
+        if !key.is_empty() {
+            let made =
+                self.store.made(whose, key.clone(), id, clock::now_ms()).await.map_err(|error| failed(&error))?;
+            if made.is_of_another(&asked) {
+                return Err(reused("group"));
+            }
+            if made.id != id {
+                id = made.id;
+                let room = self.store.rooms(vec![id]).await.map_err(|error| failed(&error))?.pop();
+                if let Some(room) = room {
+                    self.made(whose, key, asked).await?;
+                    return self.again(whose, room, &members).await;
+                }
+            }
+        }
+        let (members, refused) = self.known("members", &members, whose).await?;
+        if members.len() + 1 > self.settings.max_members as usize {
+            return Err(self.full());
+        }
+        self.may_join(whose).await?;
+        let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });
+        let ack = self.operate(id, whose, body).await?;
+        self.made(whose, key, asked).await?;
+        let room = self.room(id, ack.revision).await?;
+        let seen = self.seen(whose, room)?;
+        Ok(CreateGroupResponse { conversation: Some(view(seen)), refused })
+    }
+
+    /// A key's group is made: from now on it stands for nothing else.
+    async fn made(&self, whose: UserId, key: String, asked: keys::Asked) -> Result<(), Status> {
+        if key.is_empty() {
+            return Ok(());
+        }
+        self.store.done(whose, key, asked).await.map_err(|error| failed(&error))
+    }
+
+    /// The group as it is now, and who is not in it because they could not be brought in.
+    async fn again(&self, whose: UserId, room: RoomState, members: &[String]) -> Result<CreateGroupResponse, Status> {
+        let (_, mut refused) = self.known("members", members, whose).await?;
+        // Whom the group itself has brought to as many conversations as one may be in was not refused.
+        refused.retain(|each| each.user.parse().is_ok_and(|user| present(&room, user).is_none()));
+        let seen = self.seen(whose, room)?;
+        Ok(CreateGroupResponse { conversation: Some(view(seen)), refused })
+    }
+}

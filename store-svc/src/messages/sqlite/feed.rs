@@ -1,0 +1,84 @@
+//! The log's records in SQLite, which are let go of from the oldest on.
+
+use super::SqliteMessages;
+use crate::messages::{
+    Error, Messages,
+    feed::{Feed, Kept},
+    number,
+};
+use async_trait::async_trait;
+use madang_mesh::{log::Position, shard::Shard};
+use rusqlite::{OptionalExtension, params};
+
+/// How many rows go at once.
+const FORGET: usize = 1000;
+
+#[async_trait]
+impl Feed for SqliteMessages {
+    async fn cursors(&self, shards: u32) -> Result<Vec<Position>, Error> {
+        self.read(move |connection| {
+            let mut cursors = vec![0; shards as usize];
+            let mut select = connection.prepare_cached("SELECT shard, position FROM cursor")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                if let Some(cursor) = cursors.get_mut(row.get::<_, u32>(0)? as usize) {
+                    *cursor = row.get::<_, i64>(1)?.unsigned_abs();
+                }
+            }
+            Ok(cursors)
+        })
+        .await
+    }
+
+    async fn records(&self, shard: Shard, after: Position, upto: Position, limit: usize) -> Result<Vec<Kept>, Error> {
+        self.read(move |connection| {
+            let select = "SELECT position, at_micros, events FROM feed
+                          WHERE shard = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = connection
+                .prepare_cached(select)?
+                .query_map(params![shard, number(after), number(upto), limit], |row| {
+                    let position = row.get::<_, i64>(0)?.unsigned_abs();
+                    Ok(Kept { position, at_micros: row.get(1)?, events: row.get(2)? })
+                })?
+                .collect::<Result<_, _>>()?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn oldest(&self, shard: Shard) -> Result<Position, Error> {
+        let oldest = self.read(move |connection| {
+            let select = "SELECT position FROM feed WHERE shard = ?1 ORDER BY position LIMIT 1";
+            Ok(connection.prepare_cached(select)?.query_row([shard], |row| row.get::<_, i64>(0)).optional()?)
+        });
+        match oldest.await? {
+            Some(position) => Ok(position.unsigned_abs()),
+            None => Ok(self.cursor(shard).await? + 1),
+        }
+    }
+
+    async fn forget(&self, shard: Shard, before_micros: i64) -> Result<bool, Error> {
+        self.write(move |connection| {
+            let old: Vec<i64> = {
+                let select = "SELECT position, at_micros FROM feed WHERE shard = ?1 ORDER BY position LIMIT ?2";
+                let mut select = connection.prepare_cached(select)?;
+                let limit = i64::try_from(FORGET).unwrap_or(i64::MAX);
+                let mut rows = select.query(params![shard, limit])?;
+                let mut old = Vec::new();
+                while let Some(row) = rows.next()?
+                    && row.get::<_, i64>(1)? < before_micros
+                {
+                    old.push(row.get(0)?);
+                }
+                old
+            };
+            let Some(last) = old.last() else { return Ok(false) };
+            connection
+                .prepare_cached("DELETE FROM feed WHERE shard = ?1 AND position <= ?2")?
+                .execute(params![shard, last])?;
+            Ok(old.len() == FORGET)
+        })
+        .await
+    }
+}

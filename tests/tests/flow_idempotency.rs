@@ -1,0 +1,237 @@
+//! `Idempotency-Key`: what is asked for again is done once, also where something else has happened since; and a key stands
+//! for one request of one user.
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+
+use futures_util::future::join_all;
+use madang_mesh::{
+    channel::{Channel, Channels},
+    status::from_status,
+};
+use madang_proto::{
+    group::v1::{
+        CreateGroupRequest, CreateInviteRequest, DeleteInviteRequest, group_service_client::GroupServiceClient,
+    },
+    id::ClientId,
+    reason::Reason,
+};
+use madang_solo::{serve::Running, token::Tokens};
+use madang_tests::{
+    client::{Person, call, call_with, sign_up},
+    start_with,
+};
+use serde_json::{Value, json};
+
+struct Club {
+    server: Running,
+    ann: Person,
+    bob: Person,
+    group: String,
+    folder: tempfile::TempDir,
+}
+
+impl Club {
+    async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = start_with(folder.path(), flags).await;
+        let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+        let (status, group) = call(&server, "POST", "/v1/groups", &ann.token, json!({"name": "마당"})).await;
+        assert_eq!(status, 201, "{group}");
+        let group = group["conversation"].as_str().unwrap().to_owned();
+        Self { server, ann, bob, group, folder }
+    }
+
+    async fn post(&self, who: &Person, key: &str, path: &str, body: Value) -> (u16, Value) {
+        let head = format!("idempotency-key: {key}\r\n");
+        call_with(self.server.http, "POST", &path.replace("{g}", &self.group), &who.token, &head, body).await
+    }
+
+    /// What an internal service asks.
+    fn grpc<T>(&self, message: T) -> tonic::Request<T> {
+        let token = Tokens::open(self.folder.path()).unwrap().make("test");
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request
+    }
+
+    fn groups(&self) -> GroupServiceClient<Channel> {
+        GroupServiceClient::new(Channels::new().get(&format!("http://{}", self.server.grpc)).unwrap())
+    }
+
+    async fn members(&self) -> usize {
+        let path = format!("/v1/conversations/{}/members", self.group);
+        let (_, answer) = call(&self.server, "GET", &path, &self.ann.token, Value::Null).await;
+        answer["members"].as_array().unwrap().len()
+    }
+
+    async fn remove_bob(&self) {
+        let path = format!("/v1/groups/{}/members/{}", self.group, self.bob.id);
+        assert_eq!(call(&self.server, "DELETE", &path, &self.ann.token, Value::Null).await.0, 200);
+        assert_eq!(self.members().await, 1);
+    }
+}
+
+fn reason((status, answer): (u16, Value)) -> (u16, String) {
+    (status, answer["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+fn reused() -> (u16, String) {
+    (409, "KEY_REUSED".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_is_not_brought_back_by_a_retry() {
+    let club = Club::new().await;
+    let (ann, users) = (&club.ann, json!({"users": [club.bob.id]}));
+    let first = club.post(ann, "k", "/v1/groups/{g}/members", users.clone()).await;
+    assert_eq!((first.0, club.members().await), (200, 2), "{first:?}");
+    club.remove_bob().await;
+    assert_eq!(club.post(ann, "k", "/v1/groups/{g}/members", users.clone()).await, first);
+    assert_eq!(club.members().await, 1);
+    // Another request, another user, another key.
+    let other = json!({"users": [club.ann.id]});
+    assert_eq!(reason(club.post(ann, "k", "/v1/groups/{g}/members", other).await), reused());
+    assert_eq!(reason(club.post(ann, "k", "/v1/groups", json!({"name": "x"})).await), reused());
+    assert_eq!(club.post(&club.bob, "k", "/v1/groups", json!({"name": "x"})).await.0, 201);
+    assert_eq!(club.post(ann, "l", "/v1/groups/{g}/members", users).await.0, 200);
+    assert_eq!(club.members().await, 2);
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_does_not_join_again_by_a_retry() {
+    let club = Club::new().await;
+    let (_, invite) = club.post(&club.ann, "i", "/v1/groups/{g}/invites", json!({})).await;
+    let join = format!("/v1/invites/{}", invite["code"].as_str().unwrap());
+    let (status, joined) = club.post(&club.bob, "j", &join, Value::Null).await;
+    assert_eq!((status, joined["conversation"].as_str()), (200, Some(club.group.as_str())));
+    let (status, again) = club.post(&club.bob, "j", &join, Value::Null).await;
+    assert_eq!((status, &again["memberCount"]), (200, &json!(2)), "{again}");
+    club.remove_bob().await;
+    let gone = club.post(&club.bob, "j", &join, Value::Null).await;
+    assert_eq!((reason(gone), club.members().await), ((404, "CONVERSATION_NOT_FOUND".into()), 1));
+    assert_eq!(club.post(&club.bob, "another", &join, Value::Null).await.0, 200);
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_that_was_taken_back_does_not_come_back_by_a_retry() {
+    let club = Club::new().await;
+    let make = async || club.post(&club.ann, "i", "/v1/groups/{g}/invites", json!({"maxUses": 3})).await;
+    let first = make().await;
+    assert_eq!(first.0, 201, "{first:?}");
+    let code = first.1["code"].as_str().unwrap();
+    let taken = format!("/v1/groups/{}/invites/{code}", club.group);
+    assert_eq!(call(&club.server, "DELETE", &taken, &club.ann.token, Value::Null).await.0, 204);
+    assert_eq!(make().await, first, "what was said first is said again");
+    let join = club.post(&club.bob, "j", &format!("/v1/invites/{code}"), Value::Null).await;
+    assert_eq!((reason(join), club.members().await), ((404, "INVITE_NOT_FOUND".into()), 1));
+
+    // So it is for services.
+    let (user, conversation) = (club.ann.id.clone(), club.group.clone());
+    let request = CreateInviteRequest {
+        user: user.clone(),
+        conversation: conversation.clone(),
+        idempotency_key: "k".into(),
+        ..Default::default()
+    };
+    let make = async |request: &CreateInviteRequest| {
+        let made = club.groups().create_invite(club.grpc(request.clone())).await;
+        made.map(|made| made.into_inner().invite.unwrap()).map_err(|status| from_status(&status).reason)
+    };
+    let first = make(&request).await.unwrap();
+    let gone = DeleteInviteRequest { user, conversation, code: first.code.clone() };
+    club.groups().delete_invite(club.grpc(gone)).await.unwrap();
+    assert_eq!(make(&request).await, Ok(first.clone()));
+    let join = club.post(&club.bob, "l", &format!("/v1/invites/{}", first.code), Value::Null).await;
+    assert_eq!(join.0, 404);
+    assert_eq!(make(&CreateInviteRequest { max_uses: 7, ..request }).await, Err(Reason::KeyReused));
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_told_again_to_who_could_make_no_other() {
+    let club = Club::with(&["--max-conversations", "2"]).await;
+    let body = json!({"name": "two", "members": [club.bob.id]});
+    assert_eq!(club.post(&club.bob, "b", "/v1/groups", json!({"name": "one"})).await.0, 201);
+    let first = club.post(&club.ann, "g", "/v1/groups", body.clone()).await;
+    assert_eq!((first.0, &first.1["memberCount"]), (201, &json!(2)));
+    // Both are in as many as one may be by now, and neither was refused.
+    assert_eq!(club.post(&club.ann, "g", "/v1/groups", body.clone()).await, first);
+    let other = club.post(&club.ann, "h", "/v1/groups", body).await;
+    assert_eq!(reason(other), (409, "TOO_MANY_CONVERSATIONS".into()));
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_service_stands_for_one_group() {
+    let club = Club::new().await;
+    let request = |name: &str| CreateGroupRequest {
+        user: club.ann.id.clone(),
+        name: name.into(),
+        idempotency_key: "k".into(),
+        ..Default::default()
+    };
+    let make = async |request: CreateGroupRequest| {
+        let made = club.groups().create_group(club.grpc(request)).await;
+        made.map(|made| made.into_inner().conversation.unwrap()).map_err(|status| from_status(&status).reason)
+    };
+    // A failure uses no key up.
+    let wrong = CreateGroupRequest { data: [("k".to_owned(), "v".repeat(5000))].into(), ..request("x") };
+    assert_eq!(make(wrong).await.unwrap_err(), Reason::TooLarge);
+    let first = make(request("x")).await.unwrap();
+    assert_eq!(make(request("x")).await.unwrap().conversation, first.conversation);
+    assert_eq!(make(request("y")).await.unwrap_err(), Reason::KeyReused);
+    let members = CreateGroupRequest { members: vec![club.bob.id.clone()], ..request("x") };
+    assert_eq!(make(members).await.unwrap_err(), Reason::KeyReused);
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_post_takes_a_key_and_a_failure_uses_none_up() {
+    let club = Club::new().await;
+    let ann = &club.ann;
+    let (first, again) = (
+        club.post(ann, "g", "/v1/groups", json!({"name": "x"})).await,
+        club.post(ann, "g", "/v1/groups", json!({"name": "x"})).await,
+    );
+    assert_eq!((first.0, &first.1["conversation"]), (201, &again.1["conversation"]));
+    assert_eq!(reason(club.post(ann, "g", "/v1/groups", json!({"name": "y"})).await), reused());
+
+    let say = |text: &str, id: &ClientId| json!({"conversation": club.group, "clientId": id.to_string(), "text": text});
+    let id = ClientId::now();
+    let said = club.post(ann, "m", "/v1/messages", say("a", &id)).await;
+    let again = club.post(ann, "m", "/v1/messages", say("a", &id)).await;
+    assert_eq!((said.0, &said.1["seq"], &again.1["duplicate"]), (200, &again.1["seq"], &json!(true)));
+    assert_eq!(reason(club.post(ann, "m", "/v1/messages", say("b", &ClientId::now())).await), reused());
+
+    let wrong = json!({"users": ["bob"]});
+    assert_eq!(club.post(ann, "f", "/v1/groups/{g}/members", wrong).await.0, 400);
+    assert_eq!(club.post(ann, "f", "/v1/groups/{g}/members", json!({"users": [club.bob.id]})).await.0, 200);
+    for path in ["/v1/messages", "/v1/groups", "/v1/groups/{g}/members", "/v1/groups/{g}/invites", "/v1/me/deletion"] {
+        let long = club.post(ann, &"k".repeat(256), path, json!({})).await;
+        assert_eq!(reason(long), (400, "INVALID_FIELD".into()), "{path}");
+        let nobody = Person { id: String::new(), token: "x".into(), device: String::new() };
+        assert_eq!(club.post(&nobody, "k", path, json!({})).await.0, 401, "{path}");
+    }
+    // What changes nothing does not need it.
+    assert_eq!(club.post(ann, "m", "/v1/changes", json!({"since": []})).await.0, 200);
+    assert_eq!(club.post(ann, "d", "/v1/me/deletion", json!({"password": "wrong horse"})).await.0, 403);
+    assert_eq!(club.post(ann, "d", "/v1/me/deletion", json!({"password": "correct horse"})).await.0, 204);
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_at_once_one_is_done() {
+    let club = Club::new().await;
+    let body = || json!({"users": [club.bob.id]});
+    let all = join_all((0..8).map(|_| club.post(&club.ann, "k", "/v1/groups/{g}/members", body()))).await;
+    let done: Vec<_> = all.iter().filter(|(status, _)| *status == 200).collect();
+    assert!(!done.is_empty() && done.iter().all(|each| **each == *done[0]), "{all:?}");
+    assert!(all.iter().all(|(status, answer)| *status == 200 || answer["retryable"] == true), "{all:?}");
+    assert_eq!(club.post(&club.ann, "k", "/v1/groups/{g}/members", body()).await, *done[0]);
+    club.server.stop().await;
+}

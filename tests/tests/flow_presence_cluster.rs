@@ -1,0 +1,81 @@
+//! Presence where users have different homes: who watches is told by another process, also while that is restarted; and
+//! blocks count there.
+#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+
+use madang_tests::{
+    client::{Person, Socket, call_at, sign_up_at},
+    cluster::Cluster,
+};
+use serde_json::{Value, json};
+use std::{collections::HashSet, net::SocketAddr};
+use tokio::net::TcpStream;
+
+async fn connect(door: SocketAddr, person: &Person) -> Socket {
+    let mut socket = Socket::over(TcpStream::connect(door).await.unwrap()).await;
+    assert_eq!(socket.hello(person, "").await["user"], person.id.as_str());
+    socket
+}
+
+/// Waits until all of these were told to be there, or all not to.
+async fn told(socket: &mut Socket, people: &[&Person], online: bool) {
+    let mut waiting: HashSet<&str> = people.iter().map(|person| person.id.as_str()).collect();
+    while !waiting.is_empty() {
+        let frame = socket.next().await;
+        if frame["presence"]["online"] == online {
+            waiting.remove(frame["presence"]["user"].as_str().unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_tell_each_other_who_is_there() {
+    let mut cluster = Cluster::start(2, 1).await;
+    let at = |url: &str| -> SocketAddr { url.strip_prefix("http://").unwrap().parse().unwrap() };
+    let (api, gateway) = (at(&cluster.api), at(&cluster.gateways[0]));
+    // Twelve, so that both processes are home of some.
+    let mut people = Vec::new();
+    for n in 0..12 {
+        people.push(sign_up_at(api, &format!("user_{n}")).await);
+    }
+    let (ann, others) = people.split_first().unwrap();
+    let members: Vec<&str> = others.iter().map(|person| person.id.as_str()).collect();
+    let body = json!({"name": "모두", "members": members});
+    assert_eq!(call_at(api, "POST", "/v1/groups", &ann.token, body).await.0, 201);
+    let all: Vec<&Person> = others.iter().collect();
+    let mut at_ann = connect(gateway, ann).await;
+    at_ann.send(json!({"id": 2, "watch": {"users": members}})).await;
+    assert!(at_ann.answer(2).await["ack"].is_object());
+    let mut sockets = Vec::new();
+    for person in others {
+        sockets.push(connect(gateway, person).await);
+    }
+    told(&mut at_ann, &all, true).await;
+    // Who blocks her is told no more, and she is not told of them: at once, though she has watched before.
+    let mut bob = sockets.remove(0);
+    let block = format!("/v1/blocks/{}", ann.id);
+    assert_eq!(call_at(api, "PUT", &block, &others[0].token, Value::Null).await.0, 204);
+    drop(sockets);
+    told(&mut at_ann, &all[1..], false).await;
+    bob.send(json!({"id": 2, "watch": {"users": [ann.id, others[1].id]}})).await;
+    assert!(bob.answer(2).await["ack"].is_object());
+    let cho = connect(gateway, &others[1]).await;
+    loop {
+        let frame = bob.next().await;
+        assert!(frame["presence"]["user"] != ann.id.as_str(), "{frame}");
+        if frame["presence"]["user"] == others[1].id.as_str() && frame["presence"]["online"] == true {
+            break;
+        }
+    }
+    drop(cho);
+    // A home is restarted: watches begin anew, by the client, and find everybody where they are then.
+    let restarted = cluster.chats.pop().unwrap().restart().await;
+    cluster.chats.push(restarted);
+    let mut back = Vec::new();
+    for person in &others[1..] {
+        back.push(connect(gateway, person).await);
+    }
+    let mut again = connect(gateway, ann).await;
+    again.send(json!({"id": 3, "watch": {"users": members}})).await;
+    told(&mut again, &all[1..], true).await;
+    cluster.stop().await;
+}
