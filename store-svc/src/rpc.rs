@@ -6,6 +6,7 @@ mod load;
 mod near;
 mod notices;
 mod place;
+mod still;
 pub(crate) mod stream;
 
 use crate::{
@@ -107,7 +108,7 @@ impl History {
     }
 
     /// What the user may see and as of which event, waited for in this store as well. They are shown nothing newer: by
-    /// then they may have been put out. For no user: all.
+    /// then they may have been put out ([`still`] has what was changed since). For no user: all.
     async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
         if user.is_empty() {
             let revision = self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
@@ -183,6 +184,7 @@ impl StoreService for History {
         let has_after = high < end && !page(high + 1, end, 1, false).await.map_err(failed)?.is_empty();
         let mut answer = ListMessagesResponse { messages, revision, has_before, has_after, ..Default::default() };
         self.add_notices(id, access, (low, high), near, &mut answer).await?;
+        self.still(id, &user, revision, &answer.messages).await?;
         self.mark_mine(id, &user, answer.messages.iter_mut()).await?;
         Ok(Response::new(answer))
     }
@@ -198,7 +200,7 @@ impl StoreService for History {
             let message = format!("at most {most} messages are asked for at once");
             return Err(to_status(&Refusal::new(Reason::TooLarge, message).of("seqs")));
         }
-        let (access, _) = self.access(id, &user, 0).await?;
+        let (access, revision) = self.access(id, &user, 0).await?;
         seqs.sort_unstable();
         seqs.dedup();
         let wanted = seqs
@@ -208,6 +210,7 @@ impl StoreService for History {
             .collect();
         let found = self.store.messages(wanted).await.map_err(failed)?;
         let mut messages: Vec<_> = found.into_iter().map(|(_, message)| message).collect();
+        self.still(id, &user, revision, &messages).await?;
         self.mark_mine(id, &user, messages.iter_mut()).await?;
         Ok(Response::new(GetMessagesResponse { messages }))
     }

@@ -1,7 +1,7 @@
 //! What was sent or changed since a revision, of one conversation and of many; and one message of each of many. Who asks
 //! for many is shown nothing of what they are not in, and nothing that could be had by asking for one alone is different.
 
-use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, failed, near::Near};
+use super::{Access, History, PAGE_BYTES, PATIENCE, behind, conversation, failed, near::Near, still::Known};
 use crate::messages::{Changes, NOTICES, Since};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use madang_mesh::{clock, status::to_status};
@@ -172,10 +172,13 @@ impl History {
             asked.push((conversation(&each.conversation)?, each.seq));
         }
         let access = self.accesses(&user, wanted.into_iter().map(|each| each.conversation).collect()).await?;
-        let access: HashMap<String, (u64, u64)> =
-            access.into_iter().map(|each| (each.conversation, (each.first_seq, each.last_seq))).collect();
-        asked
-            .retain(|(id, seq)| access.get(&id.to_string()).is_some_and(|(first, last)| (first..=last).contains(&seq)));
+        let (mut seqs, mut known) = (HashMap::new(), Known::new());
+        for ConversationAccess { conversation: id, first_seq, last_seq, revision, .. } in access {
+            let id = conversation(&id)?;
+            seqs.insert(id, first_seq..=last_seq);
+            known.insert(id, revision);
+        }
+        asked.retain(|(id, seq)| seqs.get(id).is_some_and(|seqs| seqs.contains(seq)));
         let mut found = self.store.messages(asked.clone()).await.map_err(failed)?;
         if found.len() < asked.len() {
             // group-svc knows of them already: this store's reader is a moment behind.
@@ -188,6 +191,7 @@ impl History {
             }
             found = self.store.messages(asked).await.map_err(failed)?;
         }
+        self.still_of(&user, &known, &mut found).await?;
         let own = stream::iter(found).map(|(id, mut message)| {
             let user = &user;
             async move {
