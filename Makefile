@@ -1,7 +1,7 @@
 .PHONY: test lint fuzz chart sbom advisories
 # All tests, on the embedded and on the real backends, which this installs and starts.
 test:
-	tests/backends/run.py sh -c 'buf lint proto && buf breaking proto --against proto/released.binpb && cargo-deny check licenses bans sources && helm/check && cargo build --workspace --bins && api/check && cargo test --workspace'
+	tests/backends/run.py sh -c 'buf lint proto && buf breaking proto --against proto/released.binpb && cargo-deny check licenses bans sources && helm/check && cargo build --workspace --bins && api/check 20 1 && cargo test --workspace'
 	fuzz/run 5
 
 # Fuzzes each target for a minute.

@@ -41,6 +41,8 @@ pub const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How often it is looked whether the other side still answers, and half of how long it may take to: a process that
 /// hangs is left about when its leases run out.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
+/// How long connecting to a process may take. It can be tried elsewhere, so it is not waited for long.
+const CONNECT: Duration = Duration::from_secs(1);
 /// How many bytes wait in an in-process pipe.
 const PIPE: usize = 256 << 10;
 
@@ -253,7 +255,7 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
     endpoint
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .connect_timeout(Duration::from_secs(2))
+        .connect_timeout(CONNECT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(2 * KEEP_ALIVE)
         .keep_alive_while_idle(true)

@@ -19,7 +19,13 @@ use crate::{
     registry::Registry,
     settings::Settings,
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
@@ -69,11 +75,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A loopback port that is free now, for what must be told where it listens before it does. None that the system hands
-/// out to connections by itself: one of those could take it meanwhile.
+/// out to connections by itself: one of those could take it meanwhile. None twice: who was given it may not have bound it yet.
 pub fn free() -> io::Result<SocketAddr> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..1000 {
-        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..30_000)));
-        if std::net::TcpListener::bind(address).is_ok() {
+        let port = rand::random_range(10_000..30_000);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let free = std::net::TcpListener::bind(address).is_ok();
+        if free && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return Ok(address);
         }
     }

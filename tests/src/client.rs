@@ -184,6 +184,25 @@ impl Socket {
         }
     }
 
+    /// The answer to a request that is sent again, as it is, while its home is away: a machine that is busy with other
+    /// things may hold one up for longer than it has to answer.
+    pub async fn ask(&mut self, request: Value) -> Value {
+        let id = request["id"].as_u64().unwrap();
+        loop {
+            self.send(request.clone()).await;
+            let frame = loop {
+                let frame = self.next().await;
+                if frame["id"] == id || frame["interrupted"].is_object() {
+                    break frame;
+                }
+            };
+            if frame["id"] == id && frame["error"]["retryable"] != true {
+                return frame;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The next event with a message.
     pub async fn message(&mut self) -> Value {
         loop {

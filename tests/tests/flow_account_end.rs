@@ -125,11 +125,9 @@ async fn what_somebody_said_is_erased_with_their_account_for_everybody() {
         (Socket::connect(&server, &ann, "").await, Socket::connect(&server, &bob, "").await);
     // More than one step of a home's, with his own between them.
     for n in 0..230 {
-        at_ann.send(send(10 + n, &bob, &format!("secret {n}"), ClientId::now())).await;
-        let ack = at_ann.answer(10 + n).await["ack"].clone();
+        let ack = at_ann.ask(send(10 + n, &bob, &format!("secret {n}"), ClientId::now())).await["ack"].clone();
         if n % 100 == 0 {
-            at_bob.send(send(10 + n, &ann, "his", ClientId::now())).await;
-            at_bob.answer(10 + n).await;
+            at_bob.ask(send(10 + n, &ann, "his", ClientId::now())).await;
         }
         if n == 229 {
             let path = format!("/v1/conversations/{}", ack["conversation"].as_str().unwrap());
@@ -212,8 +210,7 @@ async fn an_export_has_what_one_said_and_nothing_of_others() {
     let server = start(folder.path()).await;
     let (ann, bob, cho) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "cho").await);
     let say = async |socket: &mut Socket, id: u64, to: &Person, text: &str| {
-        socket.send(send(id, to, text, ClientId::now())).await;
-        assert!(socket.answer(id).await["ack"].is_object());
+        assert!(socket.ask(send(id, to, text, ClientId::now())).await["ack"].is_object());
     };
     let ((mut at_ann, _), (mut at_bob, _)) =
         (Socket::connect(&server, &ann, "").await, Socket::connect(&server, &bob, "").await);

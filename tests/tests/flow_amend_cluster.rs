@@ -102,7 +102,7 @@ async fn what_was_acknowledged_is_what_history_shows() {
                 Err(error) => println!("again, since {error}"),
             }
             tries += 1;
-            assert!(tries < 300, "history does not come to {}", end.seq);
+            assert!(tries < 1200, "history does not come to {}", end.seq);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         for (seq, plain) in &model {

@@ -6,7 +6,7 @@ use madang_group::token::Sync;
 use madang_proto::id::{ClientId, ConversationId};
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, sign_up},
+    client::{Person, Socket, call, insist, sign_up},
     start,
 };
 use serde_json::{Value, json};
@@ -35,8 +35,7 @@ async fn say(socket: &mut Socket, conversation: &str, texts: impl Iterator<Item 
     let mut revision = 0;
     for (n, text) in (10..).zip(texts) {
         let send = json!({"conversation": conversation, "clientId": ClientId::now().to_string(), "text": text});
-        socket.send(json!({"id": n, "send": send})).await;
-        revision = number(&socket.answer(n).await["ack"]["revision"]);
+        revision = number(&socket.ask(json!({"id": n, "send": send})).await["ack"]["revision"]);
     }
     revision
 }
@@ -362,7 +361,7 @@ async fn a_page_leaves_out_no_notice_in_silence() {
         revision += 1;
         let renamed = (0..count).map(|n| {
             let (server, ann, path) = (&server, &ann, format!("/v1/groups/{c}"));
-            async move { call(server, "PATCH", &path, &ann.token, json!({"name": format!("{count} {n}")})).await.0 }
+            async move { insist(server, "PATCH", &path, &ann.token, json!({"name": format!("{count} {n}")})).await.0 }
         });
         let renamed: Vec<u16> = futures_util::StreamExt::collect(futures_util::StreamExt::buffer_unordered(
             futures_util::stream::iter(renamed),

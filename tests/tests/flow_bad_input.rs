@@ -195,8 +195,7 @@ async fn who_stops_reading_is_let_go_and_misses_nothing() {
     let long = "x".repeat(60_000);
     for n in 0..200_u64 {
         let frame = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": format!("{n} {long}")});
-        at_alice.send(json!({"id": n + 2, "send": frame})).await;
-        assert!(at_alice.answer(n + 2).await["ack"].is_object());
+        assert!(at_alice.ask(json!({"id": n + 2, "send": frame})).await["ack"].is_object());
         // Nobody else waits for bob.
         assert_eq!(at_carol.message().await["message"]["seq"], (n + 1).to_string());
     }

@@ -102,6 +102,8 @@ where
         + 'static,
 {
     let (ann, bob) = (sign_up_at(doors.http, "ann").await, sign_up_at(doors.http, "bob").await);
+    // A gateway waits for homes that are not there yet.
+    drop(doors.socket(&ann).await);
     let mut at_bob = doors.socket(&bob).await;
     // Her connection need not name her; one that does is hers as well.
     for (text, named) in [("unnamed", ""), ("named", ann.id.as_str())] {

@@ -63,7 +63,7 @@ async fn run(kill: bool) {
     while let Some(done) = talking.join_next().await {
         done.unwrap();
     }
-    let complete = timeout(Duration::from_secs(30), notes.wait(MESSAGES, DELIVERIES)).await.is_ok();
+    let complete = timeout(Duration::from_secs(60), notes.wait(MESSAGES, DELIVERIES)).await.is_ok();
     let verdict = verdict(&cluster, &everybody, &groups, &notes).await;
     drop(sessions);
     assert!(verdict.good(), "{verdict}");

@@ -4,7 +4,7 @@
 
 use madang_proto::id::ClientId;
 use madang_tests::{
-    client::{Socket, call, send, sign_up},
+    client::{Socket, insist, send, sign_up},
     start, start_with,
 };
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ async fn a_drain_is_spread_and_loses_no_answer() {
         );
         talking.spawn(async move {
             let (mut next, mut unanswered, mut acked, mut going) = (2, BTreeSet::new(), Vec::new(), 0);
+            let mut unsure = BTreeSet::new();
             loop {
                 while going == 0 && unanswered.len() < 4 {
                     socket.send(send(next, &bob, &format!("{n}: {next}"), ClientId::now())).await;
@@ -46,12 +47,17 @@ async fn a_drain_is_spread_and_loses_no_answer() {
                     let id = frame["id"].as_u64().unwrap();
                     assert!(unanswered.remove(&id), "one answer each");
                     acked.push(format!("{n}: {id}"));
+                } else if frame["error"]["retryable"] == true {
+                    // A home that took too long: it may have it all the same.
+                    let id = frame["id"].as_u64().unwrap();
+                    assert!(unanswered.remove(&id), "one answer each");
+                    unsure.insert(format!("{n}: {id}"));
                 } else if frame["goAway"].is_object() {
                     going += 1;
                     told.send(frame["goAway"]["reconnectInMs"].as_u64().unwrap()).unwrap();
                 } else if let Some(code) = frame.get("close") {
                     assert_eq!((code, going, unanswered.len()), (&json!(4000), 1, 0), "told once, all answered");
-                    return (n, acked);
+                    return (n, acked, unsure);
                 }
             }
         });
@@ -69,8 +75,8 @@ async fn a_drain_is_spread_and_loses_no_answer() {
     assert_eq!(&answer, b"HTTP/1.1 503", "who comes while it goes is sent away");
     let mut acked = HashMap::new();
     while let Some(done) = talking.join_next().await {
-        let (n, texts) = done.unwrap();
-        acked.insert(n, texts);
+        let (n, texts, unsure) = done.unwrap();
+        acked.insert(n, (texts, unsure));
     }
     drop(told);
     let mut waits = vec![first];
@@ -84,13 +90,14 @@ async fn a_drain_is_spread_and_loses_no_answer() {
 
     let server = start(folder.path()).await;
     for (n, (id, token)) in people.into_iter().enumerate() {
-        let list = call(&server, "GET", "/v1/conversations", &token, Value::Null).await.1;
+        let (acked, unsure) = &acked[&(n as u64)];
+        let list = insist(&server, "GET", "/v1/conversations", &token, Value::Null).await.1;
         let conversation = list["conversations"][0]["conversation"].as_str().unwrap_or_else(|| panic!("{id}: {list}"));
         let mut read = Vec::new();
         let mut after = 0;
         loop {
             let path = format!("/v1/conversations/{conversation}/messages?limit=200&after={after}");
-            let (status, page) = call(&server, "GET", &path, &token, Value::Null).await;
+            let (status, page) = insist(&server, "GET", &path, &token, Value::Null).await;
             assert_eq!(status, 200, "{page}");
             let messages = page["messages"].as_array().unwrap();
             if messages.is_empty() {
@@ -99,7 +106,8 @@ async fn a_drain_is_spread_and_loses_no_answer() {
             after += messages.len();
             read.extend(messages.iter().map(|message| message["text"].as_str().unwrap().to_owned()));
         }
-        assert_eq!(read, acked[&(n as u64)], "what was acknowledged is there, once and in order, and nothing else");
+        read.retain(|text| !unsure.contains(text));
+        assert_eq!(read, *acked, "what was acknowledged is there, once and in order, and nothing else");
     }
     server.stop().await;
 }

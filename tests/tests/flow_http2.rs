@@ -48,24 +48,24 @@ struct Port {
 }
 
 impl Port {
-    async fn connect(&self) -> Box<dyn Io> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        match &self.tls {
-            Some(config) => Box::new(secure::connect(config, stream).await.unwrap()),
+    async fn connect(&self) -> io::Result<Box<dyn Io>> {
+        let stream = TcpStream::connect(self.address).await?;
+        Ok(match &self.tls {
+            Some(config) => Box::new(secure::connect(config, stream).await?),
             None => Box::new(stream),
-        }
+        })
     }
 
-    async fn begin(&self) -> Box<dyn Io> {
-        let mut stream = self.connect().await;
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        stream.write_all(&frame(4, 0, 0, &[])).await.unwrap();
-        stream
+    async fn begin(&self) -> io::Result<Box<dyn Io>> {
+        let mut stream = self.connect().await?;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+        stream.write_all(&frame(4, 0, 0, &[])).await?;
+        Ok(stream)
     }
 
     /// Writes what `next` makes until the server closes the connection; false: it took 16 MiB of it.
     async fn flood(&self, mut next: impl FnMut(u32) -> Vec<u8>) -> bool {
-        let (mut reader, mut writer) = tokio::io::split(self.begin().await);
+        let (mut reader, mut writer) = tokio::io::split(self.begin().await.unwrap());
         let mut reading = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
         let (mut sent, mut number) = (0, 0);
         while sent < 16 << 20 {
@@ -87,7 +87,7 @@ impl Port {
     /// A well-behaved request is answered. Where the flood has all of the machine, a connection may have waited for its
     /// turn for so long that it was taken for a silent one: it comes again.
     async fn serves(&self) {
-        for _ in 0..3 {
+        for _ in 0..10 {
             match self.answers().await {
                 Ok(()) => return,
                 Err(error) => println!("{}: {error}", self.name),
@@ -99,14 +99,14 @@ impl Port {
     /// One try: something comes on the request's stream.
     async fn answers(&self) -> io::Result<()> {
         if !self.http2 {
-            let mut stream = self.connect().await;
+            let mut stream = self.connect().await?;
             stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;
             assert!(answer.starts_with("HTTP/1.1 "), "{}: {answer}", self.name);
             return Ok(());
         }
-        let mut stream = self.begin().await;
+        let mut stream = self.begin().await?;
         stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)).await?;
         loop {
             let mut head = [0; 9];

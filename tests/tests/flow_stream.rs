@@ -25,16 +25,14 @@ fn store(server: &Running, folder: &Path) -> Store {
 }
 
 async fn say(socket: &mut Socket, id: u64, to: &Person, text: &str) -> Value {
-    socket.send(send(id, to, text, ClientId::now())).await;
-    let answer = socket.answer(id).await;
+    let answer = socket.ask(send(id, to, text, ClientId::now())).await;
     assert!(answer["ack"].is_object(), "{answer}");
     answer["ack"].clone()
 }
 
 async fn change(socket: &mut Socket, id: u64, kind: &str, mut frame: Value) {
     frame["clientId"] = json!(ClientId::now().to_string());
-    socket.send(json!({"id": id, kind: frame})).await;
-    let answer = socket.answer(id).await;
+    let answer = socket.ask(json!({"id": id, kind: frame})).await;
     assert!(answer["ack"].is_object(), "{answer}");
 }
 

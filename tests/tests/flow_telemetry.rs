@@ -39,7 +39,24 @@ async fn say_traced(server: &Server, text: &str) -> (Person, u128) {
     (ann, trace)
 }
 
-/// The process is asked to end as soon as there is something to tell: what it tells, it tells while it ends.
+/// The process is asked to end as soon as there is something to tell: what it tells, it tells while it ends. What a machine
+/// that is busy with other things did not get to tell by then is lost, and it says so: then once more.
+async fn say_and_end(flags: &[&str], variables: &[(&str, &str)], text: &str) -> (Person, u128) {
+    let mut logs = Vec::new();
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path(), flags, variables).await;
+        let said = say_traced(&server, text).await;
+        let (ended, log) = server.stop().await;
+        assert!(ended.success(), "{log}");
+        if !log.contains("did not take") {
+            return said;
+        }
+        logs.push(log);
+    }
+    panic!("{logs:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_untold_at_the_end_is_told_over_tls_to_who_has_the_right_certificate() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,10 +65,7 @@ async fn what_is_untold_at_the_end_is_told_over_tls_to_who_has_the_right_certifi
     let otlp = format!("https://localhost:{port}");
     let flags = ["--otlp", &otlp, "--otlp-ca", &certificate.0, "--trace-ratio", "1"];
     let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20of%20telemetry");
-    let server = Server::start(folder.path(), &flags, &[headers]).await;
-    let (_, trace) = say_traced(&server, "hello").await;
-    let (ended, log) = server.stop().await;
-    assert!(ended.success(), "{log}");
+    let (_, trace) = say_and_end(&flags, &[headers], "hello").await;
     collector.trace(trace, &["gateway send", "chat accept", "chat number", "chat append"]).await;
     // The report before was made when it started.
     assert!(collector.metric("madang_rpc_server_calls_total").await.sum > 0.0);
@@ -63,10 +77,7 @@ async fn a_collector_that_operators_run_understands_all_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let rotel = Rotel::start(folder.path()).await;
     let otlp = format!("http://127.0.0.1:{}", rotel.port);
-    let server = Server::start(folder.path(), &["--otlp", &otlp, "--trace-ratio", "1"], &[]).await;
-    let (ann, trace) = say_traced(&server, "between us").await;
-    let (ended, log) = server.stop().await;
-    assert!(ended.success() && !log.contains("did not take"), "{log}");
+    let (ann, trace) = say_and_end(&["--otlp", &otlp, "--trace-ratio", "1"], &[], "between us").await;
     let trace = format!("{trace:032x}");
     for name in ["send", "accept", "number", "append"] {
         rotel.understands("Span #", &[&trace, &format!("Name           : {name}\n")]).await;

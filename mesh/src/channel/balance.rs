@@ -1,9 +1,9 @@
 //! Which of a service's processes takes a call: of two at random the one that answers sooner and has less to do
 //! (power of two choices over a peak-sensitive moving average, as in Finagle and linkerd). One that can't be reached is
-//! left out for a while; never the last. tower's balancer belongs to one task, through whose queue each call would go,
+//! left out until a connection of nobody's call reaches it; never the last. tower's balancer belongs to one task, through whose queue each call would go,
 //! and can't keep the last one in; its arithmetic is the same.
 
-use super::caused_by;
+use super::{CONNECT, caused_by};
 use crate::{metrics, refused::Refused};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, Uri};
@@ -18,7 +18,11 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 use tonic::{body::Body, transport};
 use tower::{BoxError, Service, ServiceExt as _};
 
@@ -28,11 +32,13 @@ const DECAY: Duration = Duration::from_secs(10);
 const FIRST: f64 = 0.03;
 /// What one that refuses counts as having taken: who refuses at once must not look fast.
 const REFUSES: f64 = 0.5;
-/// How long one that can't be reached is left out: first, and at most; it doubles.
+/// How long one that can't be reached is left out before it is tried: first, and at most; it doubles with each call that fails.
 const OUT: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(15);
-/// How often a name is looked up again: as long as a cluster's DNS keeps its answers.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// How often a name is looked up again: a process that goes serves on for longer than that (`preStopSeconds`).
+const LOOK_UP: Duration = Duration::from_secs(2);
+/// The same where one of its processes can't be reached, at most.
+const LOOK_UP_SOON: Duration = Duration::from_millis(250);
 /// How many processes of a service are known, at most.
 const MOST: usize = 256;
 
@@ -47,8 +53,11 @@ struct Load {
     /// How long it takes to answer, in seconds.
     takes: f64,
     at: Instant,
+    /// Of calls, since one was answered.
     failures: u32,
-    out_until: Option<Instant>,
+    out: bool,
+    /// Somebody tries, by itself, whether it can be reached again.
+    watched: bool,
 }
 
 /// A process of the service.
@@ -61,7 +70,7 @@ pub(super) struct End {
 
 impl End {
     pub fn new(address: String, channel: transport::Channel) -> Arc<Self> {
-        let load = Load { takes: FIRST, at: Instant::now(), failures: 0, out_until: None };
+        let load = Load { takes: FIRST, at: Instant::now(), failures: 0, out: false, watched: false };
         Arc::new(Self { address, channel, load: Mutex::new(load), waiting: AtomicUsize::new(0) })
     }
 
@@ -69,8 +78,8 @@ impl End {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_out(&self, now: Instant) -> bool {
-        self.lock().out_until.is_some_and(|until| now < until)
+    fn is_out(&self) -> bool {
+        self.lock().out
     }
 
     #[allow(clippy::cast_precision_loss)] // how many wait
@@ -90,15 +99,49 @@ impl End {
 
     fn reached(&self) {
         let mut load = self.lock();
-        (load.failures, load.out_until) = (0, None);
+        (load.failures, load.out) = (0, false);
     }
 
-    fn failed(&self) {
+    /// Leaves it out until it can be reached: a node that is gone answers nobody, and a call that tried it would wait
+    /// for as long as connecting may take.
+    fn failed(self: &Arc<Self>) {
         let mut load = self.lock();
-        let out = OUT.saturating_mul(1 << load.failures.min(10)).min(LONGEST);
         load.failures += 1;
-        load.out_until = Some(Instant::now() + out);
-        OUTS.inc();
+        let rest = OUT.saturating_mul(1 << (load.failures - 1).min(10)).min(LONGEST);
+        load.out = true;
+        if !std::mem::replace(&mut load.watched, true) {
+            OUTS.inc();
+            tokio::spawn(watch(Arc::downgrade(self), rest));
+        }
+    }
+
+    /// What trying it gave; whether it is left out no more.
+    fn returns(&self, answers: bool) -> bool {
+        let mut load = self.lock();
+        load.out &= !answers;
+        load.watched = load.out;
+        !load.out
+    }
+
+    /// Whether connections are taken there.
+    async fn answers(&self) -> bool {
+        // Within the process there is but one, which is never left out.
+        let Some((_, place)) = self.address.split_once("://") else { return true };
+        matches!(timeout(CONNECT, TcpStream::connect(place)).await, Ok(Ok(_)))
+    }
+}
+
+/// Tries, by itself, one that can't be reached, until it can be.
+async fn watch(end: Weak<End>, mut rest: Duration) {
+    loop {
+        sleep(rest).await;
+        rest = (rest * 2).min(LONGEST);
+        let Some(end) = end.upgrade() else { return };
+        // One that a call has reached meanwhile is not tried.
+        let answers = !end.is_out() || end.answers().await;
+        if end.returns(answers) {
+            return;
+        }
     }
 }
 
@@ -121,11 +164,13 @@ impl Drop for UnderWay {
 #[derive(Clone)]
 pub struct Balance {
     ends: Arc<RwLock<Vec<Arc<End>>>>,
+    /// One of them can't be reached: it may not be one of them any more.
+    changed: Arc<Notify>,
 }
 
 impl Balance {
     pub(super) fn new(ends: Vec<Arc<End>>) -> Self {
-        Self { ends: Arc::new(RwLock::new(ends)) }
+        Self { ends: Arc::new(RwLock::new(ends)), changed: Arc::default() }
     }
 
     /// Follows what names stand for, as long as anybody uses this: a headless service has an address for each process.
@@ -134,7 +179,7 @@ impl Balance {
         names: Vec<Uri>,
         connect: impl Fn(&str, &Uri) -> Option<transport::Channel> + Send + Sync + 'static,
     ) {
-        let ends = Arc::downgrade(&self.ends);
+        let (ends, changed) = (Arc::downgrade(&self.ends), self.changed.clone());
         tokio::spawn(async move {
             let mut several = false;
             while ends.strong_count() > 0 {
@@ -145,7 +190,8 @@ impl Balance {
                         update(&ends, &found, &connect);
                     }
                 }
-                tokio::time::sleep(LOOK_UP).await;
+                sleep(LOOK_UP_SOON).await;
+                let _ = timeout(LOOK_UP - LOOK_UP_SOON, changed.notified()).await;
             }
         });
     }
@@ -155,8 +201,7 @@ impl Balance {
         if ends.len() < 2 {
             return ends.first().cloned();
         }
-        let now = Instant::now();
-        let mut able: Vec<&Arc<End>> = ends.iter().filter(|end| !end.is_out(now)).collect();
+        let mut able: Vec<&Arc<End>> = ends.iter().filter(|end| !end.is_out()).collect();
         if able.is_empty() {
             able = ends.iter().collect();
         }
@@ -165,7 +210,7 @@ impl Balance {
             return Some(able[first].clone());
         }
         let second = (first + rand::random_range(1..able.len())) % able.len();
-        let (one, other) = (able[first], able[second]);
+        let (one, other, now) = (able[first], able[second], Instant::now());
         Some(if one.cost(now) <= other.cost(now) { one } else { other }.clone())
     }
 }
@@ -226,6 +271,7 @@ impl Service<Request<Body>> for Balance {
             return async { Err("the service has no address".into()) }.boxed();
         };
         end.waiting.fetch_add(1, Ordering::Relaxed);
+        let changed = self.changed.clone();
         let under_way = UnderWay { end: end.clone(), begun: Instant::now(), refused: false };
         async move {
             let mut under_way = under_way;
@@ -241,6 +287,7 @@ impl Service<Request<Body>> for Balance {
                 Err(_) => {
                     under_way.refused = true;
                     end.failed();
+                    changed.notify_one();
                 }
             }
             answer.map_err(Into::into)
@@ -283,21 +330,28 @@ mod tests {
         assert_eq!(share(&balance, "1"), 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_cannot_be_reached_is_left_out_for_a_while_but_never_the_last() {
-        let balance = ends(2);
+    #[tokio::test]
+    async fn who_cannot_be_reached_is_left_out_until_it_can_be_but_never_the_last() {
+        let balance = ends(3);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = End::new(
+            format!("http://{}", listener.local_addr().unwrap()),
+            transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
+        );
+        balance.ends.write().unwrap()[1] = here.clone();
+        let gone = End::new("http://127.0.0.1:1".into(), here.channel.clone());
+        balance.ends.write().unwrap()[0] = gone.clone();
         end(&balance, 0).failed();
-        assert_eq!(share(&balance, "0"), 0);
         end(&balance, 1).failed();
+        assert_eq!((share(&balance, &gone.address), share(&balance, &here.address)), (0, 0));
+        let _tried = listener.accept().await.unwrap();
+        while share(&balance, &here.address) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(share(&balance, &gone.address), 0, "nobody's call tries it");
+        (1..3).for_each(|n| end(&balance, n).failed());
         assert!(balance.pick().is_some());
-        tokio::time::advance(OUT).await;
-        assert!(share(&balance, "0") > 0, "it is tried again");
-        (0..40).for_each(|_| end(&balance, 0).failed());
-        tokio::time::advance(LONGEST).await;
-        assert!(share(&balance, "0") > 0, "it is not left out for longer than that");
-        end(&balance, 0).reached();
-        end(&balance, 0).failed();
-        tokio::time::advance(OUT).await;
-        assert!(share(&balance, "0") > 0, "what it failed before it was reached is forgotten");
+        gone.reached();
+        assert_eq!(share(&balance, &gone.address), 1000, "a call has reached it");
     }
 }
