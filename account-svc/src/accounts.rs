@@ -86,7 +86,7 @@ impl Accounts {
             return Err(taken());
         }
         match device {
-            Some(device) => self.begin(id, device).await,
+            Some(device) => self.begin(id, device, None).await,
             None => Ok(TokenSet { user: self.user(id).await?, ..TokenSet::default() }),
         }
     }
@@ -109,16 +109,17 @@ impl Accounts {
         let found = self.of_handle(handle).await.map_err(failed)?;
         let (user, hash) = found.unzip();
         // Who has none is nobody here: that takes as long, too.
-        let right = self.passwords.check(password, hash.filter(|hash| !hash.is_empty())).await?;
+        let right = self.passwords.check(password, hash.clone().filter(|hash| !hash.is_empty())).await?;
         let user: User = user.filter(|_| right).ok_or_else(wrong)?;
-        self.begin(user.user.parse().map_err(|_| wrong())?, device).await
+        // The password may have been changed while it was checked: then it was the wrong one.
+        self.begin(user.user.parse().map_err(|_| wrong())?, device, hash).await
     }
 
-    async fn begin(&self, user: UserId, device: Device) -> Result<TokenSet, Refusal> {
+    async fn begin(&self, user: UserId, device: Device, checked: Option<String>) -> Result<TokenSet, Refusal> {
         let now = now_ms();
         let session = Session { id: SessionId::new(), user, device, created_at: now, used_at: now };
         let refresh = new_refresh();
-        match self.store.begin(session.clone(), hash(&refresh), self.max_devices).await.map_err(failed)? {
+        match self.store.begin(session.clone(), hash(&refresh), self.max_devices, checked).await.map_err(failed)? {
             Begun::Yes(others) => {
                 if others {
                     self.changed(user);
@@ -180,11 +181,14 @@ impl Accounts {
         if hash.as_deref() == Some("") {
             return Err(no_password());
         }
-        if !self.passwords.check(old, hash).await? {
-            return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`"));
+        let wrong = || Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`");
+        if !self.passwords.check(old, hash.clone()).await? {
+            return Err(wrong());
         }
-        let hash = self.passwords.hash(new).await?;
-        self.store.set_password(user, hash, Some(keep), now_ms()).await.map_err(failed)?;
+        let new = self.passwords.hash(new).await?;
+        if !self.store.set_password(user, new, hash, Some(keep), now_ms()).await.map_err(failed)? {
+            return Err(wrong());
+        }
         self.changed(user);
         Ok(())
     }

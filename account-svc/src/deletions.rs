@@ -63,7 +63,7 @@ impl Accounts {
             return Err(no_password());
         }
         let hash = self.passwords.hash(password).await?;
-        let done = self.store.set_password(user, hash, None, now_ms()).await.map_err(failed)?;
+        let done = self.store.set_password(user, hash, None, None, now_ms()).await.map_err(failed)?;
         if done { Ok(()) } else { Err(nobody()) }
     }
 

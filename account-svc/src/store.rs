@@ -113,17 +113,26 @@ pub trait AccountStore: BlockStore + DeletionStore + KeyStore + OutsideStore + R
     /// The hash of an account's password; none: there is no such account.
     async fn password(&self, id: UserId) -> Result<Option<String>, Error>;
 
-    /// Sets the hash of an account's password, and ends all its sessions but `keep`, in one. False: there is none.
+    /// Sets the hash of an account's password, and ends all its sessions but `keep`, in one. With `was`: only where that is
+    /// its hash still, for checking one takes time. False: it is not, or there is no such account.
     async fn set_password(
         &self,
         id: UserId,
         password: String,
+        was: Option<String>,
         keep: Option<SessionId>,
         now: i64,
     ) -> Result<bool, Error>;
 
-    /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning.
-    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error>;
+    /// Begins a session: ends the same device's, and of more than `most` the one unused longest, at its beginning. With
+    /// `checked`, the hash that a password was checked against: only where the account has it still.
+    async fn begin(
+        &self,
+        new: Session,
+        refresh: [u8; 32],
+        most: usize,
+        checked: Option<String>,
+    ) -> Result<Begun, Error>;
 
     /// Puts a new refresh token behind `used`, in one: refreshes come in storms. The ones before `used` are done with from
     /// now on, and good for `grace` ms more.

@@ -17,7 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use madang_mesh::{status::from_status, token::Claims};
+use madang_mesh::{
+    status::from_status,
+    token::{Claims, bad_token},
+};
 use madang_proto::{
     account::v1::ListBlocksRequest,
     client::v1::{Conversation, Message},
@@ -119,6 +122,10 @@ impl Writer {
     async fn flush(&mut self, least: usize) -> Result<(), End> {
         if self.part.len() < least.max(1) {
             return Ok(());
+        }
+        // Whoever it was made for may have been logged out since, as a thief is.
+        if self.shared.verifier.has_ended(self.me.session) {
+            return Err(End::Failed(bad_token()));
         }
         let part = std::mem::take(&mut self.part).into();
         let sent = tokio::time::timeout(PATIENCE, self.sender.send(Ok(part))).await;

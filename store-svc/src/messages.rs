@@ -155,6 +155,8 @@ pub struct Changes {
     pub messages: Vec<Message>,
     /// All up to this event are there.
     pub revision: u64,
+    /// But for those that were changed again after [`Since::until`]: the newest event of which there is one.
+    pub later: Option<u64>,
 }
 
 /// Which changes.
@@ -166,6 +168,8 @@ pub struct Since {
     pub until: u64,
     /// Of messages from this number.
     pub first_seq: u64,
+    /// The last message that was there by `until`.
+    pub last_seq: u64,
     /// So many at most.
     pub limit: usize,
     /// It is too old if something that came after it is older than this, microseconds since 1970.

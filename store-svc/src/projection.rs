@@ -53,21 +53,6 @@ impl Projection {
         };
         tokio::time::timeout(patience, reached).await.ok().flatten()
     }
-
-    /// Waits until all these messages are there; whether they came in time.
-    pub async fn wait_for_all(&self, wanted: Vec<(ConversationId, u64)>, patience: Duration) -> bool {
-        let mut looks = self.written.looks();
-        let reached = async {
-            loop {
-                match self.store.messages(wanted.clone()).await {
-                    Ok(found) if found.len() == wanted.len() => return true,
-                    Ok(_) => looks.again().await,
-                    Err(_) => return false,
-                }
-            }
-        };
-        tokio::time::timeout(patience, reached).await.unwrap_or(false)
-    }
 }
 
 /// What an event leaves in history; `Stop` for one that this version does not store.

@@ -184,7 +184,7 @@ impl StoreService for History {
         let has_after = high < end && !page(high + 1, end, 1, false).await.map_err(failed)?.is_empty();
         let mut answer = ListMessagesResponse { messages, revision, has_before, has_after, ..Default::default() };
         self.add_notices(id, access, (low, high), near, &mut answer).await?;
-        self.still(id, &user, revision, &answer.messages).await?;
+        self.still(id, &user, revision, &mut answer.messages).await?;
         self.mark_mine(id, &user, answer.messages.iter_mut()).await?;
         Ok(Response::new(answer))
     }
@@ -210,7 +210,7 @@ impl StoreService for History {
             .collect();
         let found = self.store.messages(wanted).await.map_err(failed)?;
         let mut messages: Vec<_> = found.into_iter().map(|(_, message)| message).collect();
-        self.still(id, &user, revision, &messages).await?;
+        self.still(id, &user, revision, &mut messages).await?;
         self.mark_mine(id, &user, messages.iter_mut()).await?;
         Ok(Response::new(GetMessagesResponse { messages }))
     }

@@ -84,7 +84,7 @@ async fn kinds(store: &dyn AccountStore) {
         let (id, handle) = (UserId::new(), format!("kind_{}", i32::from(kind)));
         store.create(NewAccount { kind, ..account(id, &handle, "") }).await.expect(FAILED);
         let token = rand::random();
-        store.begin(session(id, "device", 1), token, 3).await.expect(FAILED);
+        store.begin(session(id, "device", 1), token, 3, None).await.expect(FAILED);
         let renewed = store.renew(token, rand::random(), 0, 2).await.expect(FAILED);
         let Renewed::Next(_, refreshed) = renewed else { panic!("{renewed:?}") };
         let (found, _) = store.by_handle(handle).await.expect(FAILED).expect("it is there");
@@ -100,7 +100,7 @@ async fn sessions(store: &dyn AccountStore) {
     store.create(account(user, "many", "")).await.expect(FAILED);
     let all: Vec<_> = (1..=4).map(|n| session(user, &format!("device {n}"), n)).collect();
     for (n, one) in (0..).zip(&all) {
-        store.begin(one.clone(), [n; 32], 3).await.expect(FAILED);
+        store.begin(one.clone(), [n; 32], 3, None).await.expect(FAILED);
     }
     let listed = store.sessions(user).await.expect(FAILED);
     assert_eq!(listed, [all[3].clone(), all[2].clone(), all[1].clone()], "the one unused longest has gone");
@@ -112,7 +112,7 @@ async fn sessions(store: &dyn AccountStore) {
     assert!(!known(store, [0; 32]).await, "its tokens have gone with it");
 
     let again = session(user, "device 4", 9);
-    store.begin(again.clone(), [9; 32], 3).await.expect(FAILED);
+    store.begin(again.clone(), [9; 32], 3, None).await.expect(FAILED);
     let ids: Vec<_> = store.sessions(user).await.expect(FAILED).into_iter().map(|one| one.id).collect();
     assert_eq!(ids, [again.id, all[2].id, all[1].id], "a device has one session");
 
@@ -136,10 +136,15 @@ async fn passwords(store: &dyn AccountStore) {
     assert_eq!(store.password(UserId::new()).await.expect(FAILED), None);
     let all: Vec<_> = (1..=3).map(|n| session(user, &format!("device {n}"), n)).collect();
     for (n, one) in (150..).zip(&all) {
-        store.begin(one.clone(), [n; 32], 16).await.expect(FAILED);
+        store.begin(one.clone(), [n; 32], 16, None).await.expect(FAILED);
     }
-    assert!(store.set_password(user, "new".into(), Some(all[1].id), 5000).await.expect(FAILED));
+    let (old, another) = (Some("old".to_owned()), Some("another".to_owned()));
+    assert!(!store.set_password(user, "new".into(), another, None, 5000).await.expect(FAILED), "it was another");
+    assert_eq!(store.sessions(user).await.expect(FAILED).len(), 3, "nothing has changed");
+    assert!(store.set_password(user, "new".into(), old.clone(), Some(all[1].id), 5000).await.expect(FAILED));
     assert_eq!(store.password(user).await.expect(FAILED).as_deref(), Some("new"));
+    let late = session(user, "late", 4);
+    assert_eq!(store.begin(late, [153; 32], 16, old).await.expect(FAILED), super::Begun::NoAccount, "checked before");
     assert_eq!(store.sessions(user).await.expect(FAILED), [all[1].clone()], "the other sessions have ended");
     let ended: Vec<_> = store.ended(5000, 1000).await.expect(FAILED).into_iter().map(|(id, _)| id).collect();
     assert!(ended.contains(&all[0].id) && ended.contains(&all[2].id) && !ended.contains(&all[1].id));
@@ -156,7 +161,7 @@ async fn tokens(store: &dyn AccountStore) {
     let user = UserId::new();
     store.create(NewAccount { name: "토큰".into(), ..account(user, "tokens", "") }).await.expect(FAILED);
     let one = session(user, "device", 1);
-    store.begin(one.clone(), [100; 32], 16).await.expect(FAILED);
+    store.begin(one.clone(), [100; 32], 16, None).await.expect(FAILED);
     let renew = async |used: u8, next: u8, now| store.renew([used; 32], [next; 32], GRACE, now).await.expect(FAILED);
     let next = |renewed: Renewed, now| match renewed {
         Renewed::Next(session, whose) => {

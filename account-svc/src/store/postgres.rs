@@ -257,30 +257,39 @@ impl AccountStore for PostgresAccounts {
         &self,
         id: UserId,
         password: String,
+        was: Option<String>,
         keep: Option<SessionId>,
         now: i64,
     ) -> Result<bool, Error> {
         let transaction = async |connection: &mut Connection| {
-            let set = diesel::update(there(id)).set(account::password.eq(&password)).execute(connection).await?;
+            let is = there(id).select(account::password).for_update();
+            let is: Option<String> = is.first(connection).await.optional()?;
+            if is.is_none() || was.is_some() && was != is {
+                return Ok(false);
+            }
+            diesel::update(there(id)).set(account::password.eq(&password)).execute(connection).await?;
             let kept = keep.map_or(Uuid::nil(), log_in);
             let others = session::table.filter(session::user.eq(person(id))).filter(session::id.ne(kept));
             let gone: Vec<Uuid> = diesel::delete(others).returning(session::id).get_results(connection).await?;
             note_end(connection, &gone, now).await?;
-            Ok::<_, DieselError>(set > 0)
+            Ok::<_, DieselError>(true)
         };
         Ok(self.connection().await?.transaction(transaction).await?)
     }
 
-    async fn begin(&self, new: Session, hash: [u8; 32], most: usize) -> Result<Begun, Error> {
+    async fn begin(&self, new: Session, hash: [u8; 32], most: usize, checked: Option<String>) -> Result<Begun, Error> {
         let row = SessionRow::from(new);
         let (id, user) = (row.id, row.user);
         let transaction = async |connection: &mut Connection| {
             // Two log-ins of one user at once are counted one after the other.
-            let lock = there(user.into()).select(account::suspended).for_update();
-            match lock.first(connection).await.optional()? {
+            let lock = there(user.into()).select((account::suspended, account::password)).for_update();
+            match lock.first::<(bool, String)>(connection).await.optional()? {
                 None => return Ok(Begun::NoAccount),
-                Some(true) => return Ok(Begun::Suspended),
-                Some(false) => {}
+                Some((_, password)) if checked.is_some_and(|checked| checked != password) => {
+                    return Ok(Begun::NoAccount);
+                }
+                Some((true, _)) => return Ok(Begun::Suspended),
+                Some((false, _)) => {}
             }
             let others = open(connection, &row, most).await?;
             diesel::insert_into(refresh::table)

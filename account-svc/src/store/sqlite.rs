@@ -203,13 +203,15 @@ impl AccountStore for SqliteAccounts {
         &self,
         id: UserId,
         password: String,
+        was: Option<String>,
         keep: Option<SessionId>,
         now: i64,
     ) -> Result<bool, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let set = "UPDATE account SET password = ?2 WHERE user = ?1 AND deleted_at = 0";
-            if transaction.execute(set, params![id.bytes(), password])? == 0 {
+            let set = "UPDATE account SET password = ?2
+                       WHERE user = ?1 AND deleted_at = 0 AND (?3 IS NULL OR password = ?3)";
+            if transaction.execute(set, params![id.bytes(), password, was])? == 0 {
                 return Ok(false);
             }
             let keep = keep.map(|keep| keep.bytes().to_vec()).unwrap_or_default();
@@ -220,11 +222,18 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn begin(&self, new: Session, refresh: [u8; 32], most: usize) -> Result<Begun, Error> {
+    async fn begin(
+        &self,
+        new: Session,
+        refresh: [u8; 32],
+        most: usize,
+        checked: Option<String>,
+    ) -> Result<Begun, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let account = "SELECT suspended FROM account WHERE user = ?1 AND deleted_at = 0";
-            match transaction.query_row(account, [new.user.bytes()], |row| row.get(0)).optional()? {
+            let account = "SELECT suspended FROM account
+                           WHERE user = ?1 AND deleted_at = 0 AND (?2 IS NULL OR password = ?2)";
+            match transaction.query_row(account, params![new.user.bytes(), checked], |row| row.get(0)).optional()? {
                 None => return Ok(Begun::NoAccount),
                 Some(true) => return Ok(Begun::Suspended),
                 Some(false) => {}

@@ -126,7 +126,14 @@ pub async fn check_changes(store: &dyn Messages) {
         store.apply(5, chunk.to_vec(), position).await.expect(failed);
     }
     let is_message = |revision: &u64| revision % 5 < 2;
-    let since = |revision, until, limit| Since { revision, until, first_seq: 1, limit, oldest_micros: 0 };
+    let since = |revision, until, limit| Since {
+        revision,
+        until,
+        first_seq: 1,
+        last_seq: u64::MAX >> 1,
+        limit,
+        oldest_micros: 0,
+    };
     let revisions = |found: Option<Changes>| {
         found.map(|found| found.messages.into_iter().map(|message| message.revision).collect::<Vec<_>>())
     };

@@ -13,8 +13,8 @@ use madang_proto::{
     store::v1::*,
 };
 use prost::Message as _;
-use std::collections::{HashMap, HashSet};
-use tonic::Status;
+use std::collections::HashMap;
+use tonic::{Code, Status};
 
 /// How many conversations are asked about at once, at most.
 const CONVERSATIONS: usize = 100;
@@ -26,8 +26,13 @@ const BYTES: usize = 4 << 20;
 const WANTED: usize = 1000;
 /// How many conversations are read at once for one request.
 const READS: usize = 16;
+/// How often what is changed all the while is read again.
+const TRIES: usize = 5;
 /// A day, in microseconds.
 const DAY: i64 = 24 * 3600 * 1_000_000;
+
+/// Since when, and what came since then.
+type Read = (u64, ConversationChanges);
 
 fn too_old() -> Status {
     let message = "this revision is too old for its changes to be known: page the conversation anew";
@@ -60,25 +65,52 @@ impl History {
         self.since(id, &user, access, revision, since, self.settings.page(limit)).await?.ok_or_else(too_old)
     }
 
-    /// What came after `since`, as of `revision`; none if that is too old.
-    async fn since(
+    /// What came after `since`, as of `revision` or later; none if that is too old. A message that was changed again after
+    /// `revision` would not be there, nor come with what follows, which is but how it was changed: then it is told as of that.
+    pub(super) async fn since(
         &self,
         id: ConversationId,
         user: &str,
-        access: Access,
-        revision: u64,
+        mut access: Access,
+        mut revision: u64,
         since: u64,
         limit: usize,
     ) -> Result<Option<ListChangesResponse>, Status> {
-        let mut answer = ListChangesResponse { revision, ..ListChangesResponse::default() };
         if since >= revision {
-            return Ok(Some(answer));
+            return Ok(Some(ListChangesResponse { revision, ..ListChangesResponse::default() }));
         }
         let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
-        let Access { first_seq, first_revision, .. } = access;
-        let wanted = Since { revision: since, until: revision, first_seq, limit: limit + 1, oldest_micros };
-        let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
-        let Changes { mut messages, revision: whole } = changes;
+        for _ in 0..TRIES {
+            let Access { first_seq, last_seq, .. } = access;
+            // Which messages were there by then is not known to who asks for nobody.
+            let last_seq = if user.is_empty() { 0 } else { last_seq };
+            let wanted =
+                Since { revision: since, until: revision, first_seq, last_seq, limit: limit + 1, oldest_micros };
+            let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
+            match changes.later {
+                Some(later) if changes.messages.len() <= limit => {
+                    (access, revision) = self.access(id, user, later).await?;
+                }
+                _ => return self.told(id, user, access, revision, since, limit, changes).await.map(Some),
+            }
+        }
+        Err(behind())
+    }
+
+    /// The answer that changes make, with the notices between them.
+    #[allow(clippy::too_many_arguments)] // what was asked, by whom, and what was found
+    async fn told(
+        &self,
+        id: ConversationId,
+        user: &str,
+        Access { first_revision, .. }: Access,
+        revision: u64,
+        since: u64,
+        limit: usize,
+        changes: Changes,
+    ) -> Result<ListChangesResponse, Status> {
+        let mut answer = ListChangesResponse::default();
+        let Changes { mut messages, revision: whole, .. } = changes;
         let found = messages.len();
         Near::First.cut(&mut messages, PAGE_BYTES, limit);
         answer.revision = match messages.last() {
@@ -96,7 +128,7 @@ impl History {
         }
         self.mark_mine(id, user, messages.iter_mut()).await?;
         (answer.messages, answer.notices) = (messages, notices);
-        Ok(Some(answer))
+        Ok(answer)
     }
 
     pub(super) async fn many_changes(
@@ -117,13 +149,22 @@ impl History {
         let reads = asked.into_iter().filter_map(|(id, since)| {
             let access = access.get(&id.to_string())?.clone();
             let user = &user;
-            Some(async move { Ok((since, self.one_of_many(id, user, access, since).await?)) }.boxed())
+            let read = async move {
+                match self.one_of_many(id, user, access, since).await {
+                    Ok(one) => Ok(Some((since, one))),
+                    // They have left meanwhile.
+                    Err(status) if status.code() == Code::NotFound => Ok(None),
+                    Err(status) => Err(status),
+                }
+            };
+            Some(read.boxed())
         });
         // Made before they run, in a type of their own: the compiler can't tell that they may move between threads else.
-        let reads: Vec<BoxFuture<'_, Result<(u64, ConversationChanges), Status>>> = reads.collect();
+        let reads: Vec<BoxFuture<'_, Result<Option<Read>, Status>>> = reads.collect();
         let mut reads = stream::iter(reads).buffered(READS);
         let (mut changes, mut bytes) = (Vec::new(), 0);
-        while let Some((since, mut one)) = reads.try_next().await? {
+        while let Some(read) = reads.try_next().await? {
+            let Some((since, mut one)) = read else { continue };
             let size = one.encoded_len();
             if bytes + size > BYTES && !changes.is_empty() && !(one.messages.is_empty() && one.notices.is_empty()) {
                 // Asked for again, it comes.
@@ -179,19 +220,16 @@ impl History {
             known.insert(id, revision);
         }
         asked.retain(|(id, seq)| seqs.get(id).is_some_and(|seqs| seqs.contains(seq)));
-        let mut found = self.store.messages(asked.clone()).await.map_err(failed)?;
-        if found.len() < asked.len() {
-            // group-svc knows of them already: this store's reader is a moment behind.
-            let missing = {
-                let found: HashSet<_> = found.iter().map(|(id, message)| (*id, message.seq)).collect();
-                asked.iter().filter(|asked| !found.contains(asked)).copied().collect()
-            };
-            if !self.projection.wait_for_all(missing, PATIENCE).await {
-                return Err(behind());
-            }
-            found = self.store.messages(asked).await.map_err(failed)?;
+        // group-svc knows of what this store may not have yet: no message is shown as it was before.
+        let wanted: HashMap<ConversationId, u64> =
+            asked.iter().filter_map(|(id, _)| Some((*id, *known.get(id)?))).collect();
+        let waits = stream::iter(wanted).map(|(id, revision)| self.projection.wait_for(id, revision, PATIENCE));
+        let reached: Vec<Option<u64>> = waits.buffer_unordered(READS).collect().await;
+        if reached.contains(&None) {
+            return Err(behind());
         }
-        self.still_of(&user, &known, &mut found).await?;
+        let mut found = self.store.messages(asked).await.map_err(failed)?;
+        self.still_of(&user, known, &mut found).await?;
         let own = stream::iter(found).map(|(id, mut message)| {
             let user = &user;
             async move {

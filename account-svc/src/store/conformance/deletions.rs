@@ -15,7 +15,7 @@ async fn deleted(store: &dyn AccountStore) {
     let change = Change { picture: Some("p".into()), status: Some("still here".into()), ..Change::default() };
     store.update(user, change).await.expect(FAILED);
     let one = session(user, "device", 1);
-    assert_eq!(store.begin(one.clone(), [210; 32], 16).await.expect(FAILED), Begun::Yes(false));
+    assert_eq!(store.begin(one.clone(), [210; 32], 16, None).await.expect(FAILED), Begun::Yes(false));
     assert!(!store.delete(UserId::new(), true, 7000).await.expect(FAILED));
     assert!(store.delete(user, true, 7000).await.expect(FAILED));
     assert!(!store.delete(user, false, 7001).await.expect(FAILED), "once");
@@ -28,11 +28,11 @@ async fn deleted(store: &dyn AccountStore) {
     assert!(store.update(user, name).await.expect(FAILED).is_none());
     assert!(store.update(user, Change::default()).await.expect(FAILED).is_none());
     assert_eq!(store.password(user).await.expect(FAILED), None);
-    assert!(!store.set_password(user, "new".into(), None, 7002).await.expect(FAILED));
+    assert!(!store.set_password(user, "new".into(), None, None, 7002).await.expect(FAILED));
     assert!(!store.suspend(user, true, 7002).await.expect(FAILED));
     assert!(store.sessions(user).await.expect(FAILED).is_empty());
     assert!(store.ended(7000, 1000).await.expect(FAILED).iter().any(|(id, _)| *id == one.id));
-    assert_eq!(store.begin(session(user, "device", 2), [211; 32], 16).await.expect(FAILED), Begun::NoAccount);
+    assert_eq!(store.begin(session(user, "device", 2), [211; 32], 16, None).await.expect(FAILED), Begun::NoAccount);
 
     let job = Job { user, erase: true, picture: "p".into(), round: 0, place: None };
     assert_eq!(store.take_deletion(6999, 9000).await.expect(FAILED), None, "it is not due");
@@ -53,15 +53,15 @@ async fn suspended(store: &dyn AccountStore) {
     let user = UserId::new();
     store.create(account(user, "rests", "hash")).await.expect(FAILED);
     let one = session(user, "device", 1);
-    store.begin(one.clone(), [220; 32], 16).await.expect(FAILED);
+    store.begin(one.clone(), [220; 32], 16, None).await.expect(FAILED);
     assert!(!store.suspend(UserId::new(), true, 8000).await.expect(FAILED));
     assert!(store.suspend(user, true, 8000).await.expect(FAILED));
     assert!(!known(store, [220; 32]).await);
     assert!(store.ended(8000, 1000).await.expect(FAILED).iter().any(|(id, _)| *id == one.id));
-    assert_eq!(store.begin(session(user, "device", 2), [221; 32], 16).await.expect(FAILED), Begun::Suspended);
+    assert_eq!(store.begin(session(user, "device", 2), [221; 32], 16, None).await.expect(FAILED), Begun::Suspended);
     assert!(store.suspend(user, false, 8001).await.expect(FAILED));
-    assert_eq!(store.begin(session(user, "device", 2), [222; 32], 16).await.expect(FAILED), Begun::Yes(false));
-    assert_eq!(store.begin(session(user, "other", 3), [223; 32], 16).await.expect(FAILED), Begun::Yes(true));
-    assert!(store.set_password(user, "new".into(), None, 8002).await.expect(FAILED));
+    assert_eq!(store.begin(session(user, "device", 2), [222; 32], 16, None).await.expect(FAILED), Begun::Yes(false));
+    assert_eq!(store.begin(session(user, "other", 3), [223; 32], 16, None).await.expect(FAILED), Begun::Yes(true));
+    assert!(store.set_password(user, "new".into(), None, None, 8002).await.expect(FAILED));
     assert!(store.sessions(user).await.expect(FAILED).is_empty(), "all have ended");
 }

@@ -156,7 +156,7 @@ impl CassandraMessages {
         conversation: ConversationId,
         since: Since,
     ) -> Result<Option<Changes>, Error> {
-        let nothing = Changes { messages: Vec::new(), revision: since.until };
+        let nothing = Changes { revision: since.until, ..Changes::default() };
         let Some(head) = self.head(conversation).await? else { return Ok(Some(nothing)) };
         let (before, after) = self.waymarks(conversation, since.revision).await?;
         if after.is_some_and(|mark| mark.at_micros < since.oldest_micros) {
@@ -167,6 +167,7 @@ impl CassandraMessages {
         let events = head.revision.saturating_sub(from).max(0);
         let low = (head.last_seq - events + 1).max(before.map_or(0, |mark| mark.last_seq) + 1);
         let (mut next, mut found) = (low.max(number(since.first_seq)), Vec::new());
+        let mut later = None;
         // The first of them may have been sent before: as many as there are between two waymarks.
         let most = i64::try_from(since.limit).unwrap_or(i64::MAX).clamp(number(WAYMARK), number(u64::MAX >> 8));
         for _ in 0..STEPS {
@@ -190,8 +191,12 @@ impl CassandraMessages {
             let reads = stream::iter(others).map(|seq| self.one(conversation, seq));
             let others: Vec<_> = reads.buffered(READS).try_collect().await?;
             let all = sent.into_iter().chain(others.into_iter().flatten()).map(|stored| stored.message);
+            let all: Vec<_> = all.collect();
+            let left_out = all.iter().filter(|each| number(each.revision) > until && each.seq <= since.last_seq);
+            later = later.max(left_out.map(|each| each.revision).max());
             // What an event after these changes again comes with that one.
-            let mut round: Vec<_> = all.filter(|each| (from + 1..=upto).contains(&number(each.revision))).collect();
+            let in_range = |each: &Message| (from + 1..=upto).contains(&number(each.revision));
+            let mut round: Vec<_> = all.into_iter().filter(in_range).collect();
             round.sort_unstable_by_key(|message| message.revision);
             found.extend(round);
             from = upto;
@@ -201,7 +206,8 @@ impl CassandraMessages {
                 break;
             }
         }
-        Ok(Some(Changes { messages: found, revision: from.max(number(since.revision)).unsigned_abs() }))
+        let revision = from.max(number(since.revision)).unsigned_abs();
+        Ok(Some(Changes { messages: found, revision, later }))
     }
 
     pub(super) async fn load_message(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error> {

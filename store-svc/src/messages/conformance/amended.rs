@@ -216,7 +216,8 @@ async fn changes(store: &dyn Messages, conversation: ConversationId, model: &Mod
             // Page by page.
             let (mut revision, mut is) = (from, Vec::new());
             while revision < last {
-                let since = Since { revision, until: last, first_seq, limit, oldest_micros: 0 };
+                let since =
+                    Since { revision, until: last, first_seq, last_seq: u64::MAX >> 1, limit, oldest_micros: 0 };
                 let found = store.changes(conversation, since).await.expect(failed).expect("it is not too old");
                 assert!(found.messages.len() <= limit && found.revision > revision, "it goes on");
                 assert!(found.messages.iter().all(|each| each.revision <= found.revision));
@@ -228,5 +229,15 @@ async fn changes(store: &dyn Messages, conversation: ConversationId, model: &Mod
             should.sort_by_key(|message| message.revision);
             assert_eq!(is, should, "changes after {from}, {limit} at once");
         }
+    }
+    // One that was changed again after what is asked for is not there, and that it isn't is said.
+    let all = model.messages.values().filter(|each| each.deleted || !each.reactions.is_empty());
+    let changed = all.max_by_key(|each| each.revision).expect("something was changed");
+    let until = changed.revision - 1;
+    for (last_seq, newest) in [(changed.seq, Some(changed.revision)), (0, None)] {
+        let since = Since { revision: 0, until, first_seq: 1, last_seq, limit: 10_000, oldest_micros: 0 };
+        let found = store.changes(conversation, since).await.expect(failed).expect("it is not too old");
+        assert!(found.messages.iter().all(|each| each.seq != changed.seq));
+        assert_eq!(found.later, newest, "of messages up to {last_seq}, after {until}");
     }
 }

@@ -84,7 +84,13 @@ pub(super) fn since(
     let messages = bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<Vec<_>, _>>()?;
     let more = messages.last().filter(|_| messages.len() >= since.limit);
     let revision = more.map_or(since.until, |last| last.revision);
-    Ok(Some(Changes { messages, revision }))
+    let later: Option<i64> = connection
+        .prepare_cached(
+            "SELECT max(revision) FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
+             AND seq BETWEEN ?3 AND ?4",
+        )?
+        .query_row(params![conversation.bytes(), until, first, number(since.last_seq)], |row| row.get(0))?;
+    Ok(Some(Changes { messages, revision, later: later.map(i64::unsigned_abs) }))
 }
 
 /// A message with all who reacted to it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rpc::Access;
 use crate::{
     messages::{Entry, Messages, sqlite::SqliteMessages},
     projection::Projection,
@@ -11,7 +12,7 @@ use axum::{
 };
 use clap::Parser;
 use madang_mesh::{
-    channel::Channels, log::sqlite::SqliteLog, operations::Operations, serve, settings, subscription::Lag,
+    channel::Channels, clock, log::sqlite::SqliteLog, operations::Operations, serve, settings, subscription::Lag,
 };
 use madang_proto::{
     client::v1::Event,
@@ -21,7 +22,10 @@ use madang_proto::{
     },
     store::v1::{store_service_server::StoreService, *},
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, server::Grpc};
@@ -87,17 +91,20 @@ struct Shown {
     asked: Vec<u64>,
 }
 
-async fn shown(user: &str, first: Sees, later: Sees) -> Shown {
-    let (folder, id) = (tempfile::tempdir().unwrap(), ConversationId::from(Uuid::now_v7()));
-    let store: Arc<dyn Messages> = Arc::new(SqliteMessages::open(folder.path()).unwrap());
+/// A few messages of a conversation, of which one was changed lately; they are in a folder.
+async fn history(group: &Group, folder: &Path) -> (ConversationId, History) {
+    std::fs::create_dir_all(folder).unwrap();
+    let id = ConversationId::from(Uuid::now_v7());
+    let store: Arc<dyn Messages> = Arc::new(SqliteMessages::open(folder).unwrap());
     let rows = [(15, 30), (16, 31), (17, 33), (14, CHANGED)].map(|(seq, revision)| {
-        let used = ClientIdUse { seq, revision, client_id: seq.to_be_bytes().to_vec(), ..Default::default() };
+        let at_micros = clock::now_micros();
+        let used =
+            ClientIdUse { seq, revision, at_micros, client_id: seq.to_be_bytes().to_vec(), ..Default::default() };
         Entry::Message { conversation: id, message: Box::new(Message { seq, revision, ..Message::default() }), used }
     });
     let event = Event { conversation: id.to_string(), revision: CHANGED + 2, last_seq: 17, ..Event::default() };
     let rows = rows.into_iter().chain([Entry::Notice { conversation: id, event }]);
     store.apply(0, rows.collect(), 1).await.unwrap();
-    let group = Group { first, later, asked: Arc::default() };
     let (channels, answers) = (Channels::new(), group.clone());
     let router = Router::new().fallback(post(|request: Asked| answers.answer(request)));
     let routes = tonic::service::Routes::from(router);
@@ -108,12 +115,19 @@ async fn shown(user: &str, first: Sees, later: Sees) -> Shown {
         group: GroupServiceClient::new(channels.get("inproc://group").unwrap()),
         operations: Operations::new(channels, "inproc://chat"),
         settings: Told::parse_from(["store"]).settings,
-        log: Arc::new(SqliteLog::open(folder.path()).unwrap()),
+        log: Arc::new(SqliteLog::open(folder).unwrap()),
         consumers: Arc::new(Semaphore::new(1)),
         ending: CancellationToken::new(),
         lag: Lag::new(1),
         changes_days: 90,
     };
+    (id, history)
+}
+
+async fn shown(user: &str, first: Sees, later: Sees) -> Shown {
+    let folder = tempfile::tempdir().unwrap();
+    let group = Group { first, later, asked: Arc::default() };
+    let (id, history) = history(&group, folder.path()).await;
     let (conversation, user) = (id.to_string(), user.to_owned());
     let seqs = |messages: Vec<Message>| messages.into_iter().map(|message| message.seq).collect::<Vec<u64>>();
     let page = ListMessagesRequest {
@@ -166,4 +180,20 @@ async fn where_nothing_was_changed_since_nobody_is_asked_twice() {
     let shown = shown(READER, (CHANGED, Some(1)), (CHANGED, None)).await;
     assert_eq!((shown.page, shown.some), (Ok(vec![14, 15, 16, 17]), Ok(vec![14, 17])));
     assert_eq!((shown.many, shown.asked), (Ok(vec![14, 17]), vec![0; 3]));
+}
+
+#[tokio::test]
+async fn what_was_changed_again_meanwhile_is_not_left_out_of_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let changes = async |later: Sees| {
+        let group = Group { first: (ASKED, Some(1)), later, asked: Arc::default() };
+        let (id, history) = history(&group, &folder.path().join(Uuid::new_v4().to_string())).await;
+        let access = Access { first_seq: 1, first_revision: 1, last_seq: 17 };
+        let found = history.since(id, READER, access, ASKED, 10, 50).await;
+        found.map(|found| found.unwrap()).map_err(|status| status.code())
+    };
+    let found = changes((CHANGED + 2, Some(1))).await.unwrap();
+    let seqs: Vec<u64> = found.messages.iter().map(|message| message.seq).collect();
+    assert_eq!((seqs, found.revision, found.more), (vec![15, 16, 17, 14], CHANGED + 2, false));
+    assert_eq!(changes((CHANGED, None)).await.unwrap_err(), Code::NotFound, "who was put out is shown none of it");
 }
