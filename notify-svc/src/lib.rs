@@ -2,6 +2,7 @@
 //! writes it: waits a moment, asks what nobody's device has shown to have, and has push services tell the rest.
 
 pub mod address;
+pub mod amended;
 pub mod audience;
 pub mod config;
 pub mod encryption;

@@ -20,7 +20,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     id::{ConversationId, UserId},
-    log::v1::{LoggedEvent, Record, logged_event::Body},
+    log::v1::{LoggedEvent, MessageDeleted, MessageEdited, Record, logged_event::Body},
 };
 use prost::Message as _;
 use std::{
@@ -197,6 +197,13 @@ impl Handler for Reader {
                 let trace = event.trace.clone();
                 let Ok(conversation) = ConversationId::from_slice(&event.conversation) else { continue };
                 let at_ms = event.at_micros / 1000;
+                match &event.body {
+                    Some(Body::Edited(MessageEdited { seq, content: Some(content) })) => {
+                        self.sender.amended.note(conversation, *seq, Some(Shown::of(content)));
+                    }
+                    Some(Body::Deleted(MessageDeleted { seq })) => self.sender.amended.note(conversation, *seq, None),
+                    _ => {}
+                }
                 found.extend(self.what(event, now).into_iter().map(|what| (conversation, at_ms, what, trace.clone())));
             }
             if found.is_empty() {

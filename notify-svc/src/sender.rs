@@ -9,6 +9,7 @@ mod kept;
 pub use kept::Kept;
 
 use crate::{
+    amended::Amended,
     audience::Audience,
     notice::Notice,
     provider::{Providers, Told, Verdict, label},
@@ -159,6 +160,8 @@ pub struct Sender {
     check: Check,
     reports: Arc<Reports>,
     health: Health,
+    /// What became of messages meanwhile.
+    pub amended: Amended,
     slots: HashMap<&'static str, Semaphore>,
     /// What waits for each device that something is on its way to.
     lanes: Mutex<HashMap<(UserId, DeviceId), Lane>>,
@@ -182,7 +185,8 @@ impl Sender {
         let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
         let (health, lanes, room) = (Health::default(), Mutex::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
-        Arc::new(Self { store, providers, check, reports, health, slots, lanes, results, room })
+        let amended = Amended::default();
+        Arc::new(Self { store, providers, check, reports, health, amended, slots, lanes, results, room })
     }
 
     /// How many are being sent.
@@ -271,6 +275,13 @@ impl Sender {
                 Some(false) => return self.end(push, Outcome::Moot, 0),
                 // Not known: it is asked again.
                 None => return self.later(push, BUSY, 0),
+            }
+        }
+        if push.kind == PushType::Message {
+            let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
+            match self.amended.shown(push.conversation, push.seq, shown) {
+                Some(shown) => push.shown = shown,
+                None => return self.end(push, Outcome::Moot, 0),
             }
         }
         let mut span = Span::within(push.trace, "notify", "push", Kind::Client);

@@ -103,6 +103,13 @@ async fn a_push_service_that_fails_is_tried_again_and_one_that_knows_nobody_is_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_is_not_told_and_what_was_edited_is_told_as_it_is() {
+    let (stage, server) = Stage::embedded(LONG).await;
+    amended(&stage).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_burst_is_told_as_one() {
     let (stage, server) = Stage::embedded(LONG).await;
     burst(&stage).await;
@@ -118,6 +125,7 @@ async fn all_of_that_is_so_on_the_real_backends() {
     let (stage, cluster) = Stage::cluster(LONG).await;
     here(&stage).await;
     unwilling(&stage).await;
+    amended(&stage).await;
     burst(&stage).await;
     cluster.stop().await;
 }
@@ -229,6 +237,26 @@ async fn unwilling(stage: &Stage) {
     ann.say(json!({"conversation": id}), "3").await;
     assert_eq!(witness.told(push).await["seq"], "3");
     assert_eq!(push.paths(), [""; 0], "nobody else");
+}
+
+async fn amended(stage: &Stage) {
+    let push = &stage.push;
+    let (ann, bob) = (stage.sign_up("ann", MOBILE).await, stage.sign_up("bob", MOBILE).await);
+    let witness = stage.sign_up("witness", MOBILE).await;
+    let group = json!({"conversation": ann.group("방", &[&bob, &witness]).await});
+    let mut at_ann = ann.connect().await;
+    let gone = ann.say(group.clone(), "gone").await;
+    let id = || ClientId::now().to_string();
+    let delete = json!({"conversation": gone["conversation"], "seq": gone["seq"], "clientId": id()});
+    assert!(at_ann.ask(json!({"id": 2, "delete": delete})).await["ack"].is_object());
+    let said = ann.say(group, "as it was").await;
+    let edit = json!({"conversation": said["conversation"], "seq": said["seq"], "clientId": id(), "text": "as it is"});
+    assert!(at_ann.ask(json!({"id": 3, "edit": edit})).await["ack"].is_object());
+    for device in [&witness, &bob] {
+        let told = device.told(push).await;
+        assert_eq!((&told["seq"], &told["body"]), (&json!("2"), &json!("ann 이름: as it is")));
+    }
+    assert_eq!(push.paths(), [""; 0], "what was taken back is told to nobody");
 }
 
 async fn failing(stage: &Stage) {

@@ -275,7 +275,7 @@ pub enum Outcome {
     Refused = 4,
     /// It was an hour old, or there was no room for it: nobody is told any more.
     Dropped = 5,
-    /// It has no one to reach any more: read, left or logged out meanwhile.
+    /// It has no one to reach any more: read, left or logged out meanwhile; or the message was taken back.
     Moot = 6,
 }
 impl Outcome {

@@ -234,7 +234,8 @@ async fn changes(store: &dyn Messages, conversation: ConversationId, model: &Mod
     let all = model.messages.values().filter(|each| each.deleted || !each.reactions.is_empty());
     let changed = all.max_by_key(|each| each.revision).expect("something was changed");
     let until = changed.revision - 1;
-    for (last_seq, newest) in [(changed.seq, Some(changed.revision)), (0, None)] {
+    let newest = model.messages.range(..=changed.seq).map(|(_, each)| each.revision).max();
+    for (last_seq, newest) in [(changed.seq, newest), (0, None)] {
         let since = Since { revision: 0, until, first_seq: 1, last_seq, limit: 10_000, oldest_micros: 0 };
         let found = store.changes(conversation, since).await.expect(failed).expect("it is not too old");
         assert!(found.messages.iter().all(|each| each.seq != changed.seq));
