@@ -224,7 +224,8 @@ impl History {
         let wanted: HashMap<ConversationId, u64> =
             asked.iter().filter_map(|(id, _)| Some((*id, *known.get(id)?))).collect();
         let waits = stream::iter(wanted).map(|(id, revision)| self.projection.wait_for(id, revision, PATIENCE));
-        let reached: Vec<Option<u64>> = waits.buffer_unordered(READS).collect().await;
+        let waits = waits.buffer_unordered(READS).collect::<Vec<Option<u64>>>();
+        let reached = tokio::time::timeout(PATIENCE, waits).await.map_err(|_| behind())?;
         if reached.contains(&None) {
             return Err(behind());
         }
