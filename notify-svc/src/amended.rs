@@ -81,6 +81,7 @@ mod tests {
         (0..=MOST as u64).for_each(|seq| amended.note(here, seq, None));
         assert_eq!(amended.shown(here, 0, Shown::Nothing), Some(Shown::Nothing), "the oldest has gone");
         assert_eq!(amended.shown(here, 1, Shown::Nothing), None);
-        assert_eq!((amended.lock().now.len(), amended.lock().since.len()), (MOST, MOST));
+        let known = amended.lock();
+        assert_eq!((known.now.len(), known.since.len()), (MOST, MOST));
     }
 }
