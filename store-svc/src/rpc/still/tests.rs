@@ -1,3 +1,5 @@
+//! Messages that were changed after it was asked who may see them: who is shown what, by every way to read them.
+
 use super::*;
 use crate::rpc::Access;
 use crate::{
