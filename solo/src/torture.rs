@@ -153,30 +153,30 @@ struct Place {
     http: Target,
 }
 
-/// An address that is free and that nobody else of the cluster has.
-fn unused(taken: &mut BTreeSet<u16>) -> anyhow::Result<SocketAddr> {
+/// An address that is free and that none of the backends will have.
+fn unused(taken: &BTreeSet<u16>) -> anyhow::Result<SocketAddr> {
     loop {
         let address = free()?;
-        if taken.insert(address.port()) {
+        if !taken.contains(&address.port()) {
             return Ok(address);
         }
     }
 }
 
-fn places(mut taken: BTreeSet<u16>) -> anyhow::Result<Vec<Place>> {
+fn places(taken: &BTreeSet<u16>) -> anyhow::Result<Vec<Place>> {
     let mut places = Vec::new();
     for (service, kind, count, calls) in SERVICES {
         for n in 1..=count {
             let (ready, way) = (Arc::<AtomicBool>::default(), link::way());
-            let grpc = Target { address: unused(&mut taken)?, ready, way };
-            let http = Target { address: unused(&mut taken)?, ..grpc.clone() };
+            let grpc = Target { address: unused(taken)?, ready, way };
+            let http = Target { address: unused(taken)?, ..grpc.clone() };
             places.push(Place {
                 name: format!("{service}-{n}"),
                 service,
                 kind,
                 calls,
                 grpc,
-                admin: unused(&mut taken)?,
+                admin: unused(taken)?,
                 http,
             });
         }
@@ -294,7 +294,7 @@ impl Plan {
     }
 
     async fn services(mut self) -> anyhow::Result<Cluster> {
-        let places = places(self.taken.clone())?;
+        let places = places(&self.taken)?;
         for place in &places {
             self.service(place, &places).await?;
         }

@@ -1,7 +1,7 @@
 //! A collector as operators run them: Rotel, which prints what it has understood.
 
+use madang_mesh::serve::free;
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -28,7 +28,7 @@ impl Rotel {
         let started = tokio::time::timeout(PATIENCE, async {
             loop {
                 // It can't be told to take any port and to say which: another may take this one meanwhile.
-                if let Some(started) = Self::try_start(folder, [(); 2].map(|()| free_port())).await {
+                if let Some(started) = Self::try_start(folder, [(); 2].map(|()| free().unwrap().port())).await {
                     return started;
                 }
             }
@@ -79,8 +79,4 @@ impl Rotel {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,7 +1,7 @@
 //! Which of a service's processes takes a call: of two at random the one that answers sooner and has less to do
 //! (power of two choices over a peak-sensitive moving average, as in Finagle and linkerd). One that can't be reached is
-//! left out until a connection of nobody's call reaches it; never the last. tower's balancer belongs to one task, through whose queue each call would go,
-//! and can't keep the last one in; its arithmetic is the same.
+//! left out until a connection of nobody's call reaches it; never the last. tower's balancer belongs to one task, through
+//! whose queue each call would go, and can't keep the last one in; its arithmetic is the same.
 
 use super::{CONNECT, caused_by};
 use crate::{metrics, refused::Refused};
@@ -332,24 +332,22 @@ mod tests {
 
     #[tokio::test]
     async fn who_cannot_be_reached_is_left_out_until_it_can_be_but_never_the_last() {
-        let balance = ends(3);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let here = End::new(
-            format!("http://{}", listener.local_addr().unwrap()),
-            transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
-        );
-        balance.ends.write().unwrap()[1] = here.clone();
-        let gone = End::new("http://127.0.0.1:1".into(), here.channel.clone());
-        balance.ends.write().unwrap()[0] = gone.clone();
-        end(&balance, 0).failed();
-        end(&balance, 1).failed();
+        let channel = transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let at = |address: String| End::new(address, channel.clone());
+        let (gone, here) = (at("http://127.0.0.1:1".into()), at(format!("http://{}", listener.local_addr().unwrap())));
+        let other = at("other".into());
+        let balance = Balance::new(vec![gone.clone(), here.clone(), other.clone()]);
+        gone.failed();
+        here.failed();
         assert_eq!((share(&balance, &gone.address), share(&balance, &here.address)), (0, 0));
         let _tried = listener.accept().await.unwrap();
         while share(&balance, &here.address) == 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(share(&balance, &gone.address), 0, "nobody's call tries it");
-        (1..3).for_each(|n| end(&balance, n).failed());
+        here.failed();
+        other.failed();
         assert!(balance.pick().is_some());
         gone.reached();
         assert_eq!(share(&balance, &gone.address), 1000, "a call has reached it");

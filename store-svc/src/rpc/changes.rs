@@ -80,7 +80,8 @@ impl History {
             return Ok(Some(ListChangesResponse { revision, ..ListChangesResponse::default() }));
         }
         let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
-        for _ in 0..TRIES {
+        let mut again = 1..TRIES;
+        let changes = loop {
             let Access { first_seq, last_seq, .. } = access;
             // Which messages were there by then is not known to who asks for nobody.
             let last_seq = if user.is_empty() { 0 } else { last_seq };
@@ -89,26 +90,12 @@ impl History {
             let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
             match changes.later {
                 Some(later) if changes.messages.len() <= limit => {
+                    again.next().ok_or_else(behind)?;
                     (access, revision) = self.access(id, user, later).await?;
                 }
-                _ => return self.told(id, user, access, revision, since, limit, changes).await.map(Some),
+                _ => break changes,
             }
-        }
-        Err(behind())
-    }
-
-    /// The answer that changes make, with the notices between them.
-    #[allow(clippy::too_many_arguments)] // what was asked, by whom, and what was found
-    async fn told(
-        &self,
-        id: ConversationId,
-        user: &str,
-        Access { first_revision, .. }: Access,
-        revision: u64,
-        since: u64,
-        limit: usize,
-        changes: Changes,
-    ) -> Result<ListChangesResponse, Status> {
+        };
         let mut answer = ListChangesResponse::default();
         let Changes { mut messages, revision: whole, .. } = changes;
         let found = messages.len();
@@ -118,7 +105,7 @@ impl History {
             _ => whole.min(revision),
         };
         answer.more = answer.revision < revision;
-        let revisions = (since.saturating_add(1).max(first_revision), answer.revision);
+        let revisions = (since.saturating_add(1).max(access.first_revision), answer.revision);
         let mut notices = self.store.notices(id, (0, u64::MAX >> 1), revisions).await.map_err(failed)?;
         let full = notices.len() >= NOTICES;
         if cut_notices(&mut notices) || full {
@@ -128,7 +115,7 @@ impl History {
         }
         self.mark_mine(id, user, messages.iter_mut()).await?;
         (answer.messages, answer.notices) = (messages, notices);
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     pub(super) async fn many_changes(
