@@ -17,9 +17,11 @@ const ANNOUNCED: Duration = Duration::from_millis(1500);
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long after a home that did not answer it is asked again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often it is asked for the same at most.
+/// After so many times that what was sent again did not come, the inbox is to be opened anew: perhaps it is not read.
+const DEAF: u32 = 2;
+/// After so many it is given up.
 const TRIES: u32 = 4;
-/// How long it is looked for a source's home, which may be moving.
+/// How long it is tried at most: a source's home may be moving, inboxes may be lost one after another.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// After so long lists and history have everything: they are refused when they are over 15 s old, and some margin.
 pub(super) const LISTED: Duration = Duration::from_secs(20);
@@ -29,6 +31,8 @@ pub(super) struct Reach {
     sources: BTreeMap<Shard, Source>,
     /// Since when what is in the inbox is known not to be old: the inbox has been read to its end once.
     read: bool,
+    /// It seems not to be read.
+    deaf: bool,
 }
 
 #[derive(Default)]
@@ -55,12 +59,15 @@ struct First {
 struct Asked {
     waiting: bool,
     again_at: Option<Instant>,
+    /// Until then, what is missing should have come: it has been sent to the inbox that is read now.
+    promised: bool,
 }
 
 /// Something is missing, up to here at least.
 struct Gap {
     upto: Position,
     since: Instant,
+    /// How often what was sent again did not come in time.
     tries: u32,
     /// It can't be had any more: up to where, and since when.
     lost: Option<(Position, Instant)>,
@@ -76,7 +83,7 @@ pub(super) struct Ask {
 impl Reach {
     /// Nothing is known yet of so many sources.
     pub fn new(shards: u32) -> Self {
-        Self { sources: (0..shards).map(|shard| (shard, Source::default())).collect(), read: false }
+        Self { sources: (0..shards).map(|shard| (shard, Source::default())).collect(), read: false, deaf: false }
     }
 
     /// Nobody has been asked for anything yet, or no answer will come.
@@ -91,7 +98,8 @@ impl Reach {
         self.read = false;
         for source in self.sources.values_mut() {
             source.confirmed = false;
-            source.asked.again_at = None;
+            // What was sent to the inbox before this one does not come any more, which is nobody's fault.
+            (source.asked.again_at, source.asked.promised) = (None, false);
         }
     }
 
@@ -116,7 +124,7 @@ impl Reach {
         source.taken = Some(parcel.position);
         source.gap.take_if(|gap| gap.upto <= parcel.position);
         if let Some(gap) = &mut source.gap {
-            (gap.tries, gap.lost) = (0, None);
+            (gap.since, gap.tries, gap.lost) = (now, 0, None);
         }
         source.confirmed |= read && source.gap.is_none();
         true
@@ -137,6 +145,9 @@ impl Reach {
         for (shard, source) in &mut self.sources {
             source.heed_beacon(read_until, now);
             let due = source.asked.again_at.is_none_or(|at| at <= now) && !source.asked.waiting;
+            if due && std::mem::take(&mut source.asked.promised) {
+                self.deaf |= source.in_vain(*shard, now);
+            }
             let after = match &source.gap {
                 Some(gap) if gap.lost.is_some() => continue,
                 Some(_) => source.taken,
@@ -156,31 +167,22 @@ impl Reach {
         let Some(source) = self.sources.get_mut(&ask.source) else { return };
         source.asked.waiting = false;
         source.asked.again_at = Some(now + if answer.is_some() { AGAIN } else { RETRY });
+        let old = ask.after.is_none() || ask.after != source.taken;
         let Some(gap) = source.gap.as_mut().filter(|gap| gap.lost.is_none()) else { return };
-        if ask.after.is_none() || ask.after != source.taken {
+        if old {
             // It was asked for something else.
             source.asked.again_at = None;
             return;
         }
-        let sent = answer.map_or(0, |answer| answer.sent);
-        gap.tries += u32::from(answer.is_some());
-        let hopeless = match answer {
-            Some(answer) => !answer.again || gap.tries >= TRIES,
-            None => now - gap.since > PATIENCE,
-        };
-        if hopeless {
-            tracing::warn!(
-                source = ask.source,
-                "what an inbox lost can't be sent again: clients look for it themselves"
-            );
-            gap.upto = gap.upto.max(sent);
-            gap.lost = Some((gap.upto, now));
+        source.asked.promised = answer.is_some();
+        if answer.is_some_and(|answer| !answer.again) || now - gap.since > PATIENCE {
+            gap.give_up(ask.source, answer.map_or(0, |answer| answer.sent), now);
         }
     }
 
-    /// How often the most unlucky source has been asked in vain.
-    pub fn tries(&self) -> u32 {
-        self.sources.values().filter_map(|source| source.gap.as_ref()).map(|gap| gap.tries).max().unwrap_or(0)
+    /// Whether what was sent again did not come so often that the inbox should be opened anew; says so once.
+    pub fn deaf(&mut self) -> bool {
+        std::mem::take(&mut self.deaf)
     }
 
     /// Whether nothing is missing, nor may be without it being known.
@@ -236,10 +238,33 @@ impl Reach {
     }
 }
 
+impl Gap {
+    fn give_up(&mut self, source: Shard, sent: Position, now: Instant) {
+        tracing::warn!(
+            source,
+            tries = self.tries,
+            upto = self.upto.max(sent),
+            "what an inbox lost can't be sent again: clients look for it themselves"
+        );
+        self.upto = self.upto.max(sent);
+        self.lost = Some((self.upto, now));
+    }
+}
+
 impl Source {
+    /// What was sent again has not come; whether the inbox should be opened anew.
+    fn in_vain(&mut self, source: Shard, now: Instant) -> bool {
+        let Some(gap) = self.gap.as_mut().filter(|gap| gap.lost.is_none()) else { return false };
+        gap.tries += 1;
+        if gap.tries >= TRIES {
+            gap.give_up(source, 0, now);
+        }
+        gap.tries == DEAF
+    }
+
     fn missing(&mut self, upto: Position, now: Instant) {
         let gap = self.gap.get_or_insert_with(|| {
-            self.asked.again_at = None;
+            (self.asked.again_at, self.asked.promised) = (None, false);
             Gap { upto, since: now, tries: 0, lost: None }
         });
         gap.upto = upto.max(gap.upto);

@@ -23,8 +23,6 @@ const AGAIN: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the databases are asked how far they have come, while somebody waits for that.
 const STORED: Duration = Duration::from_millis(500);
-/// After so many times that what was sent again did not come, the inbox is opened anew: perhaps it is not read.
-const TRIES: u32 = 2;
 
 /// What an origin has answered.
 enum Answer {
@@ -93,11 +91,7 @@ impl Task {
                     }
                 },
                 Some(answer) = asks.join_next() => match answer {
-                    Ok(Answer::Rewound(ask, rewound)) => {
-                        if state.rewound(ask, rewound) >= TRIES && reading.take().is_some() {
-                            opening = Some(self.open(AGAIN));
-                        }
-                    }
+                    Ok(Answer::Rewound(ask, rewound)) => state.rewound(ask, rewound),
                     Ok(Answer::Stored(positions)) => {
                         state.stored(&positions);
                         stored = Some(Instant::now() + STORED);
@@ -107,6 +101,9 @@ impl Task {
                 _ = look.tick() => {
                     state.tidy_up();
                     self.ask(&mut state, &mut asks);
+                    if state.deaf() && reading.take().is_some() {
+                        opening = Some(self.open(AGAIN));
+                    }
                     let wanted = state.unstored();
                     if !wanted.is_empty() && stored.is_some_and(|at| at <= Instant::now()) {
                         stored = None;

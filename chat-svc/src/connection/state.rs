@@ -218,10 +218,14 @@ impl State {
         }
     }
 
-    /// A source has answered; how often one has been asked in vain for what did not come.
-    pub fn rewound(&mut self, ask: Ask, answer: Option<Rewound>) -> u32 {
+    /// A source has answered.
+    pub fn rewound(&mut self, ask: Ask, answer: Option<Rewound>) {
         self.reach.answered(ask, answer, Instant::now());
-        self.reach.tries()
+    }
+
+    /// Whether the inbox seems not to be read, since what was sent to it does not come; says so once.
+    pub fn deaf(&mut self) -> bool {
+        self.reach.deaf()
     }
 
     /// Of which sources somebody waits for the databases.

@@ -135,6 +135,23 @@ async fn an_inbox_that_is_lost_again_and_again_confuses_no_cursors() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_sent_again_into_inboxes_that_are_lost_at_once_is_not_given_up() {
+    let broken = broken();
+    let (_trunk, mut items) = live(&broken).await;
+    broken.commit([2]).await;
+    come(&mut items, [2]).await;
+    broken.inbox.lose_next(1);
+    broken.commit(3..=4).await;
+    broken.inbox.lose_next(usize::MAX);
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        broken.inbox.lose_all();
+    }
+    broken.inbox.lose_next(0);
+    come(&mut items, 3..=4).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_tail_shows_by_a_beacon() {
     let broken = broken();
     let (_trunk, mut items) = live(&broken).await;
