@@ -21,12 +21,20 @@ pub struct Doors {
 impl Doors {
     /// Asks, again while that is to be tried again.
     pub async fn ask(&self, person: &Person, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let (status, answer, _) = self.insist(person, method, path, body).await;
+        (status, answer)
+    }
+
+    /// The same; also how often it was asked.
+    pub async fn insist(&self, person: &Person, method: &str, path: &str, body: Value) -> (u16, Value, u32) {
         let end = tokio::time::Instant::now() + PATIENCE;
+        let mut times = 1;
         loop {
             let (status, answer) = call_at(self.api, method, path, &person.token, body.clone()).await;
             if answer["retryable"] != true || tokio::time::Instant::now() > end {
-                return (status, answer);
+                return (status, answer, times);
             }
+            times += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
