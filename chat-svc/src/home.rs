@@ -34,6 +34,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 pub use hand_over::Left;
 use madang_mesh::{
     clock::now_micros,
+    lease::Tenure,
     log::{Log, Position},
     metrics,
     registry::Registry,
@@ -94,6 +95,8 @@ pub struct World {
     pub limits: Limits,
     /// What the rooms of all homes of this process may cost.
     pub memory: Memory,
+    /// Whether this process is still home.
+    pub tenure: Tenure,
 }
 
 /// A way to a home.
@@ -310,6 +313,11 @@ impl Home {
 
     /// Numbers what is ready; none if nothing of it needs the log.
     fn begin(&mut self) -> Option<InFlight> {
+        if !self.world.tenure.holds(self.shard) {
+            // What needs no log would be answered from what may be old: another home may have gone on.
+            self.ready.drain(..).for_each(|ask| (ask.answer)(Err(moving())));
+            return None;
+        }
         let mut batch = Batch::new(now_micros());
         while !batch.is_full() {
             let Some(ask) = self.ready.pop_front() else { break };

@@ -138,6 +138,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         process,
         limits: room::Limits { members: settings.max_members as usize },
         memory: home::Memory::new(settings.room_bytes),
+        tenure: leases.tenure(),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);
     let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, map, drain: drain.clone() };

@@ -19,6 +19,7 @@ use madang_chat::{
 };
 use madang_mesh::{
     channel::Channels,
+    lease::Tenure,
     log::{Bounds, Entries, Entry, Error, Log, Position},
     registry::{Registry, memory::MemoryRegistry},
     shard::{Shard, ShardMap},
@@ -174,6 +175,7 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
         process: "test".into(),
         limits: Limits { members: 200 },
         memory: memory.clone(),
+        tenure: Tenure::endless(),
     };
     let (sender, serving) = oneshot::channel();
     let task = tokio::spawn(home::run(0, world, None, |handle| drop(sender.send(handle)), cancel.clone()));

@@ -51,19 +51,49 @@ pub struct Leases {
     before: Arc<Mutex<HashMap<Shard, Home>>>,
     /// How many other processes live, those that are leaving not counted.
     others: watch::Receiver<usize>,
+    tenure: Tenure,
     left: CancellationToken,
+}
+
+/// Whether a process still holds what it took, asked right before it answers from memory alone: where the log is not
+/// asked, nothing else would show one that was paused that others have taken over meanwhile.
+#[derive(Debug, Clone)]
+pub struct Tenure(Option<Held>);
+
+#[derive(Debug, Clone)]
+struct Held {
+    shards: watch::Receiver<BTreeSet<Shard>>,
+    renewal: Option<Renewal>,
+}
+
+impl Tenure {
+    /// Of who needs no lease: it ends never.
+    #[must_use]
+    pub fn endless() -> Self {
+        Self(None)
+    }
+
+    /// Whether the shard is held, by a lease whose last acknowledged renewal is not too old.
+    #[must_use]
+    pub fn holds(&self, shard: Shard) -> bool {
+        self.0.as_ref().is_none_or(|held| {
+            held.renewal.as_ref().is_none_or(Renewal::is_fresh) && held.shards.borrow().contains(&shard)
+        })
+    }
 }
 
 impl Leases {
     /// Of a process that takes no part: it holds nothing, ever.
     #[must_use]
     pub fn none() -> Self {
+        let held = watch::channel(BTreeSet::new()).1;
         Self {
-            held: watch::channel(BTreeSet::new()).1,
+            held: held.clone(),
             map: watch::channel(ShardMap::default()).1,
             in_use: Arc::default(),
             before: Arc::default(),
             others: watch::channel(0).1,
+            tenure: Tenure(Some(Held { shards: held, renewal: None })),
             left: CancellationToken::new(),
         }
     }
@@ -82,6 +112,12 @@ impl Leases {
     #[must_use]
     pub fn before(&self, shard: Shard) -> Option<Home> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner).get(&shard).cloned()
+    }
+
+    /// To ask whether a shard is still held.
+    #[must_use]
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// How many other processes may take what this one gives away.
@@ -114,15 +150,17 @@ pub async fn join(config: Config, registry: Arc<dyn Registry>, drain: Cancellati
     let held = watch::Sender::new(BTreeSet::new());
     let map = watch::Sender::new(ShardMap { count: config.shards, homes: HashMap::new() });
     let (in_use, others) = (Arc::new(watch::Sender::new(BTreeSet::new())), watch::Sender::new(0));
+    let left = CancellationToken::new();
+    let renewal = Renewal::start(&config, registry.clone(), held.clone(), drain.clone(), left.clone());
     let leases = Leases {
         held: held.subscribe(),
         map: map.subscribe(),
         in_use: in_use.clone(),
         before: Arc::default(),
         others: others.subscribe(),
-        left: CancellationToken::new(),
+        tenure: Tenure(Some(Held { shards: held.subscribe(), renewal: Some(renewal.clone()) })),
+        left,
     };
-    let renewal = Renewal::start(&config, registry.clone(), held.clone(), drain.clone(), leases.left.clone());
     let member = Member::new(config, registry, renewal, (held, map, others), &leases);
     tokio::spawn(member.run(drain));
     leases

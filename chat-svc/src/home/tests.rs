@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use madang_mesh::{
     channel::Channels,
+    lease::Tenure,
     log::{Bounds, Entries, Error},
     registry::memory::MemoryRegistry,
     shard::ShardMap,
@@ -92,6 +93,7 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         process: "test".into(),
         limits: Limits { members: 10 },
         memory: Memory::new(1 << 20),
+        tenure: Tenure::endless(),
     };
     // Found not to be there just now, and that the peer is somebody.
     let absent = Absent { both_known: Some(true), full: (false, false), blocks: room::Blocks::None };

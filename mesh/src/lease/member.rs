@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 16;
 
 /// The renewals of a process: a task of its own, so that nothing that hangs holds up that it stops serving.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Renewal {
     renewed: Arc<Mutex<Renewed>>,
 }
 
 /// The last renewal that was acknowledged.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Renewed {
     /// They are counted from 1.
     counter: u64,
@@ -91,7 +91,8 @@ impl Renewal {
         }
     }
 
-    fn is_fresh(&self) -> bool {
+    /// Whether the last renewal that was acknowledged is not too old to serve.
+    pub fn is_fresh(&self) -> bool {
         self.lock().at.elapsed() < STOP
     }
 

@@ -194,6 +194,23 @@ async fn what_a_leaving_process_has_given_away_is_taken_while_it_still_uses_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_wakes_from_a_pause_holds_nothing_before_any_of_its_tasks_has_noticed() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let one = process(&registry, "one", 4).await;
+    one.holds(4).await;
+    let tenure = one.leases.tenure();
+    assert!(tenure.holds(0) && !tenure.holds(4));
+    assert!(!Leases::none().tenure().holds(0) && Tenure::endless().holds(0));
+    one.way.open.send_replace(false);
+    let ends = Instant::now() + 2 * STOP;
+    while tenure.holds(0) {
+        assert!(Instant::now() < ends, "it is held for ever");
+        // This task alone goes on: nothing else of the process has run when the clock has moved on.
+        tokio::time::advance(RENEW).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_cut_off_stops_before_others_take_over_and_comes_back() {
     let registry = Arc::new(MemoryRegistry::new());
     let [one, two] = [process(&registry, "one", 8).await, process(&registry, "two", 8).await];

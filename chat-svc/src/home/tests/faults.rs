@@ -1,6 +1,7 @@
 //! The log is full, silent, or lost; the databases are behind.
 
 use super::{super::*, stage::*};
+use madang_mesh::lease::Leases;
 use madang_proto::{
     client::v1::{ConversationKind, Role},
     id::{ClientId, UserId},
@@ -82,6 +83,27 @@ async fn while_the_log_is_silent_everybody_is_refused_within_5_s_and_a_retry_is_
     assert_eq!((acks[0], acks[1]), (acks[2], acks[3]), "one number for each id");
     let events = stage.log.records().iter().map(|record| record.events.len()).sum::<usize>();
     assert_eq!((acks[0].max(acks[1]), events), (3, 4), "the room, and three messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_home_that_is_not_it_any_more_answers_nothing_from_memory() {
+    let stage = Stage::new();
+    let (ann, bob) = people();
+    let (first, id) = (stage.home(None).await, ClientId::now());
+    first.send(ann, bob, id).await.unwrap();
+    first.task.abort();
+    stage.write(stage.log.entries().len() as u64).await;
+    // It is paused here, and its shard taken by another, which it has not heard of yet.
+    *stage.tenure.lock().unwrap() = Leases::none().tenure();
+    let home = stage.home(None).await;
+    let conversation = ConversationId::direct(ann, bob);
+    let again = home.send(ann, bob, id).await.map(|ack| ack.seq);
+    let read = home.ask(conversation, bob, What::Read(1)).await.unwrap().map(|ack| ack.seq);
+    let stranger = home.ask(conversation, UserId::new(), What::Read(1)).await.unwrap().map(|ack| ack.seq);
+    for (what, answer) in [("a retry", again), ("a mark", read), ("what it would refuse", stranger)] {
+        let refusal = answer.expect_err(what);
+        assert!(refusal.reason == Reason::Unavailable && refusal.retry_after_ms > 0, "{what}: {refusal:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use madang_mesh::{
     channel::Channels,
+    lease::Tenure,
     log::{Bounds, Entries, Entry, Error},
     registry::memory::MemoryRegistry,
     shard::ShardMap,
@@ -249,6 +250,7 @@ pub struct Stage {
     pub databases: Arc<Databases>,
     pub registry: Arc<MemoryRegistry>,
     pub memory: usize,
+    pub tenure: Mutex<Tenure>,
 }
 
 /// A home at work.
@@ -274,7 +276,13 @@ impl Stage {
             blocks_asked: AtomicUsize::new(0),
             blocks_slow: tokio::sync::Mutex::default(),
         });
-        Self { log, databases, registry: Arc::new(MemoryRegistry::new()), memory: 1 << 20 }
+        Self {
+            log,
+            databases,
+            registry: Arc::new(MemoryRegistry::new()),
+            memory: 1 << 20,
+            tenure: Mutex::new(Tenure::endless()),
+        }
     }
 
     pub fn world(&self) -> World {
@@ -303,6 +311,7 @@ impl Stage {
             process: "test".into(),
             limits: Limits { members: 200 },
             memory: Memory::new(self.memory),
+            tenure: self.tenure.lock().unwrap().clone(),
         }
     }
 
