@@ -37,7 +37,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use watches::{Key, Question, Watches};
+use watches::{Check, Key, Question, Watches};
 
 /// How many users one connection watches, or one call asks about, at most.
 pub const WATCHED: usize = 200;
@@ -91,7 +91,7 @@ fn lock(watches: &Mutex<Watches<Tell>>) -> MutexGuard<'_, Watches<Tell>> {
 impl Watching {
     /// Whom the watcher may see may have changed.
     pub fn doubt(&self) {
-        lock(&self.watches).doubt(self.key);
+        lock(&self.watches).doubt(self.key, Instant::now());
     }
 }
 
@@ -171,9 +171,16 @@ impl Presences {
     }
 
     /// Whose presence a user may see: those with whom they share a conversation and have no block, and themselves. This
-    /// is the one place that decides it, for watches and calls.
-    pub async fn visible(&self, user: UserId, users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
-        let mut visible = self.ways.sources.acquainted(user, users).await?;
+    /// is the one place that decides it, for watches and calls. What happened before `since` is heeded, also if it has
+    /// been told before the databases have it; what was acknowledged they have in any case.
+    pub async fn visible(
+        &self,
+        user: UserId,
+        users: &[UserId],
+        since: Option<Instant>,
+    ) -> Result<HashSet<UserId>, Refusal> {
+        let within = since.map(|since| since.elapsed());
+        let mut visible = self.ways.sources.acquainted(user, users, within).await?;
         let pairs: Vec<_> = visible.iter().map(|other| (user, *other)).collect();
         for (_, other) in self.ways.sources.blocked(&pairs).await? {
             visible.remove(&other);
@@ -237,7 +244,7 @@ impl Presences {
     pub async fn run(self, cancel: CancellationToken) {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut waiting = VecDeque::new();
+        let mut waiting: VecDeque<Check> = VecDeque::new();
         let mut checks = JoinSet::new();
         loop {
             let idle = lock(&self.watches).is_empty();
@@ -257,18 +264,15 @@ impl Presences {
                 }
             }
             while checks.len() < CHECKS
-                && let Some((key, user, users)) = waiting.pop_front()
+                && let Some(Check { key, user, users, since }) = waiting.pop_front()
             {
                 let presences = self.clone();
-                checks.spawn(async move {
-                    let users: Vec<UserId> = users;
-                    (key, presences.visible(user, &users).await.ok())
-                });
+                checks.spawn(async move { (key, presences.visible(user, &users, since).await.ok()) });
             }
         }
     }
 
-    async fn round(&self, waiting: &mut VecDeque<(Key, UserId, Vec<UserId>)>) {
+    async fn round(&self, waiting: &mut VecDeque<Check>) {
         let questions = {
             let map = self.ways.map.borrow();
             lock(&self.watches).questions(&map)

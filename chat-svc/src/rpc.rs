@@ -316,7 +316,7 @@ impl ChatService for Rpc {
         };
         let mut users: Vec<UserId> = presence::users(&request.get_ref().users).map_err(refused)?;
         if let Some(whose) = whose {
-            let visible = self.presences.visible(whose, &users).await.map_err(refused)?;
+            let visible = self.presences.visible(whose, &users, None).await.map_err(refused)?;
             users.retain(|user| visible.contains(user));
         }
         let found = self.presences.look_up(&users).await.map_err(refused)?;

@@ -12,7 +12,7 @@ use crate::{
 use madang_mesh::{
     channel::Channel,
     clock,
-    operations::Operations,
+    operations::{Operations, Tries},
     rate::Rate,
     shard::shard_of,
     status::{from_status, invalid_field, to_status},
@@ -30,7 +30,9 @@ use madang_proto::{
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use unicode_normalization::UnicodeNormalization;
 
@@ -89,6 +91,10 @@ fn user_of(field: &str, text: &str) -> Result<UserId, Status> {
 fn conversation(text: &str) -> Result<ConversationId, Status> {
     let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
     text.parse().map_err(|_| invalid_field("conversation", message))
+}
+
+fn operation(conversation: ConversationId, actor: UserId, body: Body) -> Operation {
+    Operation { conversation: conversation.to_string(), actor: actor.to_string(), body: Some(body) }
 }
 
 /// A key under which something is made once.
@@ -265,8 +271,28 @@ impl Groups {
     }
 
     async fn operate(&self, id: ConversationId, actor: UserId, body: Body) -> Result<Ack, Status> {
-        let operation = Operation { conversation: id.to_string(), actor: actor.to_string(), body: Some(body) };
+        let operation = operation(id, actor, body);
         self.operations.operate(id, operation).await.map_err(|refusal| to_status(&refusal))
+    }
+
+    /// Brings users in, named in a field: who may be is looked at right before each try, for a block holds once it is
+    /// acknowledged. With the refusals of the others.
+    async fn bring(
+        &self,
+        field: &str,
+        users: &[String],
+        (id, actor): (ConversationId, UserId),
+        body: impl Fn(Vec<String>) -> Result<Body, Status>,
+    ) -> Result<(Ack, Vec<Refusal>), Status> {
+        let tries = Tries::begin();
+        loop {
+            let (may, refused) = self.known(field, users, actor).await?;
+            match self.operations.once(id, operation(id, actor, body(may)?)).await {
+                Ok(ack) => return Ok((ack, refused)),
+                Err(refusal) if tries.again(&refusal).await => {}
+                Err(refusal) => return Err(to_status(&refusal)),
+            }
+        }
     }
 }
 
@@ -346,8 +372,8 @@ impl GroupService for Groups {
     async fn add_members(&self, request: Request<AddMembersRequest>) -> Answer<AddMembersResponse> {
         let AddMembersRequest { user: whose, conversation: id, users } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
-        let (users, refused) = self.known("users", &users, whose).await?;
-        let ack = self.operate(id, whose, Body::AddMembers(chat::AddMembers { users })).await?;
+        let add = |users| Ok(Body::AddMembers(chat::AddMembers { users }));
+        let (ack, refused) = self.bring("users", &users, (id, whose), add).await?;
         self.room(id, ack.revision).await?;
         Ok(Response::new(AddMembersResponse { revision: ack.revision, refused }))
     }
@@ -445,11 +471,20 @@ impl GroupService for Groups {
     }
 
     async fn list_acquainted(&self, request: Request<ListAcquaintedRequest>) -> Answer<ListAcquaintedResponse> {
-        let ListAcquaintedRequest { user: whose, users } = request.into_inner();
+        let ListAcquaintedRequest { user: whose, users, within_ms } = request.into_inner();
         if users.len() > 1000 {
             return Err(too_many("users", "at most 1000 users are asked about at once"));
         }
         let others = users.iter().map(|each| user_of("users", each)).collect::<Result<_, _>>()?;
+        if let Some(within) = within_ms {
+            // Before this process's clock began nothing can be proven, nor need be.
+            let moment = Instant::now().checked_sub(Duration::from_millis(within));
+            if let Some(moment) = moment
+                && !self.lag.all_reached(moment, PATIENCE).await
+            {
+                return Err(stale());
+            }
+        }
         let found = self.store.acquainted(user(&whose)?, others).await.map_err(|error| failed(&error))?;
         Ok(Response::new(ListAcquaintedResponse { users: found.iter().map(ToString::to_string).collect() }))
     }

@@ -36,10 +36,10 @@ impl Operations {
 
     /// Has the room's home do it; waits for a home for a while.
     pub async fn operate(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
-        let end = Instant::now() + PATIENCE;
+        let tries = Tries::begin();
         loop {
-            match self.once(conversation, &operation).await {
-                Err(refusal) if passes(&refusal, end) => tokio::time::sleep(AGAIN).await,
+            match self.once(conversation, operation.clone()).await {
+                Err(refusal) if tries.again(&refusal).await => {}
                 other => return other,
             }
         }
@@ -47,10 +47,10 @@ impl Operations {
 
     /// Has the user's home give an encoded event of no conversation, without its cursor, to all their devices.
     pub async fn tell(&self, user: UserId, event: Bytes) -> Result<(), Refusal> {
-        let end = Instant::now() + PATIENCE;
+        let tries = Tries::begin();
         loop {
             match self.tell_once(user, event.clone()).await {
-                Err(refusal) if passes(&refusal, end) => tokio::time::sleep(AGAIN).await,
+                Err(refusal) if tries.again(&refusal).await => {}
                 other => return other,
             }
         }
@@ -65,10 +65,12 @@ impl Operations {
         told.map(drop).map_err(|status| from_status(&status))
     }
 
-    async fn once(&self, conversation: ConversationId, operation: &Operation) -> Result<Ack, Refusal> {
+    /// Has the room's home do it, if there is one: for who looks again at what an operation follows from before the next
+    /// of its [`Tries`].
+    pub async fn once(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
         let home = self.homes.of(conversation.bytes()).ok_or_else(unavailable)?;
         let channel = self.channels.get(&home.address).map_err(|_| unavailable())?;
-        let request = OperateOnceRequest { operation: Some(operation.clone()) };
+        let request = OperateOnceRequest { operation: Some(operation) };
         let call = HomeServiceClient::new(channel).operate_once(request).await;
         match call.map_err(|status| from_status(&status))?.into_inner().outcome.and_then(|outcome| outcome.result) {
             Some(outcome::Result::Ack(ack)) => Ok(ack),
@@ -78,7 +80,26 @@ impl Operations {
     }
 }
 
-/// Whether it will pass, as a home is moving, and there is time to try again.
-fn passes(refusal: &Refusal, end: Instant) -> bool {
-    matches!(refusal.reason, Reason::NotHome | Reason::Unavailable) && Instant::now() + AGAIN < end
+/// For how long, and how often, something is tried.
+#[derive(Debug)]
+pub struct Tries {
+    end: Instant,
+}
+
+impl Tries {
+    /// From now on.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self { end: Instant::now() + PATIENCE }
+    }
+
+    /// Whether a refusal will pass, as a home is moving, and there is time to try again; then it waits for that.
+    pub async fn again(&self, refusal: &Refusal) -> bool {
+        let again =
+            matches!(refusal.reason, Reason::NotHome | Reason::Unavailable) && Instant::now() + AGAIN < self.end;
+        if again {
+            tokio::time::sleep(AGAIN).await;
+        }
+        again
+    }
 }

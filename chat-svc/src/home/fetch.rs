@@ -65,7 +65,12 @@ pub trait Sources: Send + Sync + 'static {
     }
 
     /// Those of these users who are in a conversation with a user.
-    async fn acquainted(&self, _user: UserId, _users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
+    async fn acquainted(
+        &self,
+        _user: UserId,
+        _users: &[UserId],
+        _within: Option<Duration>,
+    ) -> Result<HashSet<UserId>, Refusal> {
         Ok(HashSet::new())
     }
 
@@ -230,9 +235,15 @@ impl Sources for Services {
         Ok(bounded(self.group.clone().get_cursor(group::GetCursorRequest { shard })).await?.position)
     }
 
-    async fn acquainted(&self, user: UserId, users: &[UserId]) -> Result<HashSet<UserId>, Refusal> {
+    async fn acquainted(
+        &self,
+        user: UserId,
+        users: &[UserId],
+        within: Option<Duration>,
+    ) -> Result<HashSet<UserId>, Refusal> {
         let users = users.iter().map(ToString::to_string).collect();
-        let request = ListAcquaintedRequest { user: user.to_string(), users };
+        let within_ms = within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let request = ListAcquaintedRequest { user: user.to_string(), users, within_ms };
         let found = bounded(self.group.clone().list_acquainted(request)).await?.users;
         Ok(found.iter().filter_map(|user| user.parse().ok()).collect())
     }

@@ -15,8 +15,6 @@ use tokio::time::Instant;
 pub const ENTRIES: usize = 1_000_000;
 /// How long it is taken for granted who may see whom.
 pub const CHECKED: Duration = Duration::from_secs(30);
-/// So long after it became doubtful it is checked once more: who answers may be a moment behind the log.
-const DOUBT: Duration = Duration::from_secs(5);
 /// How long after a check that failed the next is made.
 const FAILED: Duration = Duration::from_secs(2);
 /// The most users that one process is asked for at once.
@@ -36,6 +34,19 @@ pub struct Question {
     pub users: Vec<UserId>,
     /// As of which answer: epoch and version.
     pub since: (u64, u64),
+}
+
+/// Whom a watcher may see is to be checked.
+#[derive(Debug)]
+pub struct Check {
+    /// Whose watch.
+    pub key: Key,
+    /// The watcher.
+    pub user: UserId,
+    /// Of whom.
+    pub users: Vec<UserId>,
+    /// What happened before then must be heeded.
+    pub since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -67,11 +78,11 @@ struct Watcher<T> {
     until: Option<Instant>,
     /// Not checked before, since the last check failed.
     not_before: Instant,
-    /// Checked then in any case.
-    check_at: Option<Instant>,
     checking: bool,
-    /// It has become doubtful since the last check began; since the last that counted.
-    doubted: (bool, bool),
+    /// It has become doubtful since the last check began.
+    doubted: bool,
+    /// When it last became doubtful, until a check has heeded that.
+    since: Option<Instant>,
     /// They may not have been told all.
     dirty: bool,
 }
@@ -121,9 +132,9 @@ impl<T> Watches<T> {
             users,
             until: None,
             not_before: now,
-            check_at: None,
             checking: false,
-            doubted: (false, false),
+            doubted: false,
+            since: None,
             dirty: true,
         };
         self.watchers.insert(self.next, watcher);
@@ -149,10 +160,10 @@ impl<T> Watches<T> {
         }
     }
 
-    /// Whom a watcher may see may have changed.
-    pub fn doubt(&mut self, key: Key) {
+    /// Whom a watcher may see may have changed, before now.
+    pub fn doubt(&mut self, key: Key, now: Instant) {
         if let Some(watcher) = self.watchers.get_mut(&key) {
-            (watcher.until, watcher.doubted, watcher.dirty) = (None, (true, true), true);
+            (watcher.until, watcher.doubted, watcher.since, watcher.dirty) = (None, true, Some(now), true);
         }
     }
 
@@ -204,16 +215,16 @@ impl<T> Watches<T> {
         }
     }
 
-    /// Of whom it has to be checked now whom they may see; at most so many.
-    pub fn checks(&mut self, now: Instant, most: usize) -> Vec<(Key, UserId, Vec<UserId>)> {
+    /// What has to be checked now; at most so much.
+    pub fn checks(&mut self, now: Instant, most: usize) -> Vec<Check> {
         let due = self.watchers.iter_mut().filter(|(_, watcher)| {
             let stale = watcher.dirty && watcher.until.is_none_or(|until| until <= now);
-            let wanted = stale || watcher.check_at.is_some_and(|at| at <= now);
-            wanted && !watcher.checking && watcher.not_before <= now
+            stale && !watcher.checking && watcher.not_before <= now
         });
         let asked = due.take(most).map(|(key, watcher)| {
-            (watcher.checking, watcher.doubted.0) = (true, false);
-            (*key, watcher.user, watcher.users.iter().map(|told| told.user).collect())
+            (watcher.checking, watcher.doubted) = (true, false);
+            let users = watcher.users.iter().map(|told| told.user).collect();
+            Check { key: *key, user: watcher.user, users, since: watcher.since }
         });
         asked.collect()
     }
@@ -226,7 +237,7 @@ impl<T> Watches<T> {
             watcher.not_before = now + FAILED;
             return;
         };
-        if watcher.doubted.0 {
+        if watcher.doubted {
             return;
         }
         for told in &mut watcher.users {
@@ -235,8 +246,7 @@ impl<T> Watches<T> {
                 told.told = None;
             }
         }
-        watcher.check_at = std::mem::take(&mut watcher.doubted.1).then(|| now + DOUBT);
-        (watcher.until, watcher.dirty) = (Some(now + CHECKED), true);
+        (watcher.until, watcher.since, watcher.dirty) = (Some(now + CHECKED), None, true);
     }
 
     /// Tells all watchers what is new to them; `tell` says whether it could.

@@ -58,8 +58,9 @@ impl Groups {
 
     pub(super) async fn invites_of(&self, request: ListInvitesRequest) -> Result<Vec<Invite>, Status> {
         let (whose, id) = (user(&request.user)?, conversation(&request.conversation)?);
-        self.administered(whose, id).await?;
         let invites = self.store.invites(id).await.map_err(|error| failed(&error))?;
+        // Looked at afterwards: who may see them now might have seen all of these before.
+        self.administered(whose, id).await?;
         Ok(invites.into_iter().map(Kept::view).collect())
     }
 
@@ -88,7 +89,14 @@ impl Groups {
         }
         let invite = Kept { code, conversation: id, by: whose, expires_at, max_uses, uses: 0 };
         match self.store.invite(invite.clone(), under, now).await.map_err(|error| failed(&error))? {
-            Invited::Made => Ok(invite.view()),
+            Invited::Made => {
+                // Who has been put out meanwhile has no code in hand.
+                if let Err(status) = self.administered(whose, id).await {
+                    self.store.take_back(id, hash(&invite.code)).await.map_err(|error| failed(&error))?;
+                    return Err(status);
+                }
+                Ok(invite.view())
+            }
             Invited::Full => {
                 let most = crate::store::invites::INVITES;
                 let message = format!("the group has {most} invites that are of use: take one back first");

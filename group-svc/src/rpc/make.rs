@@ -33,13 +33,15 @@ impl Groups {
                 }
             }
         }
-        let (members, refused) = self.known("members", &members, whose).await?;
-        if members.len() + 1 > self.settings.max_members as usize {
-            return Err(self.full());
-        }
         self.may_join(whose).await?;
-        let body = Body::CreateGroup(chat::CreateGroup { name, history, data, members });
-        let ack = self.operate(id, whose, body).await?;
+        let create = |members: Vec<String>| {
+            if members.len() + 1 > self.settings.max_members as usize {
+                return Err(self.full());
+            }
+            let (name, data) = (name.clone(), data.clone());
+            Ok(Body::CreateGroup(chat::CreateGroup { name, history, data, members }))
+        };
+        let (ack, refused) = self.bring("members", &members, (id, whose), create).await?;
         self.made(whose, key, asked).await?;
         let room = self.room(id, ack.revision).await?;
         let seen = self.seen(whose, room)?;

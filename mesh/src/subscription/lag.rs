@@ -56,6 +56,12 @@ impl Lag {
         self.wait(patience, |proven| worst(proven, self.shards) <= STALE).await
     }
 
+    /// Waits for everything that came to any log before a moment to be written; whether it came to that in time.
+    pub async fn all_reached(&self, moment: Instant, patience: Duration) -> bool {
+        let reached = |proven: &Proven, shard| proven.get(&shard).is_some_and(|until| *until >= moment);
+        self.wait(patience, |proven| (0..self.shards).all(|shard| reached(proven, shard))).await
+    }
+
     async fn wait(&self, patience: Duration, fresh: impl FnMut(&Proven) -> bool) -> bool {
         let mut proven = self.proven.subscribe();
         matches!(tokio::time::timeout(patience, proven.wait_for(fresh)).await, Ok(Ok(_)))

@@ -637,6 +637,10 @@ pub struct ListAcquaintedRequest {
     /// At most 1000.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What happened longer than so many milliseconds ago is heeded, in every conversation: what came to the log before is
+    /// waited for, and UNAVAILABLE where it does not come. Without: as the database has it.
+    #[prost(uint64, optional, tag = "3")]
+    pub within_ms: ::core::option::Option<u64>,
 }
 /// Who is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -63,11 +63,11 @@ fn changes_are_told_once_and_strangers_never() {
 fn what_became_doubtful_does_not_count() {
     let now = Instant::now();
     let (mut watches, key, [_, bob, _]) = rig(now);
-    watches.doubt(key);
+    watches.doubt(key, now);
     watches.learn("one", answer(6, &[(bob, OFF)]));
     assert!(told(&mut watches, now).is_empty());
-    assert_eq!(watches.checks(now, 9).len(), 1);
-    watches.doubt(key);
+    assert_eq!(watches.checks(now, 9)[0].since, Some(now), "who answers may be behind what made it doubtful");
+    watches.doubt(key, now);
     watches.checked(key, Some(&[bob].into()), now);
     assert!(told(&mut watches, now).is_empty(), "it became doubtful while it was checked");
     assert_eq!(watches.checks(now, 9).len(), 1);
@@ -75,7 +75,9 @@ fn what_became_doubtful_does_not_count() {
     assert!(watches.checks(now, 9).is_empty() && watches.checks(now + FAILED, 9).len() == 1);
     watches.checked(key, Some(&HashSet::new()), now + FAILED);
     assert!(told(&mut watches, now + FAILED).is_empty(), "they share nothing any more");
-    assert_eq!(watches.checks(now + FAILED + DOUBT, 9).len(), 1, "once more: who answers may have been behind");
+    watches.learn("one", answer(7, &[(bob, ON)]));
+    let later = watches.checks(now + FAILED + CHECKED, 9);
+    assert_eq!((later.len(), later[0].since), (1, None), "it has been heeded");
 }
 
 #[test]
