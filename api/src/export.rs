@@ -96,18 +96,18 @@ struct Writer {
     part: Vec<u8>,
 }
 
-/// What comes; again where it is not available at the moment.
+/// What comes, or why it does not; again where it is not available at the moment.
 macro_rules! persist {
     ($call:expr) => {{
         let mut tries = 0;
         loop {
             match $call.await {
-                Ok(answer) => break answer.into_inner(),
+                Ok(answer) => break Ok(answer.into_inner()),
                 Err(status) if tries < TRIES && from_status(&status).reason.retryable() => {
                     tries += 1;
                     tokio::time::sleep(AGAIN).await;
                 }
-                Err(status) => return Err(status.into()),
+                Err(status) => break Err(status),
             }
         }
     }};
@@ -151,7 +151,7 @@ impl Writer {
                 page_token: page_token.clone(),
                 since: String::new(),
             };
-            let mut page = persist!(self.shared.group.clone().list_conversations(request.clone()));
+            let mut page = persist!(self.shared.group.clone().list_conversations(request.clone()))?;
             let failed = |_| End::Failed(Refusal::new(Reason::Unavailable, "profiles can't be read"));
             with_profiles(&mut self.shared, &mut page.conversations).await.map_err(failed)?;
             for conversation in page.conversations {
@@ -174,7 +174,7 @@ impl Writer {
         let (user, mut page_token, mut first) = (self.me.user.to_string(), String::new(), true);
         loop {
             let request = ListBlocksRequest { user: user.clone(), page_size: PAGE, page_token: page_token.clone() };
-            let page = persist!(self.shared.account.clone().list_blocks(request.clone()));
+            let page = persist!(self.shared.account.clone().list_blocks(request.clone()))?;
             for user in page.users {
                 if !std::mem::take(&mut first) {
                     self.part.push(b',');
@@ -206,7 +206,12 @@ impl Writer {
                 limit: PAGE,
                 ..ListMessagesRequest::default()
             };
-            let page = persist!(self.shared.store.clone().list_messages(request.clone()));
+            let page = match persist!(self.shared.store.clone().list_messages(request.clone())) {
+                Ok(page) => page,
+                // Who has left it, or was put out, since the list was read sees no more of it: the others go on.
+                Err(status) if from_status(&status).reason == Reason::ConversationNotFound => break,
+                Err(status) => return Err(status.into()),
+            };
             after = page.messages.last().map_or(after, |last| last.seq);
             let own = |message: &&Message| message.sender == user && !message.deleted;
             for message in page.messages.iter().filter(own) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::{collections::VecDeque, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -61,23 +61,52 @@ pub async fn insist_at(door: SocketAddr, method: &str, path: &str, token: &str, 
 
 /// An HTTP request; its status, its head in lower case, and its body, put together where it came in chunks.
 pub async fn raw(server: &Running, method: &str, path: &str, token: &str) -> (u16, String, Vec<u8>) {
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n");
-    let answer = exchange(server.http, &request).await;
-    let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    let answer = exchange(server.http, &request(method, path, token)).await;
+    let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
     let (status, head) = (head[9..12].parse().unwrap(), head.to_lowercase());
     if !head.contains("transfer-encoding: chunked") {
         return (status, head, rest.into());
     }
+    (status, head, together(rest).expect("the body breaks off"))
+}
+
+fn request(method: &str, path: &str, token: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n")
+}
+
+/// A body that came in chunks; none: it breaks off.
+fn together(mut rest: &str) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let (size, more) = rest.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        body.extend_from_slice(&more.as_bytes()[..size]);
+        let (size, more) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        body.extend_from_slice(more.as_bytes().get(..size)?);
         if size == 0 {
-            return (status, head, body);
+            return Some(body);
         }
-        rest = &more[size + 2..];
+        rest = more.get(size + 2..)?;
+    }
+}
+
+/// An answer that has begun, and of which no more is taken for now than a few kilobytes.
+pub struct Begun(TcpStream);
+
+impl Begun {
+    /// Asks, and waits for the answer to begin.
+    pub async fn get(server: &Running, path: &str, token: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.http).await.unwrap();
+        stream.write_all(request("GET", path, token).as_bytes()).await.unwrap();
+        stream.peek(&mut [0]).await.unwrap();
+        Self(stream)
+    }
+
+    /// Takes the rest; the body, if it does not break off.
+    pub async fn rest(mut self) -> Option<Vec<u8>> {
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).await.ok()?;
+        together(answer.split_once("\r\n\r\n")?.1)
     }
 }
 

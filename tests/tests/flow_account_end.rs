@@ -1,5 +1,5 @@
 //! The end of an account, and what is told and given of one before.
-#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use madang_mesh::channel::Channels;
 use madang_proto::{
@@ -10,7 +10,7 @@ use madang_proto::{
 };
 use madang_solo::{serve::Running, token::Tokens};
 use madang_tests::{
-    client::{Person, Socket, call, send, sign_up},
+    client::{Begun, Person, Socket, call, send, sign_up},
     start,
 };
 use serde_json::{Value, json};
@@ -232,6 +232,40 @@ async fn an_export_has_what_one_said_and_nothing_of_others() {
     let texts: Vec<_> = conversation["messages"].as_array().unwrap().iter().map(|each| each["text"].clone()).collect();
     assert_eq!(texts, (0..230).map(|n| json!(format!("mine {n}"))).collect::<Vec<_>>());
     assert_eq!(madang_tests::client::raw(&server, "GET", "/v1/me/export", "").await.0, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_ends_with_its_session_and_goes_on_without_a_group_that_one_is_put_out_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let (mut at_ann, _) = Socket::connect(&server, &ann, "").await;
+    assert!(at_ann.ask(send(1, &bob, "to him", ClientId::now())).await["ack"].is_object());
+    let body = json!({"name": "마당", "members": [ann.id]});
+    let (_, group) = call(&server, "POST", "/v1/groups", &bob.token, body).await;
+    let group = group["conversation"].as_str().unwrap();
+    // More than fits into all buffers between the two.
+    let (much, count) = ("m".repeat(60_000), 200);
+    for n in 0..count {
+        let body = json!({"conversation": group, "clientId": ClientId::now().to_string(), "text": much});
+        assert_eq!(call(&server, "POST", "/v1/messages", &ann.token, body).await.0, 200, "{n}");
+    }
+    let (_, other) = log_in(&server, "ann", "correct horse").await;
+    let (token, session) = (other["accessToken"].as_str().unwrap(), other["session"].as_str().unwrap());
+    let stolen = Begun::get(&server, "/v1/me/export", token).await;
+    assert_eq!(call(&server, "DELETE", &format!("/v1/sessions/{session}"), &ann.token, Value::Null).await.0, 204);
+    until("the session ends", async || call(&server, "GET", "/v1/me", token, Value::Null).await.0 == 401).await;
+    assert!(stolen.rest().await.is_none(), "an export goes on after its session");
+
+    let export = Begun::get(&server, "/v1/me/export", &ann.token).await;
+    let member = format!("/v1/groups/{group}/members/{}", ann.id);
+    assert_eq!(call(&server, "DELETE", &member, &bob.token, Value::Null).await.0, 200);
+    let export: Value = serde_json::from_slice(&export.rest().await.expect("it breaks off")).unwrap();
+    let [of_group, of_bob] = &export["conversations"].as_array().unwrap()[..] else { panic!("{export}") };
+    assert_eq!(of_group["conversation"]["conversation"], group);
+    assert!(of_group["messages"].as_array().unwrap().len() < count, "what came after the removal");
+    assert_eq!(of_bob["messages"][0]["text"], "to him");
     server.stop().await;
 }
 
