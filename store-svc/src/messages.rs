@@ -159,6 +159,15 @@ pub struct Changes {
     pub later: Option<u64>,
 }
 
+/// How far a conversation's rows have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The newest event that they hold; 0: none.
+    pub revision: u64,
+    /// The last message that was there by then.
+    pub last_seq: u64,
+}
+
 /// Which changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Since {
@@ -189,8 +198,8 @@ pub trait Messages: Feed + Send + Sync + 'static {
     /// Writes what entries of the log say, and then the cursor, which can only grow.
     async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error>;
 
-    /// A conversation's newest event that the rows hold; 0: none.
-    async fn revision(&self, conversation: ConversationId) -> Result<u64, Error>;
+    /// How far the rows of a conversation have come.
+    async fn head(&self, conversation: ConversationId) -> Result<Head, Error>;
 
     /// Completes when what a shard's rows were acknowledged for may be lost all the same: what [`Messages::again_from`]
     /// says then is to be read again.

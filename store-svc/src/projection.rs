@@ -1,6 +1,6 @@
 //! From the log to rows: what each event leaves in history.
 
-use crate::messages::{Change, Entry as Row, Messages, emoji_key, feed::Kept};
+use crate::messages::{Change, Entry as Row, Head, Messages, emoji_key, feed::Kept};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -39,13 +39,13 @@ impl Projection {
         self.written.looks()
     }
 
-    /// Waits until the rows hold a conversation's revision; the revision that they hold, or none in time.
-    pub async fn wait_for(&self, conversation: ConversationId, revision: u64, patience: Duration) -> Option<u64> {
+    /// Waits until the rows hold a conversation's revision; how far they have come, or none in time.
+    pub async fn wait_for(&self, conversation: ConversationId, revision: u64, patience: Duration) -> Option<Head> {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
-                let now = self.store.revision(conversation).await.ok()?;
-                if now >= revision {
+                let now = self.store.head(conversation).await.ok()?;
+                if now.revision >= revision {
                     return Some(now);
                 }
                 looks.again().await;

@@ -10,7 +10,7 @@ mod still;
 pub(crate) mod stream;
 
 use crate::{
-    messages::{self, Messages},
+    messages::{self, Head, Messages},
     projection::Projection,
 };
 use futures_util::stream::BoxStream;
@@ -111,8 +111,9 @@ impl History {
     /// then they may have been put out ([`still`] has what was changed since). For no user: all.
     async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
         if user.is_empty() {
-            let revision = self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
-            return Ok((Access { first_seq: 1, first_revision: 1, last_seq: u64::MAX >> 1 }, revision));
+            let Head { revision, last_seq } =
+                self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+            return Ok((Access { first_seq: 1, first_revision: 1, last_seq }, revision));
         }
         let request = GetAccessRequest { user: user.to_owned(), conversation: id.to_string(), at_least };
         let access = self

@@ -10,7 +10,7 @@ mod rows;
 mod safe;
 mod statements;
 
-use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, number};
+use super::{Changes, Entry, Error, Head, Loaded, Messages, NOTICES, Since, number};
 use async_trait::async_trait;
 use balancing::Balancing;
 use cdrs_tokio::{
@@ -256,7 +256,7 @@ impl CassandraMessages {
         Ok(rows.into_iter().map(R::try_from_row).collect::<Result<_, _>>()?)
     }
 
-    async fn head(&self, conversation: ConversationId) -> Result<Option<HeadRow>, Error> {
+    async fn head_row(&self, conversation: ConversationId) -> Result<Option<HeadRow>, Error> {
         Ok(self.select(&self.statements.head, query_values!(id(conversation)), 1).await?.pop())
     }
 
@@ -348,8 +348,11 @@ impl Messages for CassandraMessages {
         self.write(&self.statements.insert_cursor, vec![query_values!(shard, at, synced, at)]).await
     }
 
-    async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {
-        Ok(self.head(conversation).await?.map_or(0, |head| head.revision.unsigned_abs()))
+    async fn head(&self, conversation: ConversationId) -> Result<Head, Error> {
+        let head = self.head_row(conversation).await?;
+        let of =
+            |head: HeadRow| Head { revision: head.revision.unsigned_abs(), last_seq: head.last_seq.unsigned_abs() };
+        Ok(head.map_or_else(Head::default, of))
     }
 
     async fn page(
@@ -360,7 +363,7 @@ impl Messages for CassandraMessages {
         limit: usize,
         newest: bool,
     ) -> Result<Vec<Message>, Error> {
-        let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
+        let Some(head) = self.head_row(conversation).await? else { return Ok(Vec::new()) };
         let (low, high) = (number(low).max(1), number(high).min(head.last_seq));
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         if low > high || most == 0 {
@@ -406,7 +409,7 @@ impl Messages for CassandraMessages {
         seqs: (u64, u64),
         revisions: (u64, u64),
     ) -> Result<Vec<Event>, Error> {
-        let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
+        let Some(head) = self.head_row(conversation).await? else { return Ok(Vec::new()) };
         let (mut low, mut high) = (number(seqs.0), number(seqs.1).min(head.last_seq));
         if low == 0 && revisions.0 > WAYMARK {
             low = self.waymarks(conversation, revisions.0 - 1).await?.0.map_or(0, |mark| mark.last_seq);
@@ -444,7 +447,7 @@ impl Messages for CassandraMessages {
         since_micros: i64,
         limit: usize,
     ) -> Result<Vec<ClientIdUse>, Error> {
-        let Some(head) = self.head(conversation).await? else { return Ok(Vec::new()) };
+        let Some(head) = self.head_row(conversation).await? else { return Ok(Vec::new()) };
         let mut next = head.last_seq;
         // The newest event that is too old, as far as messages tell.
         let mut until = 0;

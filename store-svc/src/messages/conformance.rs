@@ -5,7 +5,7 @@
 pub mod amended;
 pub mod feed;
 
-use super::{Changes, Entry, Error, Messages, Since};
+use super::{Changes, Entry, Error, Head, Messages, Since};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
@@ -39,7 +39,7 @@ pub async fn check(store: &dyn Messages) {
     let failed = "the store does what it is asked";
     let (one, other) = (ConversationId::from(Uuid::now_v7()), ConversationId::from(Uuid::now_v7()));
     assert_eq!(store.cursor(0).await.expect(failed), 0);
-    assert_eq!(store.revision(one).await.expect(failed), 0);
+    assert_eq!(store.head(one).await.expect(failed), Head::default());
     assert!(store.page(one, 1, u64::MAX, 50, true).await.expect(failed).is_empty());
 
     // Two partitions' worth, across their border; texts come back as they were.
@@ -56,8 +56,8 @@ pub async fn check(store: &dyn Messages) {
     assert_eq!(store.cursor(0).await.expect(failed), last);
     assert_eq!(store.cursor(1).await.expect(failed), 0, "shards have cursors of their own");
     assert!(store.again_from(0).await.expect(failed) <= last);
-    assert_eq!(store.revision(one).await.expect(failed), border + 200);
-    assert_eq!(store.revision(other).await.expect(failed), 2);
+    assert_eq!(store.head(one).await.expect(failed), Head { revision: border + 200, last_seq: border + 100 });
+    assert_eq!(store.head(other).await.expect(failed), Head { revision: 2, last_seq: 1 });
 
     let newest = store.page(one, 1, u64::MAX, 200, true).await.expect(failed);
     assert_eq!(seqs(&newest), ((border - 99)..=(border + 100)).collect::<Vec<_>>());
@@ -87,7 +87,7 @@ pub async fn check(store: &dyn Messages) {
     // The log comes again: nothing changes, and nothing goes back.
     store.apply(0, entries[..1000].to_vec(), 1).await.expect(failed);
     assert_eq!(store.cursor(0).await.expect(failed), last);
-    assert_eq!(store.revision(one).await.expect(failed), border + 200);
+    assert_eq!(store.head(one).await.expect(failed).revision, border + 200);
     assert_eq!(store.page(one, 1, u64::MAX, 200, true).await.expect(failed), newest);
 }
 
@@ -200,7 +200,7 @@ pub async fn check_replicas(old: &dyn Messages, new: &dyn Messages) {
     let whole = async |store: &dyn Messages, upto: u64| {
         let found = store.page(id, 1, upto, 400, false).await.expect(failed);
         assert_eq!(seqs(&found), (1..=upto).collect::<Vec<_>>());
-        assert_eq!(store.revision(id).await.expect(failed), upto + 1);
+        assert_eq!(store.head(id).await.expect(failed).revision, upto + 1);
     };
     old.apply(7, all[..100].to_vec(), 10).await.expect(failed);
     new.apply(7, all[50..200].to_vec(), 20).await.expect(failed);

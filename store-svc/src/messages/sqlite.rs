@@ -4,7 +4,7 @@
 mod change;
 mod feed;
 
-use super::{Changes, Entry, Error, Loaded, Messages, NOTICES, Since, feed::Kept, number, whole};
+use super::{Changes, Entry, Error, Head, Loaded, Messages, NOTICES, Since, feed::Kept, number, whole};
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
 use madang_proto::{
@@ -183,12 +183,17 @@ impl Messages for SqliteMessages {
         self.write(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)).await
     }
 
-    async fn revision(&self, conversation: ConversationId) -> Result<u64, Error> {
+    async fn head(&self, conversation: ConversationId) -> Result<Head, Error> {
         self.read(move |connection| {
-            let select = "SELECT revision FROM head WHERE conversation = ?1";
-            let revision: Option<i64> =
-                connection.query_row(select, [conversation.bytes()], |row| row.get(0)).optional()?;
-            Ok(revision.unwrap_or(0).unsigned_abs())
+            let select = "SELECT revision, coalesce((SELECT max(seq) FROM message WHERE conversation = ?1), 0)
+                          FROM head WHERE conversation = ?1";
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            let head = connection.query_row(select, [conversation.bytes()], row).optional()?;
+            let of = |(revision, last_seq): (i64, i64)| Head {
+                revision: revision.unsigned_abs(),
+                last_seq: last_seq.unsigned_abs(),
+            };
+            Ok(head.map_or_else(Head::default, of))
         })
         .await
     }

@@ -83,8 +83,6 @@ impl History {
         let mut again = 1..TRIES;
         let changes = loop {
             let Access { first_seq, last_seq, .. } = access;
-            // Which messages were there by then is not known to who asks for nobody.
-            let last_seq = if user.is_empty() { 0 } else { last_seq };
             let wanted =
                 Since { revision: since, until: revision, first_seq, last_seq, limit: limit + 1, oldest_micros };
             let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
@@ -211,7 +209,7 @@ impl History {
         let wanted: HashMap<ConversationId, u64> =
             asked.iter().filter_map(|(id, _)| Some((*id, *known.get(id)?))).collect();
         let waits = stream::iter(wanted).map(|(id, revision)| self.projection.wait_for(id, revision, PATIENCE));
-        let waits = waits.buffer_unordered(READS).collect::<Vec<Option<u64>>>();
+        let waits = waits.buffer_unordered(READS).collect::<Vec<_>>();
         let reached = tokio::time::timeout(PATIENCE, waits).await.map_err(|_| behind())?;
         if reached.contains(&None) {
             return Err(behind());

@@ -157,7 +157,7 @@ impl CassandraMessages {
         since: Since,
     ) -> Result<Option<Changes>, Error> {
         let nothing = Changes { revision: since.until, ..Changes::default() };
-        let Some(head) = self.head(conversation).await? else { return Ok(Some(nothing)) };
+        let Some(head) = self.head_row(conversation).await? else { return Ok(Some(nothing)) };
         let (before, after) = self.waymarks(conversation, since.revision).await?;
         if after.is_some_and(|mark| mark.at_micros < since.oldest_micros) {
             return Ok(None);
