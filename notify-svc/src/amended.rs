@@ -1,6 +1,6 @@
 //! What became of messages after they were sent: one that was taken back is not told any more, and one that was edited
-//! is told as it is. Kept for as long as a message may still be told; only as far as this process has read it, so a push that is
-//! tried again by another process, after a crash, may show what was.
+//! is told as it is. Remembered for as long as a message may still be told, as far as this process has read it; what is kept
+//! for later, for whichever process sends it, is changed in the database.
 
 use crate::{sender::TOO_OLD, words::Shown};
 use madang_proto::id::ConversationId;
@@ -17,10 +17,13 @@ const KEPT: Duration = Duration::from_millis(TOO_OLD.unsigned_abs());
 
 type Place = (ConversationId, u64);
 
+/// What messages show now; none: they were taken back.
+pub type Changes = HashMap<Place, Option<Shown>>;
+
 #[derive(Default)]
 struct Known {
     /// What it shows now, if it is there.
-    now: HashMap<Place, Option<Shown>>,
+    now: Changes,
     /// In the order in which they were first changed.
     since: VecDeque<(Instant, Place)>,
 }

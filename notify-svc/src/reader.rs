@@ -2,6 +2,7 @@
 //! goes to the sender. The cursor follows what is done, not what is read.
 
 use crate::{
+    amended::Changes,
     audience::{Audience, Job, Message, What},
     reports::Reports,
     sender::{Kept, Sender, TOO_OLD},
@@ -115,6 +116,31 @@ impl Reader {
         self.lock().insert(shard, Running { progress, jobs, cancel });
     }
 
+    /// Takes note of what messages have become: for what is on its way, and in what is kept for later.
+    async fn amend(&self, shard: Shard, events: impl Iterator<Item = &LoggedEvent>) -> Result<(), HandleError> {
+        let mut changes = Changes::new();
+        for event in events {
+            let (seq, shown) = match &event.body {
+                Some(Body::Edited(MessageEdited { seq, content: Some(content) })) => (*seq, Some(Shown::of(content))),
+                Some(Body::Deleted(MessageDeleted { seq })) => (*seq, None),
+                _ => continue,
+            };
+            let Ok(conversation) = ConversationId::from_slice(&event.conversation) else { continue };
+            self.sender.amended.note(conversation, seq, shown.clone());
+            changes.insert((conversation, seq), shown);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let conversations: HashSet<ConversationId> = changes.keys().map(|(conversation, _)| *conversation).collect();
+        let late = self.store.late_of(shard, conversations.into_iter().collect()).await.map_err(retry)?;
+        let changed = late.into_iter().filter_map(|late| {
+            let now = Kept::changed(&late, &changes)?;
+            Some((late, now))
+        });
+        self.store.change(changed.collect()).await.map_err(retry)
+    }
+
     /// What an event may ask to tell.
     fn what(&self, event: LoggedEvent, now: i64) -> Vec<What> {
         let (at_ms, revision) = (event.at_micros / 1000, event.revision);
@@ -188,22 +214,14 @@ impl Handler for Reader {
             records.push((entry.position, record));
         }
         let now = now_ms();
+        records.retain(|(position, _)| *position > progress.read());
+        self.amend(shard, records.iter().flat_map(|(_, record)| &record.events)).await?;
         for (position, record) in records {
-            if position <= progress.read() {
-                continue;
-            }
             let mut found = Vec::new();
             for event in record.events {
                 let trace = event.trace.clone();
                 let Ok(conversation) = ConversationId::from_slice(&event.conversation) else { continue };
                 let at_ms = event.at_micros / 1000;
-                match &event.body {
-                    Some(Body::Edited(MessageEdited { seq, content: Some(content) })) => {
-                        self.sender.amended.note(conversation, *seq, Some(Shown::of(content)));
-                    }
-                    Some(Body::Deleted(MessageDeleted { seq })) => self.sender.amended.note(conversation, *seq, None),
-                    _ => {}
-                }
                 found.extend(self.what(event, now).into_iter().map(|what| (conversation, at_ms, what, trace.clone())));
             }
             if found.is_empty() {

@@ -277,12 +277,8 @@ impl Sender {
                 None => return self.later(push, BUSY, 0),
             }
         }
-        if push.kind == PushType::Message {
-            let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
-            match self.amended.shown(push.conversation, push.seq, shown) {
-                Some(shown) => push.shown = shown,
-                None => return self.end(push, Outcome::Moot, 0),
-            }
+        if !self.amend(push) {
+            return self.end(push, Outcome::Moot, 0);
         }
         let mut span = Span::within(push.trace, "notify", "push", Kind::Client);
         let Told { verdict, status } = provider.send(&push.to, &push.notice()).await;
@@ -314,6 +310,18 @@ impl Sender {
         }
     }
 
+    /// It shows the message as it is now; false: that was taken back.
+    fn amend(&self, push: &mut Push) -> bool {
+        if push.kind != PushType::Message {
+            return true;
+        }
+        let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
+        let now = self.amended.shown(push.conversation, push.seq, shown);
+        let is_there = now.is_some();
+        push.shown = now.unwrap_or(Shown::Nothing);
+        is_there
+    }
+
     fn end(&self, push: &Push, outcome: Outcome, status: u16) -> Write {
         self.reports.add(push, outcome, status);
         Write::Forget
@@ -324,6 +332,10 @@ impl Sender {
         push.tries += 1;
         // A little apart, so that a provider that comes back is not met by all at once.
         let wait = wait.mul_f64(1.0 + f64::from(push.to.id.as_bytes()[0]) / 1024.0);
+        // It may have been changed while it was being sent.
+        if !self.amend(push) {
+            return Write::Forget;
+        }
         Write::Keep(Kept::late(push, now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2)))
     }
 }

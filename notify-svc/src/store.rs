@@ -149,6 +149,12 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// What a shard's reader is to send until then, the earliest first.
     async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error>;
 
+    /// What is kept for later of some conversations of a shard.
+    async fn late_of(&self, shard: Shard, conversations: Vec<ConversationId>) -> Result<Vec<Late>, Error>;
+
+    /// Keeps something else, or nothing, instead of what was kept, where that is still so.
+    async fn change(&self, changes: Vec<(Late, Option<Vec<u8>>)>) -> Result<(), Error>;
+
     /// Writes what has become of pushes, all of it or nothing; now: ms since 1970. What was shown longer than
     /// [`SHOWN_MS`] ago is forgotten.
     async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error>;

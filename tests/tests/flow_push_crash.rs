@@ -2,19 +2,23 @@
 //! everybody, and nobody who is not to be told; and homes that do not answer have delivered nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
+use madang_mesh::shard::shard_of;
+use madang_proto::id::{ClientId, ConversationId};
 use madang_tests::{
     cluster::{Cluster, Plan},
     crowd::{Crowd, lose_inboxes},
     device::{Device, Doors},
     push::{Answer, PushServer},
 };
-use serde_json::json;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::watch;
 
 const GROUPS: usize = 12;
 const MEMBERS: usize = 4;
 const ROUNDS: u64 = 4;
+/// How many shards a cluster has that says nothing else.
+const SHARDS: u32 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
@@ -43,6 +47,63 @@ async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
     cluster.stop().await;
     let twice = crowd.members.iter().flat_map(|one| &one.told).filter(|(_, times)| **times > 1).count();
     assert!(twice < crowd.members.len() * 2, "what nobody was killed over was sent once: {twice} were sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_tells_later_is_as_messages_are_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "300"].map(str::to_owned).to_vec();
+    let mut cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
+    let doors = Doors::of_cluster(&cluster);
+    let mut people = Vec::new();
+    for name in ["ann", "bob", "cho", "witness"] {
+        let device = Device::sign_up(doors, name, "DEVICE_KIND_MOBILE").await;
+        device.subscribe(&push).await;
+        people.push(device);
+    }
+    let [ann, bob, cho, witness] = &people[..] else { panic!() };
+    let (at_bob, at_cho) = (bob.path.clone(), cho.path.clone());
+    push.answer(move |taken| {
+        let later = |after: &str| Answer { headers: vec![("retry-after", after.into())], ..Answer::status(503) };
+        match &taken.path {
+            path if *path == at_bob => later("5"),
+            path if *path == at_cho => later("2"),
+            _ => Answer::default(),
+        }
+    });
+    let (to_bob, to_cho) = (ann.say(bob.to(), "as it was").await, ann.say(cho.to(), "gone").await);
+    for device in [bob, cho] {
+        assert_eq!(device.told(&push).await["seq"], "1");
+    }
+    let mut at_ann = ann.connect().await;
+    let place = |ack: &Value| (ack["conversation"].clone(), ack["seq"].clone(), ClientId::now().to_string());
+    let (conversation, seq, id) = place(&to_cho);
+    let delete = json!({"conversation": conversation, "seq": seq, "clientId": id});
+    assert!(at_ann.ask(json!({"id": 2, "delete": delete})).await["ack"].is_object());
+    let (conversation, seq, id) = place(&to_bob);
+    let edit = json!({"conversation": conversation, "seq": seq, "clientId": id, "text": "as it is"});
+    assert!(at_ann.ask(json!({"id": 3, "edit": edit})).await["ack"].is_object());
+    // That has been read once what was said after it, on the same shards, is told.
+    let shard = |id: &str| shard_of(id.parse::<ConversationId>().unwrap().bytes(), SHARDS);
+    let mut shards = BTreeSet::from([&to_bob, &to_cho].map(|ack| shard(ack["conversation"].as_str().unwrap())));
+    while !shards.is_empty() {
+        let group = ann.group("방", &[witness]).await;
+        if shards.remove(&shard(&group)) {
+            ann.say(json!({ "conversation": group }), "after it").await;
+            assert_eq!(witness.told(&push).await["seq"], "1");
+        }
+    }
+    cluster.notifies.remove(0).stop().await;
+    // Some may have been tried again before anything was changed.
+    for path in push.paths() {
+        push.at(&path).await;
+    }
+    push.answer(|_| Answer::default());
+    cluster.more_notify().await;
+    assert_eq!(bob.told(&push).await["body"], "as it is");
+    assert_eq!(push.paths(), [""; 0], "what was taken back meanwhile is told");
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use super::Push;
 use crate::{
+    amended::Changes,
     store::{Late, Subscription},
     words::{Attached, Shown},
 };
@@ -44,17 +45,26 @@ pub struct Kept {
 
 const ATTACHED: [Attached; 4] = [Attached::Picture, Attached::Video, Attached::Sound, Attached::File];
 
+/// How it is kept what a message shows.
+fn parts(shown: &Shown) -> (String, u32) {
+    match shown {
+        Shown::Text(text) => (text.clone(), 0),
+        Shown::Attached(kind) => {
+            let place = (1..).zip(ATTACHED).find(|(_, each)| each == kind);
+            (String::new(), place.map_or(0, |(place, _)| place))
+        }
+        Shown::Nothing => (String::new(), 0),
+    }
+}
+
 impl Kept {
     /// A push that is due at a time, ms since 1970.
     #[must_use]
     pub fn late(push: &Push, due_at: i64) -> Late {
         // Without `preview` nothing of it is shown, and so nothing of it is kept.
         let (text, attached) = match &push.shown {
-            Shown::Text(text) if push.to.preview => (text.clone(), 0),
-            Shown::Attached(kind) => {
-                (String::new(), ATTACHED.iter().position(|each| each == kind).map_or(0, |at| at + 1))
-            }
-            Shown::Text(_) | Shown::Nothing => (String::new(), 0),
+            Shown::Text(_) if !push.to.preview => parts(&Shown::Nothing),
+            shown => parts(shown),
         };
         let kept = Self {
             kind: push.kind.into(),
@@ -66,12 +76,25 @@ impl Kept {
             group: push.group.clone(),
             name: push.name.clone(),
             text,
-            attached: u32::try_from(attached).unwrap_or(0),
+            attached,
             tries: push.tries,
             trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
         };
         let whom = (push.to.user, push.to.device, push.conversation);
         Late { whom, shard: push.shard, due_at, push: kept.encode_to_vec() }
+    }
+
+    /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back. None: it is not
+    /// of such a message, or shows nothing of it.
+    #[must_use]
+    pub fn changed(late: &Late, changes: &Changes) -> Option<Option<Vec<u8>>> {
+        let kept = Self::decode(&late.push[..]).ok().filter(|kept| kept.kind() == PushType::Message)?;
+        let Some(shown) = changes.get(&(late.whom.2, kept.seq))? else { return Some(None) };
+        if kept.text.is_empty() && kept.attached == 0 {
+            return None;
+        }
+        let (text, attached) = parts(shown);
+        Some(Some(Self { text, attached, ..kept }.encode_to_vec()))
     }
 
     /// The push that was kept, to where its device is notified now; none: it can't be read. Who is to be told is to be
@@ -103,5 +126,40 @@ impl Kept {
             checked,
             trace: Context::from_bytes(&kept.trace),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use madang_proto::id::{ConversationId, DeviceId};
+
+    #[test]
+    fn what_is_kept_changes_with_its_message_and_goes_with_it() {
+        let here = ConversationId::new();
+        let kept = |seq, text: &str, kind: PushType| {
+            let kept = Kept { seq, text: text.into(), kind: kind.into(), name: "ann".into(), ..Kept::default() };
+            Late { whom: (UserId::new(), DeviceId::new(), here), shard: 0, due_at: 0, push: kept.encode_to_vec() }
+        };
+        let changes = Changes::from([
+            ((here, 1), Some(Shown::Text("as it is".into()))),
+            ((here, 2), None),
+            ((here, 3), Some(Shown::Attached(Attached::Sound))),
+        ]);
+        let changed = |late: Late| {
+            let now = Kept::changed(&late, &changes)?;
+            Some(now.map(|push| {
+                let Kept { seq, name, text, attached, .. } = Kept::decode(&push[..]).unwrap();
+                (seq, name, text, attached)
+            }))
+        };
+        let as_it_was = |seq| changed(kept(seq, "as it was", PushType::Message));
+        assert_eq!(as_it_was(1), Some(Some((1, "ann".into(), "as it is".into(), 0))));
+        assert_eq!(as_it_was(2), Some(None));
+        assert_eq!(as_it_was(3), Some(Some((3, "ann".into(), String::new(), 3))));
+        assert_eq!(as_it_was(4), None, "another message");
+        assert_eq!(changed(kept(1, "", PushType::Message)), None, "nothing is shown of it, and nothing is to be");
+        assert_eq!(changed(kept(2, "", PushType::Message)), Some(None));
+        assert_eq!(changed(kept(2, "", PushType::Read)), None, "that it was read is so all the same");
     }
 }

@@ -102,6 +102,18 @@ async fn late(store: &dyn Subscriptions) {
     assert_eq!(store.due(4, 1000, 10).await.expect(FAILED), [], "of another shard");
     settle(vec![(other.whom, None), ((whom.0, whom.1, ConversationId::new()), None)]).await;
     assert_eq!(due(1000, 10).await, [of(2)]);
+    let of_room = async |shard| store.late_of(shard, vec![whom.2, ConversationId::new()]).await.expect(FAILED);
+    assert_eq!((of_room(3).await, of_room(4).await), (vec![of(2)], vec![]));
+    let change = async |was: Late, now: Option<Vec<u8>>| store.change(vec![(was, now)]).await.expect(FAILED);
+    change(of(1), None).await;
+    change(of(1), Some(vec![7])).await;
+    assert_eq!(due(1000, 10).await, [of(2)], "something newer is kept meanwhile");
+    change(of(2), Some(vec![7])).await;
+    let changed = Late { push: vec![7], ..of(2) };
+    assert_eq!(due(1000, 10).await, slice::from_ref(&changed));
+    change(changed, None).await;
+    assert_eq!(due(1000, 10).await, []);
+    settle(vec![(whom, Some(of(2)))]).await;
     settle(vec![(whom, None)]).await;
     assert_eq!(due(1000, 10).await, []);
 }

@@ -289,6 +289,34 @@ impl Subscriptions for PostgresSubscriptions {
         Ok(rows.into_iter().map(Late::from).collect())
     }
 
+    async fn late_of(&self, shard: Shard, conversations: Vec<ConversationId>) -> Result<Vec<Late>, Error> {
+        let conversations: Vec<Uuid> = conversations.iter().map(ConversationId::uuid).collect();
+        let which = push_late::shard.eq(place(shard)).and(push_late::conversation.eq_any(conversations));
+        let select = FilterDsl::filter(push_late::table, which).select(LateRow::as_select());
+        let rows: Vec<LateRow> = select.load(&mut self.connection().await?).await?;
+        Ok(rows.into_iter().map(Late::from).collect())
+    }
+
+    async fn change(&self, changes: Vec<(Late, Option<Vec<u8>>)>) -> Result<(), Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let transaction = async |connection: &mut Connection| {
+            for (Late { whom: (user, device, conversation), push, .. }, now) in changes {
+                let whom = (push_late::user.eq(user.uuid()))
+                    .and(push_late::device.eq(device.uuid()))
+                    .and(push_late::conversation.eq(conversation.uuid()));
+                let which = FilterDsl::filter(push_late::table, whom.and(push_late::push.eq(push)));
+                match now {
+                    Some(now) => diesel::update(which).set(push_late::push.eq(now)).execute(connection).await?,
+                    None => diesel::delete(which).execute(connection).await?,
+                };
+            }
+            Ok(())
+        };
+        self.connection().await?.transaction(transaction).await
+    }
+
     async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error> {
         let Settled { shown, cleared, late } = settled;
         let shown: Vec<_> = shown.into_iter().map(|(whom, seq)| shown_row(whom, seq, now)).collect();

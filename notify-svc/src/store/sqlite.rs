@@ -75,6 +75,7 @@ impl SqliteSubscriptions {
                  user BLOB NOT NULL, device BLOB NOT NULL, conversation BLOB NOT NULL, shard INTEGER NOT NULL,
                  due_at INTEGER NOT NULL, push BLOB NOT NULL, PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS late_due ON late (shard, due_at);
+             CREATE INDEX IF NOT EXISTS late_conversation ON late (conversation);
              CREATE TABLE IF NOT EXISTS shown (
                  user BLOB NOT NULL, device BLOB NOT NULL, conversation BLOB NOT NULL, seq INTEGER NOT NULL,
                  at INTEGER NOT NULL, PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
@@ -212,6 +213,40 @@ impl Subscriptions for SqliteSubscriptions {
             let select = "SELECT * FROM late WHERE shard = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
             let mut select = connection.prepare_cached(select)?;
             select.query_map(params![shard, until, limited(limit)], self::late)?.collect()
+        })
+        .await
+    }
+
+    async fn late_of(&self, shard: Shard, conversations: Vec<ConversationId>) -> Result<Vec<Late>, Error> {
+        self.run(move |connection| {
+            let mut select = connection.prepare_cached("SELECT * FROM late WHERE shard = ?1 AND conversation = ?2")?;
+            let mut found = Vec::new();
+            for conversation in conversations {
+                for late in select.query_map(params![shard, conversation.bytes()], self::late)? {
+                    found.push(late?);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn change(&self, changes: Vec<(Late, Option<Vec<u8>>)>) -> Result<(), Error> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            for (Late { whom: (user, device, conversation), push, .. }, now) in changes {
+                let (user, device, conversation) = (user.bytes(), device.bytes(), conversation.bytes());
+                let change = "UPDATE late SET push = ?5
+                              WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND push = ?4";
+                let forget = "DELETE FROM late WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND push = ?4";
+                match now {
+                    Some(now) => {
+                        transaction.prepare_cached(change)?.execute(params![user, device, conversation, push, now])?
+                    }
+                    None => transaction.prepare_cached(forget)?.execute(params![user, device, conversation, push])?,
+                };
+            }
+            transaction.commit()
         })
         .await
     }
