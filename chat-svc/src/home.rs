@@ -27,8 +27,7 @@ use crate::{
 };
 use append::{Appended, append};
 use batch::{Batch, Done};
-use fetch::Absent;
-use fetch::Fetched;
+use fetch::{Absent, Fetched};
 pub use fetch::{Pair, Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
 pub use hand_over::Left;
@@ -383,16 +382,6 @@ impl Home {
                     }
                     Err((ask, wanted)) => self.wait_for_ids(ask, wanted),
                 }
-            }
-        }
-    }
-
-    /// A request that changed nothing is one as well: sent again it gets the same answer, though something else has changed
-    /// meanwhile. No event has its client id, so that a home that takes over does not know it.
-    fn note_unchanged(&mut self, batch: &mut Batch) {
-        for (conversation, key, used) in batch.unchanged() {
-            if let Some(room) = self.rooms.get_mut(&conversation) {
-                room.seen.note_at(now_micros() / 1000, key, used);
             }
         }
     }

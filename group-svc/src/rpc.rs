@@ -1,5 +1,6 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
+mod bring;
 pub mod invites;
 mod make;
 mod own;
@@ -12,14 +13,14 @@ use crate::{
 use madang_mesh::{
     channel::Channel,
     clock,
-    operations::{Operations, Tries},
+    operations::Operations,
     rate::Rate,
     shard::shard_of,
-    status::{from_status, invalid_field, to_status},
+    status::{invalid_field, to_status},
     subscription::Lag,
 };
 use madang_proto::{
-    account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
+    account::v1::account_service_client::AccountServiceClient,
     chat::v1::{self as chat, Operation, operation::Body},
     client::v1::{Ack, Conversation, ConversationKind, Member, User},
     group::v1::{group_service_server::GroupService, *},
@@ -27,11 +28,7 @@ use madang_proto::{
     log::v1::MemberSettings,
     reason::{self, Reason},
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use unicode_normalization::UnicodeNormalization;
@@ -210,54 +207,6 @@ impl Groups {
         }
     }
 
-    /// Those of the users, named in a field, whom somebody may bring in, in order, and the refusals of the others: who is
-    /// nobody, who blocks the other or is blocked, as account-svc has it now, and who is in as many conversations as one may be.
-    /// Nobody acts for who is nobody.
-    async fn known(&self, field: &str, users: &[String], actor: UserId) -> Result<(Vec<String>, Vec<Refusal>), Status> {
-        let mut seen = HashSet::from([actor]);
-        let mut asked = Vec::new();
-        for each in users {
-            let id = user_of(field, each)?;
-            if seen.insert(id) {
-                asked.push(id);
-            }
-        }
-        if asked.len() >= 1000 {
-            return Err(self.full());
-        }
-        let users = asked.iter().chain([&actor]).map(ToString::to_string).collect();
-        let profiles = GetUsersRequest { users, handle: String::new() };
-        let pairs = asked.iter().flat_map(|other| [*actor.bytes(), *other.bytes()]).flatten().collect();
-        let (mut account, mut again) = (self.account.clone(), self.account.clone());
-        let answers = tokio::join!(account.get_users(profiles), again.find_blocks(FindBlocksRequest { pairs }));
-        let unanswered = |status| to_status(&from_status(&status));
-        let (users, blocks) =
-            (answers.0.map_err(unanswered)?.into_inner(), answers.1.map_err(unanswered)?.into_inner());
-        let known: HashSet<String> =
-            users.users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
-        if !known.contains(&actor.to_string()) {
-            return Err(refuse(Reason::UserNotFound, "there is no such user as this is to be done for: check the id"));
-        }
-        let blocked: HashSet<u32> = blocks.blocked.into_iter().collect();
-        let counts = self.store.counts(asked.clone()).await.map_err(|error| failed(&error))?;
-        let (mut may, mut refused) = (Vec::new(), Vec::new());
-        for (place, id) in (0..).zip(asked) {
-            let user = id.to_string();
-            let reason = if !known.contains(&user) {
-                Reason::UserNotFound
-            } else if blocked.contains(&place) {
-                Reason::Blocked
-            } else if counts.get(&id).copied().unwrap_or(0) >= self.settings.max_conversations {
-                Reason::TooManyConversations
-            } else {
-                may.push(user);
-                continue;
-            };
-            refused.push(Refusal { user, reason: reason.word().into() });
-        }
-        Ok((may, refused))
-    }
-
     /// A room as a user sees it who is in it.
     fn seen(&self, whose: UserId, room: RoomState) -> Result<Seen, Status> {
         let me = present(&room, whose).ok_or_else(not_found)?.clone();
@@ -273,26 +222,6 @@ impl Groups {
     async fn operate(&self, id: ConversationId, actor: UserId, body: Body) -> Result<Ack, Status> {
         let operation = operation(id, actor, body);
         self.operations.operate(id, operation).await.map_err(|refusal| to_status(&refusal))
-    }
-
-    /// Brings users in, named in a field: who may be is looked at right before each try, for a block holds once it is
-    /// acknowledged. With the refusals of the others.
-    async fn bring(
-        &self,
-        field: &str,
-        users: &[String],
-        (id, actor): (ConversationId, UserId),
-        body: impl Fn(Vec<String>) -> Result<Body, Status>,
-    ) -> Result<(Ack, Vec<Refusal>), Status> {
-        let tries = Tries::begin();
-        loop {
-            let (may, refused) = self.known(field, users, actor).await?;
-            match self.operations.once(id, operation(id, actor, body(may)?)).await {
-                Ok(ack) => return Ok((ack, refused)),
-                Err(refusal) if tries.again(&refusal).await => {}
-                Err(refusal) => return Err(to_status(&refusal)),
-            }
-        }
     }
 }
 

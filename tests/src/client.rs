@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
 /// An HTTP request; its status and JSON.
@@ -67,7 +67,7 @@ pub async fn raw(server: &Running, method: &str, path: &str, token: &str) -> (u1
     if !head.contains("transfer-encoding: chunked") {
         return (status, head, rest.into());
     }
-    (status, head, together(rest).expect("the body breaks off"))
+    (status, head, together(rest).unwrap())
 }
 
 fn request(method: &str, path: &str, token: &str) -> String {
@@ -149,6 +149,11 @@ pub async fn sign_up_at(door: SocketAddr, handle: &str) -> Person {
     Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
 }
 
+fn hello(person: &Person, resume: &str) -> Value {
+    let device = json!({"id": person.device, "kind": "DEVICE_KIND_SERVICE"});
+    json!({"id": 1, "hello": {"token": person.token, "device": device, "resume": resume}})
+}
+
 /// A WebSocket that speaks JSON.
 pub struct Socket {
     /// What it speaks over.
@@ -164,10 +169,14 @@ impl Socket {
 
     /// The same, over a TCP connection that is there.
     pub async fn over(stream: TcpStream) -> Self {
-        let mut request = "ws://test/v1/connect".into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "madang.v1.json".parse().unwrap());
-        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        Self { stream, frames: VecDeque::new() }
+        Self::upgraded(stream).await.unwrap()
+    }
+
+    async fn upgraded(stream: TcpStream) -> Result<Self, tungstenite::Error> {
+        let mut request = "ws://test/v1/connect".into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("madang.v1.json"));
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Self { stream, frames: VecDeque::new() })
     }
 
     /// One that has said hello, and the server's `ready`.
@@ -179,8 +188,7 @@ impl Socket {
 
     /// Says hello; the server's `ready`.
     pub async fn hello(&mut self, person: &Person, resume: &str) -> Value {
-        let device = json!({"id": person.device, "kind": "DEVICE_KIND_SERVICE"});
-        self.send(json!({"id": 1, "hello": {"token": person.token, "device": device, "resume": resume}})).await;
+        self.send(hello(person, resume)).await;
         self.next().await["ready"].clone()
     }
 
@@ -189,18 +197,31 @@ impl Socket {
         self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
     }
 
+    /// One that has said hello and is ready, with what it was told; none: it broke, or it is not ready now.
+    pub async fn attempt(door: SocketAddr, person: &Person, resume: &str) -> Option<(Self, Value)> {
+        let mut socket = Self::upgraded(TcpStream::connect(door).await.ok()?).await.ok()?;
+        socket.stream.send(Message::Text(hello(person, resume).to_string().into())).await.ok()?;
+        let ready = socket.next_or_end().await?["ready"].clone();
+        ready.is_object().then_some((socket, ready))
+    }
+
     /// The next frame; a close is `{"close": code}`.
     pub async fn next(&mut self) -> Value {
+        self.next_or_end().await.unwrap()
+    }
+
+    /// The same; none: it broke.
+    pub async fn next_or_end(&mut self) -> Option<Value> {
         while self.frames.is_empty() {
-            match self.stream.next().await.unwrap().unwrap() {
+            match self.stream.next().await?.ok()? {
                 Message::Text(text) => {
                     self.frames.extend(text.split('\n').map(|line| serde_json::from_str::<Value>(line).unwrap()))
                 }
-                Message::Close(frame) => return json!({"close": frame.map(|frame| u16::from(frame.code))}),
+                Message::Close(frame) => return Some(json!({"close": frame.map(|frame| u16::from(frame.code))})),
                 _ => {}
             }
         }
-        self.frames.pop_front().unwrap()
+        self.frames.pop_front()
     }
 
     /// The answer to a request, and the events before it.

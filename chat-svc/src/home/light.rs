@@ -1,5 +1,5 @@
-//! What a home does without numbering anything: read marks are taken, typing is passed on, and what is known of blocks is
-//! forgotten and learned anew.
+//! What a home does without numbering anything: read marks are taken, typing is passed on, what changed nothing is noted, and
+//! what is known of blocks is forgotten and learned anew.
 
 use super::{
     Home,
@@ -11,6 +11,7 @@ use crate::{
     room::{Blocks, blocks, not_found},
 };
 use bytes::Bytes;
+use madang_mesh::clock;
 use madang_proto::{
     client::v1::{Ack, ServerFrame, TypingNotice, server_frame},
     id::{ConversationId, UserId},
@@ -18,6 +19,16 @@ use madang_proto::{
 use prost::Message as _;
 
 impl Home {
+    /// A request that changed nothing is one as well: sent again it gets the same answer, though something else has changed
+    /// meanwhile. No event has its client id, so that a home that takes over does not know it.
+    pub(super) fn note_unchanged(&mut self, batch: &mut Batch) {
+        for (conversation, key, used) in batch.unchanged() {
+            if let Some(room) = self.rooms.get_mut(&conversation) {
+                room.seen.note_at(clock::now_micros() / 1000, key, used);
+            }
+        }
+    }
+
     /// Takes a read mark.
     pub(super) fn read(&mut self, ask: Ask, seq: u64) {
         let conversation = ask.conversation;

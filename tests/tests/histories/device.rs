@@ -1,13 +1,15 @@
 //! A device as docs/protocol.md wants it: it keeps what it was sent, and asks for the rest where it is told to.
 
-use madang_tests::client::{Person, Socket, call_at};
+use madang_tests::{
+    client::{Person, Socket, call_with},
+    until,
+};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::Duration,
 };
-use tokio::net::TcpStream;
 
 /// Longer than anything here takes on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,8 +31,11 @@ impl Doors {
     pub async fn insist(&self, person: &Person, method: &str, path: &str, body: Value) -> (u16, Value, u32) {
         let end = tokio::time::Instant::now() + PATIENCE;
         let mut times = 1;
+        // What is made is made once.
+        let key = format!("idempotency-key: {}\r\n", uuid::Uuid::new_v4());
+        let head = if method == "POST" { key } else { String::new() };
         loop {
-            let (status, answer) = call_at(self.api, method, path, &person.token, body.clone()).await;
+            let (status, answer) = call_with(self.api, method, path, &person.token, &head, body.clone()).await;
             if answer["retryable"] != true || tokio::time::Instant::now() > end {
                 return (status, answer, times);
             }
@@ -102,6 +107,8 @@ pub async fn fetch(doors: &Doors, person: &Person, id: &str, at_least: u64) -> O
 pub struct Device {
     person: Person,
     socket: Option<Socket>,
+    /// At which it was last.
+    gateway: usize,
     cursor: String,
     /// `sync` of its last list; empty: it has none.
     sync: String,
@@ -119,6 +126,7 @@ impl Device {
         Self {
             person,
             socket: None,
+            gateway: 0,
             cursor: String::new(),
             sync: String::new(),
             held: BTreeMap::new(),
@@ -146,10 +154,10 @@ impl Device {
         if self.socket.is_some() {
             return;
         }
-        let stream = TcpStream::connect(doors.gateways[gateway % doors.gateways.len()]).await.unwrap();
-        let mut socket = Socket::over(stream).await;
-        let ready = socket.hello(&self.person, &self.cursor).await;
-        self.live = false;
+        let door = doors.gateways[gateway % doors.gateways.len()];
+        let (person, cursor) = (&self.person, &self.cursor);
+        let (socket, ready) = until("a socket is ready", async || Socket::attempt(door, person, cursor).await).await;
+        (self.live, self.gateway) = (false, gateway);
         let resumed = ready["resume"] == "RESUME_RESUMED";
         self.socket = Some(socket);
         if !resumed {
@@ -226,7 +234,7 @@ impl Device {
         };
         let end = tokio::time::Instant::now() + PATIENCE;
         while !(self.live && reached(&self.held)) {
-            let frame = tokio::time::timeout_at(end, self.socket.as_mut().unwrap().next()).await;
+            let frame = tokio::time::timeout_at(end, self.socket.as_mut().unwrap().next_or_end()).await;
             let frame =
                 frame.unwrap_or_else(|_| panic!("{} holds {:#?}, wanted {wanted:#?}", self.person.device, self.held));
             self.hear(doors, frame).await;
@@ -237,13 +245,19 @@ impl Device {
     pub async fn listen(&mut self, doors: &Doors, frames: usize) {
         for _ in 0..frames {
             let Some(socket) = &mut self.socket else { return };
-            let Ok(frame) = tokio::time::timeout(Duration::from_millis(2), socket.next()).await else { return };
+            let next = tokio::time::timeout(Duration::from_millis(2), socket.next_or_end()).await;
+            let Ok(frame) = next else { return };
             self.hear(doors, frame).await;
         }
     }
 
-    async fn hear(&mut self, doors: &Doors, frame: Value) {
-        assert!(frame["close"].is_null(), "{frame}");
+    /// Heeds a frame; none: the socket broke.
+    async fn hear(&mut self, doors: &Doors, frame: Option<Value>) {
+        let Some(frame) = frame.filter(|frame| frame["close"].is_null()) else {
+            // Pings are answered only while it listens: on a busy machine that may be too late.
+            self.socket = None;
+            return self.connect(doors, self.gateway).await;
+        };
         if frame["live"].is_object() {
             self.live = true;
             self.cursor = word(&frame["live"]["cursor"]);

@@ -92,7 +92,8 @@ async fn a_home_that_is_not_it_any_more_answers_nothing_from_memory() {
     let (first, id) = (stage.home(None).await, ClientId::now());
     first.send(ann, bob, id).await.unwrap();
     first.task.abort();
-    stage.write(stage.log.entries().len() as u64).await;
+    let all = stage.log.entries().len() as u64;
+    stage.write(all).await;
     // It is paused here, and its shard taken by another, which it has not heard of yet.
     *stage.tenure.lock().unwrap() = Leases::none().tenure();
     let home = stage.home(None).await;
