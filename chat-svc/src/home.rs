@@ -313,9 +313,14 @@ impl Home {
     /// Numbers what is ready; none if nothing of it needs the log.
     fn begin(&mut self) -> Option<InFlight> {
         if !self.world.tenure.holds(self.shard) {
-            // What needs no log would be answered from what may be old: another home may have gone on.
-            self.ready.drain(..).for_each(|ask| (ask.answer)(Err(moving())));
-            return None;
+            // What needs no log would be answered from what may be old: another home may have gone on. Marks that were
+            // taken still go to the log, which knows.
+            for ask in std::mem::take(&mut self.ready) {
+                match ask.what {
+                    What::Request(Request::Marks(_), _) => self.ready.push_back(ask),
+                    _ => (ask.answer)(Err(moving())),
+                }
+            }
         }
         let mut batch = Batch::new(now_micros());
         while !batch.is_full() {

@@ -141,7 +141,8 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         tenure: leases.tenure(),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);
-    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, map, drain: drain.clone() };
+    let tenure = leases.tenure();
+    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, map, drain: drain.clone(), tenure };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

@@ -15,6 +15,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use madang_mesh::{
+    lease::Tenure,
     shard::{ShardMap, shard_of},
     status::to_status,
     trace::{self, Kind, Span},
@@ -27,7 +28,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,12 @@ pub struct Rpc {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) map: watch::Receiver<ShardMap>,
     pub(crate) drain: CancellationToken,
+    /// Whether this process knows who is home of what.
+    pub(crate) tenure: Tenure,
 }
+
+/// How often it is looked whether it does.
+const LOOK: Duration = Duration::from_secs(1);
 
 fn unimplemented(what: &str) -> Refusal {
     Refusal::new(Reason::Unimplemented, format!("{what} is not there yet"))
@@ -376,7 +382,23 @@ impl HomeService for Rpc {
     }
 
     async fn watch_shards(&self, _: Request<WatchShardsRequest>) -> Result<Response<Self::WatchShardsStream>, Status> {
-        let drain = self.drain.clone();
+        let (drain, tenure) = (self.drain.clone(), self.tenure.clone());
+        if !tenure.is_fresh() {
+            let message = "this process is cut off from the registry: another knows the shard map";
+            return Err(to_status(&Refusal::new(Reason::Unavailable, message)));
+        }
+        // Whoever follows looks for another process then, which sees more.
+        let ends = async move {
+            let goes_blind = async {
+                while tenure.is_fresh() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                () = drain.cancelled() => {}
+                () = goes_blind => {}
+            }
+        };
         let maps = WatchStream::new(self.map.clone()).map(|map| {
             let homes = map.homes.iter().map(|(shard, home)| ShardHome {
                 shard: *shard,
@@ -385,7 +407,7 @@ impl HomeService for Rpc {
             });
             Ok(WatchShardsResponse { count: map.count, homes: homes.collect() })
         });
-        Ok(Response::new(Box::pin(maps.take_until(async move { drain.cancelled().await }))))
+        Ok(Response::new(Box::pin(maps.take_until(ends))))
     }
 
     async fn take_over(&self, request: Request<TakeOverRequest>) -> Result<Response<Self::TakeOverStream>, Status> {

@@ -99,6 +99,8 @@ struct Connection {
     encoding: Encoding,
     claims: Claims,
     device: Device,
+    /// When it said hello, ms since 1970.
+    hello_at: i64,
     way: Way,
     /// How long to wait before the next link, if this one is closed before it was opened.
     pause: Pause,
@@ -141,8 +143,10 @@ fn no_home() -> Refusal {
     Refusal::new(Reason::Unavailable, message).after(AGAIN_MS)
 }
 
-fn open(claims: &Claims, device: &Device, cursor: &str) -> Item {
+fn open(claims: &Claims, device: &Device, cursor: &str, hello_at: i64, again: bool) -> Item {
     Item::Open(Open {
+        hello_at,
+        again,
         user: claims.user.to_string(),
         session: claims.session.to_string(),
         device: Some(device.clone()),
@@ -218,13 +222,15 @@ impl Connection {
         let (rate, burst) = (shared.settings.send_rate, shared.settings.send_burst);
         let frames = Bucket::new(rate.saturating_mul(FRAMES_PER_SEND), burst.saturating_mul(FRAMES_PER_SEND), now);
         let (pause, requests) = (Pause::default(), Requests::default());
-        let open = open(&claims, &device, &cursor);
+        let hello_at = now_ms();
+        let open = open(&claims, &device, &cursor, hello_at, false);
         let way = Way::look(&shared.trunks, claims.user, open, &pause);
         let (invalid, eager) = (Recent::new(INVALID), Recent::new(EAGER));
         Self {
             shared,
             socket,
             encoding,
+            hello_at,
             claims,
             device,
             way,
@@ -323,7 +329,7 @@ impl Connection {
 
     /// Gives the link up and looks for the next. What was on its way is lost, which the client is told.
     async fn link_anew(&mut self) -> Result<(), End> {
-        let open = open(&self.claims, &self.device, &self.cursor);
+        let open = open(&self.claims, &self.device, &self.cursor, self.hello_at, true);
         self.way = Way::look(&self.shared.trunks, self.claims.user, open, &self.pause);
         let watching = std::mem::take(&mut self.watching);
         if self.requests.lose() || watching {

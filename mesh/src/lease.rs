@@ -73,6 +73,18 @@ impl Tenure {
         Self(None)
     }
 
+    /// Of shards that are held as long as they are said to be.
+    #[must_use]
+    pub fn of(shards: watch::Receiver<BTreeSet<Shard>>) -> Self {
+        Self(Some(Held { shards, renewal: None }))
+    }
+
+    /// Whether what this process knows of others is not too old: its renewals are acknowledged.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.0.as_ref().and_then(|held| held.renewal.as_ref()).is_none_or(Renewal::is_fresh)
+    }
+
     /// Whether the shard is held, by a lease whose last acknowledged renewal is not too old.
     #[must_use]
     pub fn holds(&self, shard: Shard) -> bool {
@@ -93,7 +105,7 @@ impl Leases {
             in_use: Arc::default(),
             before: Arc::default(),
             others: watch::channel(0).1,
-            tenure: Tenure(Some(Held { shards: held, renewal: None })),
+            tenure: Tenure::of(held),
             left: CancellationToken::new(),
         }
     }

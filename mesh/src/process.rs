@@ -216,6 +216,10 @@ impl Running {
     }
 }
 
+/// What NATS has to take at once, as it does where nothing else is configured: batches stay below half of it, and what a
+/// single large event adds.
+const MAX_PAYLOAD: usize = 1 << 20;
+
 /// Connects to NATS, which shows the connection under this name.
 pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<async_nats::Client, Error> {
     let servers: Vec<&str> = servers.reveal().split(',').map(str::trim).collect();
@@ -231,7 +235,15 @@ pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<asyn
         options = options.require_tls(true);
     }
     let client = tokio::time::timeout(CONNECT, options.connect(servers)).await;
-    client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| Error::Nats(error.to_string()))
+    let client =
+        client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| Error::Nats(error.to_string()))?;
+    let takes = client.server_info().max_payload;
+    if takes < MAX_PAYLOAD {
+        return Err(Error::Nats(format!(
+            "it takes messages of {takes} bytes: set its max_payload to {MAX_PAYLOAD} or more"
+        )));
+    }
+    Ok(client)
 }
 
 /// Starts a service; fails before anything is served.

@@ -18,8 +18,9 @@ pub struct Settings {
     /// The `iss` of access tokens.
     #[arg(long, env = "MADANG_TOKEN_ISSUER", default_value = "madang")]
     pub token_issuer: String,
-    /// Bytes of a message's text, at most.
-    #[arg(long, env = "MADANG_MAX_MESSAGE_BYTES", default_value_t = 65_536)]
+    /// Bytes of a message's text, at most; an event of it has to go into one message of NATS.
+    #[arg(long, env = "MADANG_MAX_MESSAGE_BYTES", default_value_t = 65_536,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=262_144))]
     pub max_message_bytes: usize,
     /// Members of a group, at most.
     #[arg(long, env = "MADANG_MAX_MEMBERS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(2..=1000))]

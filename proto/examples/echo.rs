@@ -79,6 +79,7 @@ impl Bot {
             session: Uuid::now_v7().to_string(),
             device: Some(device()),
             resume: cursor.clone(),
+            ..Open::default()
         };
         let first = ConnectRequest {
             items: vec![Upstream { connection: 1, item: Some(upstream::Item::Open(open)), ..Upstream::default() }],

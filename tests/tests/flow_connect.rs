@@ -32,7 +32,7 @@ struct Call {
 fn open(connection: u64, user: &str) -> Upstream {
     let device = Device { id: uuid::Uuid::new_v4().to_string(), kind: DeviceKind::Service.into(), ..Device::default() };
     let session = uuid::Uuid::now_v7().to_string();
-    let open = Open { user: user.into(), session, device: Some(device), resume: String::new() };
+    let open = Open { user: user.into(), session, device: Some(device), ..Open::default() };
     Upstream { connection, item: Some(upstream::Item::Open(open)), ..Upstream::default() }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Reach {
     read: bool,
     /// It seems not to be read.
     deaf: bool,
+    /// How often the inbox was opened.
+    openings: u32,
 }
 
 #[derive(Default)]
@@ -78,12 +80,19 @@ struct Gap {
 pub(super) struct Ask {
     pub source: Shard,
     pub after: Option<Position>,
+    /// Which opening of the inbox it is about.
+    opening: u32,
 }
 
 impl Reach {
     /// Nothing is known yet of so many sources.
     pub fn new(shards: u32) -> Self {
-        Self { sources: (0..shards).map(|shard| (shard, Source::default())).collect(), read: false, deaf: false }
+        Self {
+            sources: (0..shards).map(|shard| (shard, Source::default())).collect(),
+            read: false,
+            deaf: false,
+            openings: 0,
+        }
     }
 
     /// Nobody has been asked for anything yet, or no answer will come.
@@ -96,6 +105,7 @@ impl Reach {
     /// The inbox is read from its beginning: the one that was, or another.
     pub fn opened(&mut self) {
         self.read = false;
+        self.openings = self.openings.wrapping_add(1);
         for source in self.sources.values_mut() {
             source.confirmed = false;
             // What was sent to the inbox before this one does not come any more, which is nobody's fault.
@@ -156,7 +166,7 @@ impl Reach {
             };
             if due {
                 source.asked.waiting = true;
-                asks.push(Ask { source: *shard, after });
+                asks.push(Ask { source: *shard, after, opening: self.openings });
             }
         }
         asks
@@ -167,6 +177,14 @@ impl Reach {
         let Some(source) = self.sources.get_mut(&ask.source) else { return };
         source.asked.waiting = false;
         source.asked.again_at = Some(now + if answer.is_some() { AGAIN } else { RETRY });
+        if let Some(answer) = answer
+            && ask.opening == self.openings
+            && source.gap.is_none()
+            && source.taken.is_some_and(|taken| answer.sent <= taken)
+        {
+            // Also of a home that knows of less than was sent: all that it has sent is there.
+            source.confirmed = true;
+        }
         let old = ask.after.is_none() || ask.after != source.taken;
         let Some(gap) = source.gap.as_mut().filter(|gap| gap.lost.is_none()) else { return };
         if old {
@@ -183,6 +201,16 @@ impl Reach {
     /// Whether what was sent again did not come so often that the inbox should be opened anew; says so once.
     pub fn deaf(&mut self) -> bool {
         std::mem::take(&mut self.deaf)
+    }
+
+    /// Whether something has been read.
+    pub fn has_begun(&self) -> bool {
+        self.sources.values().any(|source| source.taken.is_some())
+    }
+
+    /// Whether something is known to be missing.
+    pub fn has_gap(&self) -> bool {
+        self.sources.values().any(|source| source.gap.is_some())
     }
 
     /// Whether nothing is missing, nor may be without it being known.

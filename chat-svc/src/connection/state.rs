@@ -1,6 +1,8 @@
 //! What a shard's home of users knows: who is connected, the tail of their inbox, and how far it has come with each
 //! source. What always holds: a connection is sent everything after its cursor in order, or told that it is not.
 
+mod lost;
+
 use super::{
     Command,
     delivered::Arrivals,
@@ -16,7 +18,6 @@ use crate::{
     inbox::{Heard, InboxEntry},
     presence::{Board, Present, Watching},
 };
-use bytes::Bytes;
 use madang_mesh::{
     clock::now_micros,
     log::Position,
@@ -25,7 +26,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     chat::v1::{ClosedReason, Downstream, Open, Opened, downstream::Item},
-    client::v1::{Live, Resume, Resync, ServerFrame, server_frame},
+    client::v1::{Live, Resume, ServerFrame, server_frame},
     id::UserId,
     log::v1::{Delivery, InboxBatch, InboxBeacon},
 };
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     pub trunk: Arc<Trunk>,
     pub connection: u64,
     pub device: String,
+    /// When its client said hello.
+    hello_at: i64,
     /// What it has shown to have is before this.
     pub confirmed: Option<Place>,
     /// Ends with the connection.
@@ -172,8 +175,8 @@ impl State {
 
     /// The inbox is read from its beginning, perhaps another than before.
     pub fn opened(&mut self) {
-        // Before the first time there was nothing that could be missing now.
-        self.reopened |= self.read.is_some();
+        // Before anything was read there was nothing that could be missing now.
+        self.reopened |= self.read.is_some() || self.reach.has_begun();
         (self.caught_up, self.at_end) = (false, false);
         self.reach.opened();
     }
@@ -316,12 +319,20 @@ impl State {
 
     fn open(&mut self, user: UserId, trunk: Arc<Trunk>, connection: u64, open: Open) {
         self.take_stock();
+        if !trunk.has_room() {
+            // Many begin at once: what all have missed must not end the stream that they share.
+            return trunk.closed(vec![connection], ClosedReason::Unavailable);
+        }
         let Begin::At(resume, place, from) = self.begin(&open.resume) else {
             return trunk.closed(vec![connection], ClosedReason::Unavailable);
         };
         let device = open.device.map(|device| device.id).unwrap_or_default();
         let state = self.users.entry(user).or_default();
         if let Some(same) = state.connections.iter().position(|each| each.device == device) {
+            // One that its gateway opens again may be of a network that the device has left meanwhile.
+            if open.again && state.connections[same].hello_at > open.hello_at {
+                return trunk.closed(vec![connection], ClosedReason::Replaced);
+            }
             let old = state.connections.remove(same);
             old.trunk.closed(vec![old.connection], ClosedReason::Replaced);
         }
@@ -358,7 +369,15 @@ impl State {
         send(Item::Frame(ServerFrame { id: 0, body: Some(live) }.encode_to_vec().into()), cursor);
         let present = self.board.present(user);
         let (confirmed, watching) = (None, None);
-        state.connections.push(Connection { trunk, connection, device, confirmed, watching, _present: present });
+        state.connections.push(Connection {
+            trunk,
+            connection,
+            device,
+            hello_at: open.hello_at,
+            confirmed,
+            watching,
+            _present: present,
+        });
     }
 
     fn deliver(&mut self, entry: &InboxEntry) {
@@ -371,7 +390,6 @@ impl State {
             return tracing::error!(shard = self.shard, "an inbox entry can't be read: it is passed over");
         };
         let now = Instant::now();
-        self.freeze();
         let number = self.tail.next();
         let mut events = Vec::with_capacity(batch.deliveries.len());
         let mut traces = Vec::new();
@@ -395,10 +413,14 @@ impl State {
                 }
             }
         }
-        for Delivery { event, users, .. } in batch.own {
+        // What is of no conversation has no position: it is known by where it is in the inbox, if that is read once more.
+        let here = Cursor { sequence: entry.sequence, at_micros: entry.at_micros, index: 0 };
+        let again = !batch.own.is_empty() && self.tail.place(here).is_some();
+        for Delivery { event, users, .. } in batch.own.into_iter().filter(|_| !again) {
             index += 1;
             events.push(TailEvent { event, users, source: OWN, index });
         }
+        self.freeze();
         self.thaw();
         if events.is_empty() {
             return;
@@ -436,51 +458,5 @@ impl State {
             }
         }
         self.cut.retain(|_, (_, at)| now - *at < LISTED);
-    }
-
-    /// From now on something may be missing before what comes.
-    fn freeze(&mut self) {
-        if self.reopened && self.frozen.is_none() {
-            self.frozen = Some(self.tail.end());
-        }
-    }
-
-    /// Nothing is missing any more.
-    fn thaw(&mut self) {
-        if self.reopened && self.caught_up && self.reach.whole() {
-            (self.reopened, self.frozen) = (false, None);
-        }
-    }
-
-    /// What was given up is in the databases: connections are told to look there, and it goes on from there.
-    fn heed_lost(&mut self) {
-        let stored = |shard| self.stored.get(&shard).copied().unwrap_or(0);
-        let found = |(shard, position, since): (Shard, Position, Instant)| {
-            stored(shard) >= position || since.elapsed() >= LISTED
-        };
-        if self.reach.lost().next().is_none() || !self.reach.lost().all(found) {
-            return;
-        }
-        let lost: Vec<_> = self.reach.lost().map(|(shard, ..)| shard).collect();
-        self.reach.skip_lost(Instant::now());
-        // Where they are told is a place of its own: who has all that came before it may not have been told.
-        self.barrier = self.tail.stake(now_micros());
-        self.listed.extend(lost.into_iter().map(|shard| (shard, self.barrier)));
-        self.thaw();
-        self.resync();
-    }
-
-    fn resync(&mut self) {
-        // Who reads lists now has all that is before.
-        let end = self.tail.end();
-        self.frozen = self.frozen.map(|_| end);
-        let cursor = end.to_string();
-        let body = server_frame::Body::Resync(Resync { cursor: cursor.clone() });
-        let frame: Bytes = ServerFrame { id: 0, body: Some(body) }.encode_to_vec().into();
-        for each in self.users.values().flat_map(|state| &state.connections) {
-            let item = Some(Item::Frame(frame.clone()));
-            let (connections, cursor) = (vec![each.connection], cursor.clone());
-            each.trunk.send(Downstream { connections, item, cursor, ..Downstream::default() });
-        }
     }
 }

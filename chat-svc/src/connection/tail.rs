@@ -118,10 +118,12 @@ impl Tail {
         if (cursor.sequence, cursor.at_micros) == (self.before.sequence, self.before.at_micros) {
             return (cursor.index >= self.before.index).then_some((self.first, 0));
         }
-        let mut end = self.entries.len();
-        for life in self.lives.iter().rev() {
-            let begin = usize::try_from(life.saturating_sub(self.first)).ok()?.min(end);
-            let (mut low, mut high) = (begin, end);
+        // The oldest, if it was read more than once: what comes twice is known, and what is left out is not.
+        let ends = self.lives.iter().skip(1).copied().chain([self.next()]);
+        for (life, end) in self.lives.iter().zip(ends) {
+            let within = |number: u64| usize::try_from(number.saturating_sub(self.first)).ok();
+            let (mut low, end) = (within(*life)?, within(end)?);
+            let mut high = end;
             while low < high {
                 let middle = low.midpoint(high);
                 if self.entries.get(middle)?.sequence < cursor.sequence {
@@ -136,7 +138,6 @@ impl Tail {
                 let slot = entry.events.partition_point(|event| event.index <= cursor.index);
                 return Some((self.first + low as u64, u32::try_from(slot).ok()?));
             }
-            end = begin;
         }
         None
     }

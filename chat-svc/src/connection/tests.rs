@@ -94,7 +94,7 @@ async fn ask(rig: &Rig, user: UserId, device: &str, resume: &str) -> (TrunkHandl
     }
     let (trunk, responses) = rig.connections.trunk();
     let device = Some(Device { id: device.into(), ..Device::default() });
-    trunk.open(1, Open { user: user.to_string(), session: String::new(), device, resume: resume.into() }).await;
+    trunk.open(1, Open { user: user.to_string(), device, resume: resume.into(), ..Open::default() }).await;
     let mut items = items(responses);
     let first = items.next().await.unwrap();
     (trunk, items, first)
@@ -212,4 +212,33 @@ async fn the_same_device_replaces_and_a_seventeenth_is_refused() {
     opened(&mut again).await;
     assert_eq!(next(&mut kept[0].1).await, None);
     assert_eq!(reason(kept[0].1.next().await.unwrap()), madang_proto::chat::v1::ClosedReason::Replaced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_opened_again_does_not_replace_one_that_came_later() {
+    let rig = rig();
+    let user = somebody();
+    drop(open(&rig, user, "other", "").await);
+    let attempt = async |hello_at: i64, again: bool| {
+        let (trunk, responses) = rig.connections.trunk();
+        let device = Some(Device { id: "phone".into(), ..Device::default() });
+        trunk.open(1, Open { user: user.to_string(), device, hello_at, again, ..Open::default() }).await;
+        let mut items = items(responses);
+        let first = items.next().await.unwrap();
+        (trunk, items, closed(&first))
+    };
+    let (_later, mut items, first) = attempt(20, false).await;
+    assert_eq!(first, None);
+    let (_trunk, _, left) = attempt(10, true).await;
+    assert_eq!(left, Some(ClosedReason::Replaced), "what a gateway held while no home was there");
+    let (_same, _, again) = attempt(20, true).await;
+    assert_eq!(again, None, "the very socket");
+    let mut reason = None;
+    while reason.is_none() {
+        reason = closed(&items.next().await.unwrap());
+    }
+    assert_eq!(reason, Some(ClosedReason::Replaced));
+    // Clocks of gateways differ.
+    let (_trunk, _, new) = attempt(5, false).await;
+    assert_eq!(new, None, "whoever says hello is there");
 }

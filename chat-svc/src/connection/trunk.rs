@@ -52,9 +52,14 @@ impl Trunk {
         }
     }
 
+    /// Whether there is plenty of room.
+    pub(super) fn has_room(&self) -> bool {
+        self.items.capacity() > QUEUE / 2 && self.waiting.load(Ordering::Relaxed) < QUEUE_BYTES / 2
+    }
+
     /// Sends something that may be dropped: only while there is plenty of room, and whether there was.
     pub(super) fn offer(&self, item: Downstream) -> bool {
-        let room = self.items.capacity() > QUEUE / 2 && self.waiting.load(Ordering::Relaxed) < QUEUE_BYTES / 2;
+        let room = self.has_room();
         if room {
             self.send(item);
         } else {

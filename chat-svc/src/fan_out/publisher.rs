@@ -4,6 +4,7 @@
 use super::{Parcel, kept::Kept, progress::Progress};
 use crate::inbox::Inbox;
 use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
 use madang_mesh::{
     log::Position,
     shard::Shard,
@@ -20,8 +21,10 @@ use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
+use tokio_stream::wrappers::ReceiverStream;
 
-/// The most bytes of one publish; one event may exceed it.
+/// The most bytes of one publish; what one commit has for a destination goes in one, and may exceed it. Homes see to it
+/// that this is well below the 1 MiB that NATS takes (`home/batch.rs`).
 const MAX_BYTES: usize = 512 << 10;
 /// The first pause after a publish failed.
 const FIRST: Duration = Duration::from_millis(50);
@@ -114,20 +117,21 @@ fn spans(parcels: &[Parcel], destination: Shard) -> Vec<Span> {
 }
 
 impl Publisher {
-    pub async fn run(self, mut parcels: mpsc::Receiver<Parcel>) {
+    pub async fn run(self, parcels: mpsc::Receiver<Parcel>) {
         let mut mark = tokio::time::interval_at(Instant::now() + MARK, MARK);
         mark.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut parcels = std::pin::pin!(ReceiverStream::new(parcels).peekable());
         loop {
             tokio::select! {
                 biased;
                 () = self.lane.wake.notified() => self.again().await,
                 _ = mark.tick() => self.mark().await,
-                first = parcels.recv() => {
+                first = parcels.next() => {
                     let Some(first) = first else { return };
+                    let mut bytes = first.bytes();
                     let mut waiting = vec![first];
-                    let mut bytes = waiting[0].bytes();
-                    while bytes < MAX_BYTES
-                        && let Ok(next) = parcels.try_recv()
+                    while let Some(Some(next)) =
+                        parcels.as_mut().next_if(|next| bytes + next.bytes() <= MAX_BYTES).now_or_never()
                     {
                         bytes += next.bytes();
                         waiting.push(next);
@@ -180,7 +184,9 @@ impl Publisher {
                 // What is not kept any more is asked for again, and then refused.
                 let mut previous = after;
                 for each in kept.after(source, after, sent).unwrap_or_default() {
-                    if publishes.last().is_some_and(|gathered| gathered.bytes >= MAX_BYTES) {
+                    let is_full =
+                        |gathered: &Gathered| gathered.bytes > 0 && gathered.bytes + each.parcel.bytes() > MAX_BYTES;
+                    if publishes.last().is_some_and(is_full) {
                         publishes.push(Gathered::default());
                     }
                     if let Some(gathered) = publishes.last_mut() {

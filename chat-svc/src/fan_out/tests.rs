@@ -34,7 +34,9 @@ impl Rig {
         let mut came = Vec::new();
         loop {
             if let Heard::Entry(entry) = self.heard.next().await.unwrap() {
+                let bytes = entry.payload.len();
                 let batch = InboxBatch::decode(entry.payload).unwrap();
+                assert!(bytes < (512 << 10) + 4096 || batch.sources.len() == 1, "{bytes} bytes go at once");
                 let counted: u32 = batch.sources.iter().map(|source| source.deliveries).sum();
                 assert_eq!(counted as usize, batch.deliveries.len());
                 came.extend(batch.sources.iter().map(|each| (each.previous, each.position, each.deliveries)));
@@ -59,6 +61,17 @@ async fn what_was_missed_comes_again_in_order_and_before_what_is_newer() {
     // Who has all is told so: nothing is between the two.
     assert_eq!(rig.fan_out.rewind(0, 0, None), Some(Rewound { sent: 12, again: true }));
     assert_eq!(rig.until(12).await, [(12, 12, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_at_once_has_a_bound_the_first_time_and_again() {
+    let mut rig = rig().await;
+    for position in 2..9 {
+        rig.commit(position, 200 << 10).await;
+    }
+    assert_eq!(rig.until(8).await.len(), 7);
+    assert_eq!(rig.fan_out.rewind(0, 0, Some(2)), Some(Rewound { sent: 8, again: true }));
+    assert_eq!(rig.until(8).await.len(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -283,7 +283,8 @@ impl Batch {
                 self.traces.extend(trace.filter(|_| self.traces.len() < TRACED));
                 for (n, mut numbered) in events.into_iter().enumerate() {
                     numbered.event.trace = trace.map(|context| context.bytes()).unwrap_or_default();
-                    self.bytes += 120;
+                    // Also what fan-out makes of it: each recipient is named.
+                    self.bytes += 120 + 16 * (numbered.recipients.len() + numbered.blind.len());
                     self.learn(conversation, &numbered, room);
                     let used = used.filter(|_| n == newest).map(|(key, hash)| {
                         self.used.insert((conversation, key));

@@ -8,6 +8,9 @@ use crate::{
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
+/// What a read mark takes in an event, at most.
+const MARK: usize = 52;
+
 impl Home {
     /// Called once in a tick; fails if the log was lost.
     pub(super) fn tick(&mut self) -> Result<(), String> {
@@ -46,13 +49,14 @@ impl Home {
             let Some(room) = rooms.get(conversation) else { return false };
             let large = room.state.members.present().len() > LARGE_ROOM;
             if !room.pending_marks.is_empty() && (!large || large_too) {
+                let bytes = MARK * room.pending_marks.len();
                 let marks = room.pending_marks.iter().map(|(user, seq)| (*user, *seq)).collect();
                 let what = What::Request(Request::Marks(marks), 0);
                 ready.push_back(Ask {
                     conversation: *conversation,
                     actor: None,
                     what,
-                    bytes: 0,
+                    bytes,
                     trace: None,
                     answer: Box::new(|_| ()),
                 });

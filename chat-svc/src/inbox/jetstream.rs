@@ -103,9 +103,9 @@ impl Inbox for JetStreamInbox {
         let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
         let empty = consumer.cached_info().num_pending == 0;
         let entries = consumer.stream().expires(EXPIRES).heartbeat(HEARTBEAT).messages().await.map_err(unavailable)?;
-        let mut expected = 1;
+        let (mut expected, mut last) = (1, None);
         let entries = entries.map(move |message| {
-            let heard = entry(&message.ok()?, expected)?;
+            let heard = entry(&message.ok()?, expected, &mut last)?;
             expected += 1;
             Some(heard)
         });
@@ -119,10 +119,11 @@ impl Inbox for JetStreamInbox {
     }
 }
 
-/// What a message of the stream says; none if it is not the next one.
-fn entry(message: &jetstream::Message, expected: u64) -> Option<Vec<Heard>> {
+/// What a message of the stream says; none if it is not the next one: one was lost on the way, or was purged unread.
+fn entry(message: &jetstream::Message, expected: u64, last: &mut Option<u64>) -> Option<Vec<Heard>> {
     let info = message.info().ok()?;
-    if info.consumer_sequence != expected {
+    let follows = last.replace(info.stream_sequence).is_none_or(|last| info.stream_sequence == last + 1);
+    if info.consumer_sequence != expected || !follows {
         return None;
     }
     let at_micros = i64::try_from(info.published.unix_timestamp_nanos() / 1000).ok()?;

@@ -61,7 +61,7 @@ impl SqliteGroups {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let connection = Connection::open(folder.join("groups.db"))?;
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
              CREATE TABLE IF NOT EXISTS conversation (
                  conversation BLOB PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, picture TEXT NOT NULL,
                  data TEXT NOT NULL, history INTEGER NOT NULL, revision INTEGER NOT NULL, last_seq INTEGER NOT NULL,

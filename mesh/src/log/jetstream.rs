@@ -95,6 +95,8 @@ fn refused(error: &PublishError, expected: Option<Position>) -> Error {
     match error.kind() {
         PublishErrorKind::WrongLastSequence => Error::Conflict { expected: expected.unwrap_or(0) },
         PublishErrorKind::StreamNotFound => unavailable("the stream is not there"),
+        // Not even sent.
+        PublishErrorKind::MaxPayloadExceeded => unavailable("the record is larger than the server's max_payload"),
         PublishErrorKind::Other => {
             // The server answered with an error of its own.
             let text = error.to_string();

@@ -64,7 +64,7 @@ impl SqliteSubscriptions {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let connection = Connection::open(folder.join("push.db"))?;
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
              CREATE TABLE IF NOT EXISTS subscription (
                  user BLOB NOT NULL, device BLOB NOT NULL, id BLOB NOT NULL UNIQUE, session BLOB NOT NULL,
                  kind INTEGER NOT NULL, provider INTEGER NOT NULL, address TEXT NOT NULL, place BLOB NOT NULL UNIQUE,

@@ -54,6 +54,13 @@ pub struct Open {
     /// The cursor to go on from, if any.
     #[prost(string, tag = "4")]
     pub resume: ::prost::alloc::string::String,
+    /// When the client said hello, by the gateway's clock, ms since 1970.
+    #[prost(int64, tag = "5")]
+    pub hello_at: i64,
+    /// It was there before, at this home or another. It does not replace a connection of the device whose hello came later:
+    /// it is closed itself then, as replaced. A connection that is new always replaces.
+    #[prost(bool, tag = "6")]
+    pub again: bool,
 }
 /// The connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

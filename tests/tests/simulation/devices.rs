@@ -266,6 +266,7 @@ async fn open(
         session: String::new(),
         device: Some(Kind { id: number.to_string(), ..Kind::default() }),
         resume: with(number, |device| device.cursor.clone()),
+        ..Open::default()
     };
     net::after(there, move || {
         let Some(chat) = processes::find(id) else { return };

@@ -2,6 +2,7 @@
 //! that can't be had, connections are told once it helps.
 
 use super::{faulty::Faulty, *};
+use madang_proto::log::v1::{Delivery, InboxBatch};
 
 struct Broken {
     rig: Rig,
@@ -30,6 +31,22 @@ impl Broken {
         fan_out.resume(0, &[reached], sent + 1);
         fan_out.resume(1, &[], 1);
         *self.rig.homes.fan_out.lock().unwrap() = fan_out;
+    }
+
+    /// The same, by a home that finds no word in the log of what was sent.
+    fn another_home_without_a_word(&self, marker: u64) {
+        let fan_out = FanOut::spawn(self.rig.inbox.clone(), 2, "other".into(), CancellationToken::new());
+        fan_out.resume(0, &[], marker);
+        fan_out.resume(1, &[], 1);
+        *self.rig.homes.fan_out.lock().unwrap() = fan_out;
+    }
+
+    /// Something happens to the user's account, which is of no conversation.
+    async fn own(&self) {
+        let event = Event::default().encode_to_vec().into();
+        let users = Bytes::copy_from_slice(self.user.bytes());
+        let batch = InboxBatch { own: vec![Delivery { event, users, trace: Bytes::new() }], ..InboxBatch::default() };
+        self.rig.inbox.publish(0, None, batch.encode_to_vec().into()).await.unwrap();
     }
 
     /// Another process is home of the users, and knows nothing.
@@ -149,6 +166,58 @@ async fn what_is_sent_again_into_inboxes_that_are_lost_at_once_is_not_given_up()
     }
     broken.inbox.lose_next(0);
     come(&mut items, 3..=4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_of_no_conversation_leaves_nothing_out_when_the_inbox_is_read_again() {
+    let broken = broken();
+    let (trunk, mut items) = live(&broken).await;
+    broken.commit([2]).await;
+    come(&mut items, [2]).await;
+    broken.own().await;
+    let cursor = come(&mut items, [0]).await;
+    broken.commit(3..=5).await;
+    come(&mut items, 3..=5).await;
+    trunk.end().await;
+    broken.inbox.reread();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_trunk, _items) = resumes(&broken, &cursor, 3..=5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_from_behind_a_gap_is_good_for_no_other_process() {
+    let mut broken = broken();
+    let (trunk, mut items) = live(&broken).await;
+    broken.commit([2]).await;
+    come(&mut items, [2]).await;
+    broken.inbox.lose_next(1);
+    broken.commit([3]).await;
+    broken.inbox.purge();
+    broken.commit([4]).await;
+    commit_of(&broken.rig, 1, 100, &[broken.user]).await;
+    let cursor = come(&mut items, [100]).await;
+    trunk.end().await;
+    broken.another_process();
+    let (_trunk, mut items) = open(&broken.rig, broken.user, "a", &cursor).await;
+    // 3 is not in what the other one reads, which begins with 4.
+    assert_eq!(opened(&mut items).await.0, Resume::Snapshot);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_home_that_knows_of_less_than_was_sent_leaves_no_cursor_frozen() {
+    let broken = broken();
+    let (_trunk, mut items) = live(&broken).await;
+    broken.commit(2..=9).await;
+    come(&mut items, 2..=9).await;
+    broken.another_home_without_a_word(11);
+    broken.inbox.lose_all();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let mut cursors = Vec::new();
+    for position in [100, 101] {
+        commit_of(&broken.rig, 1, position, &[broken.user]).await;
+        cursors.push(come(&mut items, [position]).await);
+    }
+    assert_ne!(cursors[0], cursors[1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,8 @@ use tokio::sync::{broadcast, watch};
 struct Shelf {
     life: u64,
     entries: Vec<InboxEntry>,
+    /// So many came before them.
+    purged: usize,
     clock: i64,
     lose: usize,
 }
@@ -31,7 +33,7 @@ pub struct Faulty(Arc<Inner>);
 
 impl Faulty {
     pub fn new() -> Self {
-        let shelf = Shelf { life: 0, entries: Vec::new(), clock: 1_000_000, lose: 0 };
+        let shelf = Shelf { life: 0, entries: Vec::new(), purged: 0, clock: 1_000_000, lose: 0 };
         let (news, beacons) = (watch::Sender::new(()), broadcast::channel(64).0);
         Self(Arc::new(Inner { shelf: Mutex::new(shelf), news, beacons }))
     }
@@ -50,6 +52,20 @@ impl Faulty {
         let mut shelf = self.shelf();
         shelf.life += 1;
         shelf.entries.clear();
+        shelf.purged = 0;
+        self.0.news.send_replace(());
+    }
+
+    /// Emptied, also of what was not read yet: it goes on with the next number, and who reads it does not notice.
+    pub fn purge(&self) {
+        let mut shelf = self.shelf();
+        shelf.purged += shelf.entries.len();
+        shelf.entries.clear();
+    }
+
+    /// Whoever reads it has to begin at its beginning again.
+    pub fn reread(&self) {
+        self.shelf().life += 1;
         self.0.news.send_replace(());
     }
 
@@ -65,7 +81,7 @@ impl Faulty {
 impl Shelf {
     fn put(&mut self, payload: Bytes) {
         self.clock += 1000;
-        let sequence = self.entries.len() as u64 + 1;
+        let sequence = (self.purged + self.entries.len()) as u64 + 1;
         self.entries.push(InboxEntry { sequence, at_micros: self.clock, payload });
     }
 }
@@ -111,7 +127,10 @@ impl Faulty {
     /// What comes after all that is there now.
     fn follow(&self, life: u64) -> BoxStream<'static, Heard> {
         let (news, beacons) = (self.0.news.subscribe(), self.0.beacons.subscribe());
-        let had = self.shelf().entries.len();
+        let had = {
+            let shelf = self.shelf();
+            shelf.purged + shelf.entries.len()
+        };
         let state = (self.clone(), had, news, beacons);
         stream::unfold(state, move |(inbox, mut had, mut news, mut beacons)| async move {
             loop {
@@ -120,7 +139,8 @@ impl Faulty {
                     if shelf.life != life {
                         return None;
                     }
-                    shelf.entries.get(had).cloned()
+                    had = had.max(shelf.purged);
+                    shelf.entries.get(had - shelf.purged).cloned()
                 };
                 if let Some(entry) = next {
                     had += 1;

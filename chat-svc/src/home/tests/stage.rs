@@ -250,7 +250,7 @@ pub struct Stage {
     pub databases: Arc<Databases>,
     pub registry: Arc<MemoryRegistry>,
     pub memory: usize,
-    pub tenure: Mutex<Tenure>,
+    pub held: watch::Sender<BTreeSet<Shard>>,
 }
 
 /// A home at work.
@@ -281,7 +281,7 @@ impl Stage {
             databases,
             registry: Arc::new(MemoryRegistry::new()),
             memory: 1 << 20,
-            tenure: Mutex::new(Tenure::endless()),
+            held: watch::Sender::new([0].into()),
         }
     }
 
@@ -311,7 +311,7 @@ impl Stage {
             process: "test".into(),
             limits: Limits { members: 200 },
             memory: Memory::new(self.memory),
-            tenure: self.tenure.lock().unwrap().clone(),
+            tenure: Tenure::of(self.held.subscribe()),
         }
     }
 

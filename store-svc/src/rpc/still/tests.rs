@@ -199,3 +199,19 @@ async fn what_was_changed_again_meanwhile_is_not_left_out_of_changes() {
     assert_eq!((seqs, found.revision, found.more), (vec![15, 16, 17, 14], CHANGED + 2, false));
     assert_eq!(changes((CHANGED, None)).await.unwrap_err(), Code::NotFound, "who was put out is shown none of it");
 }
+
+#[tokio::test]
+async fn a_list_waits_for_what_is_as_new_as_the_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let newest = CHANGED + 5;
+    let group = Group { first: (newest, Some(1)), later: (newest, Some(1)), asked: Arc::default() };
+    let (id, history) = history(&group, folder.path()).await;
+    let wanted = || vec![MessageNumber { conversation: id.to_string(), seq: 14 }];
+    let asked = || Request::new(BatchGetMessagesRequest { user: READER.into(), wanted: wanted() });
+    let refused = history.batch_get_messages(asked()).await.map(|_| ()).map_err(|status| status.code());
+    assert_eq!(refused, Err(Code::Unavailable), "the list has an event that this store has not");
+    let event = Event { conversation: id.to_string(), revision: newest, last_seq: 17, ..Event::default() };
+    history.store.apply(0, vec![Entry::Notice { conversation: id, event }], 2).await.unwrap();
+    let found = history.batch_get_messages(asked()).await.unwrap().into_inner().found;
+    assert_eq!(found.len(), 1);
+}
