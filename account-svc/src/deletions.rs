@@ -44,10 +44,16 @@ impl Accounts {
     /// Deletes an account: with its password, since a session may be in wrong hands. Who an outside provider knows has none.
     pub async fn delete(&self, user: UserId, password: String, erase: bool) -> Result<(), Refusal> {
         let hash = self.store.password(user).await.map_err(failed)?.ok_or_else(nobody)?;
-        if !hash.is_empty() && !self.passwords.check(password, Some(hash)).await? {
-            return Err(Refusal::new(Reason::WrongPassword, "this is not the account's password: check `password`"));
+        let wrong = || Refusal::new(Reason::WrongPassword, "this is not the account's password: check `password`");
+        if !hash.is_empty() && !self.passwords.check(password, Some(hash.clone())).await? {
+            return Err(wrong());
         }
-        if self.store.delete(user, erase, now_ms()).await.map_err(failed)? { Ok(()) } else { Err(nobody()) }
+        if self.store.delete(user, hash, erase, now_ms()).await.map_err(failed)? {
+            return Ok(());
+        }
+        // It was changed while it was checked, against whoever deletes, or another was quicker.
+        let is_there = self.store.password(user).await.map_err(failed)?.is_some();
+        Err(if is_there { wrong() } else { nobody() })
     }
 
     /// Suspends an account, or ends that.
@@ -103,6 +109,8 @@ impl Accounts {
                 user: job.user.to_string(),
                 after: job.place.map(|place| place.to_string()).unwrap_or_default(),
                 page_size: PAGE,
+                // Of all that was before this round, also what is still on its way into the database.
+                within_ms: job.place.is_none().then_some(0),
             };
             let page = bounded(self.group.clone().list_memberships(request)).await;
             let page = self.or_later(&job, page).await?.memberships;

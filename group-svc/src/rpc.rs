@@ -199,6 +199,16 @@ impl Groups {
         if self.lag.fresh(shard, PATIENCE).await { Ok(()) } else { Err(stale()) }
     }
 
+    /// Waits for what happened longer than so many milliseconds ago, if that is asked for.
+    async fn reached(&self, within_ms: Option<u64>) -> Result<(), Status> {
+        // Before this process's clock began nothing can be proven, nor need be.
+        let moment = within_ms.and_then(|within| Instant::now().checked_sub(Duration::from_millis(within)));
+        match moment {
+            Some(moment) if !self.lag.all_reached(moment, PATIENCE).await => Err(stale()),
+            _ => Ok(()),
+        }
+    }
+
     async fn room(&self, id: ConversationId, at_least: u64) -> Result<RoomState, Status> {
         match self.projection.room(id, at_least).await {
             Ok(room) => room.ok_or_else(not_found),
@@ -405,15 +415,7 @@ impl GroupService for Groups {
             return Err(too_many("users", "at most 1000 users are asked about at once"));
         }
         let others = users.iter().map(|each| user_of("users", each)).collect::<Result<_, _>>()?;
-        if let Some(within) = within_ms {
-            // Before this process's clock began nothing can be proven, nor need be.
-            let moment = Instant::now().checked_sub(Duration::from_millis(within));
-            if let Some(moment) = moment
-                && !self.lag.all_reached(moment, PATIENCE).await
-            {
-                return Err(stale());
-            }
-        }
+        self.reached(within_ms).await?;
         let found = self.store.acquainted(user(&whose)?, others).await.map_err(|error| failed(&error))?;
         Ok(Response::new(ListAcquaintedResponse { users: found.iter().map(ToString::to_string).collect() }))
     }
@@ -447,7 +449,8 @@ impl GroupService for Groups {
     }
 
     async fn list_memberships(&self, request: Request<ListMembershipsRequest>) -> Answer<ListMembershipsResponse> {
-        let ListMembershipsRequest { user: whose, after, page_size } = request.into_inner();
+        let ListMembershipsRequest { user: whose, after, page_size, within_ms } = request.into_inner();
+        self.reached(within_ms).await?;
         let after = if after.is_empty() { None } else { Some(conversation(&after)?) };
         let limit = if page_size == 0 { 200 } else { page_size.min(1000) } as usize;
         let found = self.store.memberships(user(&whose)?, after, limit).await.map_err(|error| failed(&error))?;

@@ -33,6 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tonic::Status;
+use uuid::Uuid;
 
 /// How long homes may take to say what was delivered; who does not answer has delivered nothing.
 const HOMES: Duration = Duration::from_secs(1);
@@ -185,16 +186,21 @@ impl Audience {
         let messages = || pushes.iter().filter(|push| push.kind == PushType::Message);
         let conversations = messages().map(|push| push.conversation).collect();
         let pairs = messages().filter_map(|push| Some((push.sender?, push.to.user))).collect();
-        let users = pushes.iter().map(|push| push.to.user).collect();
+        let users: HashSet<UserId> = pushes.iter().map(|push| push.to.user).collect();
         let rooms = self.rooms(&conversations, HashMap::new());
-        let (rooms, blocks, badges) = tokio::try_join!(rooms, self.blocks(pairs), self.badges(users))?;
+        let places = async { Ok(self.store.of_users(users.iter().copied().collect()).await?) };
+        let badges = self.badges(pushes.iter().map(|push| push.to.user).collect());
+        let (rooms, blocks, badges, places) = tokio::try_join!(rooms, self.blocks(pairs), badges, places)?;
+        // A device that has logged out since, or is somebody else's now, shows nothing of it.
+        let places: HashSet<Uuid> = places.into_iter().map(|place| place.id).collect();
         let (now, checked) = (now_ms(), Instant::now());
         let still = |push: &mut &mut Push| {
             let user = push.to.user;
             (push.badge, push.checked) = (badges.get(&user).copied().unwrap_or_default(), checked);
             let wanted = |room| wants(room, user, (push.revision, push.seq), push.mention, now);
             let blocked = push.sender.is_some_and(|sender| blocks.contains(&(sender, user)));
-            push.kind != PushType::Message || !blocked && rooms.get(&push.conversation).is_some_and(wanted)
+            let told = push.kind != PushType::Message || !blocked && rooms.get(&push.conversation).is_some_and(wanted);
+            told && places.contains(&push.to.id)
         };
         Ok(pushes.iter_mut().map(still).collect())
     }

@@ -23,8 +23,8 @@ pub struct Job {
 #[async_trait]
 pub trait DeletionStore: Send + Sync + 'static {
     /// Deletes an account: in one, nothing but its id and handle is kept of it, its sessions end, and what is left to do is
-    /// noted. False: there is none.
-    async fn delete(&self, user: UserId, erase: bool, now: i64) -> Result<bool, Error>;
+    /// noted. False: there is none, or its password's hash is not what it was.
+    async fn delete(&self, user: UserId, was: String, erase: bool, now: i64) -> Result<bool, Error>;
 
     /// Takes what is due, the earliest first; nobody else does until `until` (ms since 1970).
     async fn take_deletion(&self, now: i64, until: i64) -> Result<Option<Job>, Error>;

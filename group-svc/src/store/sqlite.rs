@@ -281,9 +281,9 @@ fn apply(
                      message_at) VALUES (?1, ?2, ?3, '', ?4, ?5, ?6, 0, ?7, 0)",
                 )?
                 .execute(params![c, created.kind, created.name, data, created.history, revision, at])?;
-            join(transaction, event, &created.members)?;
+            join(transaction, id, event, &created.members)?;
         }
-        Some(Body::Joined(joined)) => join(transaction, event, &joined.members)?,
+        Some(Body::Joined(joined)) => join(transaction, id, event, &joined.members)?,
         Some(Body::Left(left)) => {
             for user in &left.users {
                 transaction
@@ -336,7 +336,12 @@ fn set(transaction: &Transaction<'_>, set: &Set, position: i64) -> Result<(), Er
     Ok(())
 }
 
-fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUser]) -> Result<(), Error> {
+fn join(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    event: &LoggedEvent,
+    members: &[JoinedUser],
+) -> Result<(), Error> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO member (conversation, user, role, joined_revision, joined_seq, joined_at, left_revision, read_seq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?5) ON CONFLICT DO UPDATE SET role = ?3,
@@ -352,6 +357,7 @@ fn join(transaction: &Transaction<'_>, event: &LoggedEvent, members: &[JoinedUse
             seq,
             event.at_micros
         ])?;
+        invites::joined(transaction, id, &member.user)?;
     }
     Ok(())
 }

@@ -593,6 +593,9 @@ pub struct ListMembershipsRequest {
     /// How many; 0: 200. At most 1,000.
     #[prost(uint32, tag = "3")]
     pub page_size: u32,
+    /// As in ListAcquaintedRequest.
+    #[prost(uint64, optional, tag = "4")]
+    pub within_ms: ::core::option::Option<u64>,
 }
 /// A page of them; one without any is the end.
 #[derive(Clone, PartialEq, ::prost::Message)]

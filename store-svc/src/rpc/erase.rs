@@ -82,7 +82,9 @@ impl History {
                 }
             }
             let after = place.map(|place| place.conversation.to_string()).unwrap_or_default();
-            let request = ListMembershipsRequest { user: sender.to_string(), after, page_size: 1 };
+            // Also what is still on its way into group-svc's database.
+            let within_ms = place.is_none().then_some(0);
+            let request = ListMembershipsRequest { user: sender.to_string(), after, page_size: 1, within_ms };
             let page = self.group.clone().list_memberships(request).await;
             let page = page.map_err(|status| to_status(&from_status(&status)))?.into_inner().memberships;
             let Some(next) = page.first() else { return Ok(answer) };

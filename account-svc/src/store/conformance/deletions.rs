@@ -16,9 +16,11 @@ async fn deleted(store: &dyn AccountStore) {
     store.update(user, change).await.expect(FAILED);
     let one = session(user, "device", 1);
     assert_eq!(store.begin(one.clone(), [210; 32], 16, None).await.expect(FAILED), Begun::Yes(false));
-    assert!(!store.delete(UserId::new(), true, 7000).await.expect(FAILED));
-    assert!(store.delete(user, true, 7000).await.expect(FAILED));
-    assert!(!store.delete(user, false, 7001).await.expect(FAILED), "once");
+    let delete = async |user, was: &str, erase, now| store.delete(user, was.into(), erase, now).await.expect(FAILED);
+    assert!(!delete(UserId::new(), "hash", true, 7000).await);
+    assert!(!delete(user, "another", true, 7000).await, "by a password that it has no more");
+    assert!(delete(user, "hash", true, 7000).await);
+    assert!(!delete(user, "hash", false, 7001).await && !delete(user, "", false, 7001).await, "once");
 
     let shown = store.by_ids(vec![user]).await.expect(FAILED).pop().expect("it is known that it was there");
     assert!(shown.deleted && shown.handle.is_empty() && shown.name.is_empty() && shown.status_message.is_empty());

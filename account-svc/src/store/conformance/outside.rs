@@ -147,7 +147,7 @@ async fn gone(store: &dyn AccountStore) {
     assert!(matches!(store.admit(short, 3, NOW + 8).await.expect(FAILED), Admission::Yes(..)));
     assert_eq!(eve.admit(1, true, "phone", NOW + 9).await, Admission::Ended(session), "what may come is not forgotten");
 
-    assert!(store.delete(eve.user, false, NOW + 10).await.expect(FAILED));
+    assert!(store.delete(eve.user, String::new(), false, NOW + 10).await.expect(FAILED));
     for key in [1, 9] {
         assert_eq!(eve.admit(key, true, "phone", NOW + 11).await, Admission::Deleted);
     }

@@ -26,10 +26,10 @@ async fn end_all(connection: &mut AsyncPgConnection, user: Uuid, now: i64) -> Re
 
 #[async_trait]
 impl DeletionStore for PostgresAccounts {
-    async fn delete(&self, user: UserId, erase: bool, now: i64) -> Result<bool, Error> {
+    async fn delete(&self, user: UserId, was: String, erase: bool, now: i64) -> Result<bool, Error> {
         let user = person(user);
         let transaction = async |connection: &mut Connection| {
-            let there = account::table.find(user).filter(account::deleted_at.eq(0));
+            let there = account::table.find(user).filter(account::deleted_at.eq(0)).filter(account::password.eq(&was));
             let picture = there.select(account::picture).for_update();
             let Some(picture) = picture.first::<String>(connection).await.optional()? else { return Ok(false) };
             let nothing = (

@@ -32,11 +32,12 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
 
 #[async_trait]
 impl DeletionStore for SqliteAccounts {
-    async fn delete(&self, user: UserId, erase: bool, now: i64) -> Result<bool, Error> {
+    async fn delete(&self, user: UserId, was: String, erase: bool, now: i64) -> Result<bool, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let note = "INSERT INTO deletion SELECT user, ?2, picture, 0, NULL, ?3 FROM account WHERE user = ?1 AND deleted_at = 0";
-            if transaction.execute(note, params![user.bytes(), erase, now])? == 0 {
+            let note = "INSERT INTO deletion SELECT user, ?2, picture, 0, NULL, ?3 FROM account
+                        WHERE user = ?1 AND deleted_at = 0 AND password = ?4";
+            if transaction.execute(note, params![user.bytes(), erase, now, was])? == 0 {
                 return Ok(false);
             }
             transaction.execute(

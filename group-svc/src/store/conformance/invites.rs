@@ -89,6 +89,17 @@ pub async fn check_invites(store: &dyn GroupStore) {
     let gone = Body::Left(MembersLeft { users: vec![bytes(holders[0]).into()], ended: false });
     store.apply(0, vec![room.event(holders[0], gone)], 3).await.expect(FAILED);
     assert_eq!(take(bob, NOW + 3 * TAKEN_MS).await, Taken::UsedUp, "and have come by it");
+    // Who came by one is known to have, also if nobody was there any more to say so: put out, they are not back by it.
+    let cut_off = kept(room.id, ann, 1, NOW + 1000);
+    assert!(keep(store, cut_off.clone(), NOW).await);
+    let code = hash(&cut_off.code);
+    assert_eq!(store.take_place(code, cho, NOW).await.expect(FAILED), Taken::Place);
+    let came = Body::Joined(MembersJoined { members: joined(&[(cho, Role::Member)]) });
+    let put_out = Body::Left(MembersLeft { users: vec![bytes(cho).into()], ended: false });
+    store.apply(0, vec![room.event(cho, came), room.event(ann, put_out)], 4).await.expect(FAILED);
+    assert_eq!(store.take_place(code, cho, NOW).await.expect(FAILED), Taken::UsedUp);
+    assert_eq!(store.take_place(code, cho, NOW + 1001).await.expect(FAILED), Taken::Expired);
+    assert!(store.take_back(room.id, code).await.expect(FAILED));
     let third = kept(room.id, ann, 1, 0);
     assert!(keep(store, third.clone(), NOW).await);
     let code = hash(&third.code);
@@ -114,7 +125,7 @@ pub async fn check_invites(store: &dyn GroupStore) {
     assert!(keep(store, kept(other, ann, 0, 0), NOW).await);
     // With its group they end.
     let ended = Body::Left(MembersLeft { users: vec![bytes(ann).into()], ended: true });
-    store.apply(0, vec![room.event(ann, ended)], 4).await.expect(FAILED);
+    store.apply(0, vec![room.event(ann, ended)], 5).await.expect(FAILED);
     assert_eq!(store.invites(room.id).await.expect(FAILED), vec![]);
     assert_eq!(store.invites(other).await.expect(FAILED).len(), 1);
 
@@ -140,7 +151,7 @@ pub async fn check_invites(store: &dyn GroupStore) {
     let counts = store.counts(vec![ann, holders[1], bob]).await.expect(FAILED);
     assert_eq!(counts.values().sum::<usize>(), 0, "it has ended");
     let again = vec![Room::new(2_000_000).event(ann, created(&[(ann, Role::Owner), (bob, Role::Member)]))];
-    store.apply(0, again, 5).await.expect(FAILED);
+    store.apply(0, again, 6).await.expect(FAILED);
     let counts = store.counts(vec![ann, cho, bob]).await.expect(FAILED);
     assert_eq!((counts.get(&ann), counts.get(&bob), counts.get(&cho)), (Some(&1), Some(&1), None));
 }

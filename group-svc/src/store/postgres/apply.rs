@@ -1,6 +1,9 @@
 //! One batch of the log on its way into Postgres, within one transaction.
 
-use super::{invites::ENDED, of, uuid};
+use super::{
+    invites::{ENDED, JOINED},
+    of, uuid,
+};
 use crate::store::{Error, Head, number, settings::Set};
 use diesel::{
     QueryableByName, sql_query,
@@ -170,13 +173,14 @@ impl Apply<'_> {
                joined_seq = $5, joined_at = $6, left_revision = 0, read_seq = greatest(member.read_seq, $5)"#,
         )
         .bind::<SqlUuid, _>(c)
-        .bind::<Array<SqlUuid>, _>(users)
+        .bind::<Array<SqlUuid>, _>(&users)
         .bind::<Array<Integer>, _>(roles)
         .bind::<BigInt, _>(number(event.revision))
         .bind::<BigInt, _>(number(event.last_seq))
         .bind::<BigInt, _>(event.at_micros)
         .execute(self.connection)
         .await?;
+        sql_query(JOINED).bind::<SqlUuid, _>(c).bind::<Array<SqlUuid>, _>(&users).execute(self.connection).await?;
         Ok(())
     }
 

@@ -73,6 +73,9 @@ pub const USED: &str = r#"SELECT joined FROM invite_use WHERE hash = $1 AND "use
 pub const CAME: &str = r#"UPDATE invite_use SET joined = true WHERE hash = $1 AND NOT joined AND at < $2 AND EXISTS (
     SELECT 1 FROM member m JOIN invite i ON i.conversation = m.conversation
     WHERE i.hash = $1 AND m."user" = invite_use."user" AND m.left_revision = 0)"#;
+/// Users, $2, are in a group, $1: whatever place they took has been used, also where nobody was there any more to say so.
+pub const JOINED: &str = r#"UPDATE invite_use SET joined = true WHERE NOT joined AND "user" = ANY($2)
+    AND hash IN (SELECT hash FROM invite WHERE conversation = $1)"#;
 /// The others are given back.
 pub const GIVEN_BACK: &str = "DELETE FROM invite_use WHERE hash = $1 AND NOT joined AND at < $2";
 

@@ -47,6 +47,14 @@ pub(super) fn end(connection: &Connection, conversation: ConversationId) -> Resu
     drop_all(connection, "conversation = ?1", [conversation.bytes()]).map(drop)
 }
 
+/// Somebody is in a group: whatever place they took has been used, also where nobody was there any more to say so.
+pub(super) fn joined(connection: &Connection, conversation: ConversationId, user: &[u8]) -> Result<(), Error> {
+    let used = "UPDATE invite_use SET joined = 1 WHERE joined = 0 AND user = ?2
+                AND hash IN (SELECT hash FROM invite WHERE conversation = ?1)";
+    connection.prepare_cached(used)?.execute(params![conversation.bytes(), user])?;
+    Ok(())
+}
+
 /// Gives places back of which nobody knows anything any more.
 fn give_back(connection: &Connection, hash: Hash, now_ms: i64) -> Result<(), Error> {
     let waits = "invite_use.hash = ?1 AND joined = 0 AND at < ?2";
