@@ -47,6 +47,16 @@ impl Projection {
 
     /// A room at a revision or later; `Ok(None)`: there is none; `Err(None)`: not in time.
     pub async fn room(&self, id: ConversationId, at_least: u64) -> Result<Option<RoomState>, Option<Error>> {
+        self.room_within(PATIENCE, id, at_least).await
+    }
+
+    /// The same, waited for as long as that.
+    pub async fn room_within(
+        &self,
+        patience: Duration,
+        id: ConversationId,
+        at_least: u64,
+    ) -> Result<Option<RoomState>, Option<Error>> {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
@@ -57,7 +67,7 @@ impl Projection {
                 looks.again().await;
             }
         };
-        tokio::time::timeout(PATIENCE, reached).await.unwrap_or(Err(None))
+        tokio::time::timeout(patience, reached).await.unwrap_or(Err(None))
     }
 
     /// What somebody has set, once that is as of a time or later, and the newest message's number; `Ok(None)`: they are

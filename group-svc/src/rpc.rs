@@ -90,6 +90,17 @@ fn conversation(text: &str) -> Result<ConversationId, Status> {
     text.parse().map_err(|_| invalid_field("conversation", message))
 }
 
+/// How long a change that a home has made is waited for; the call's own deadline comes later.
+const DONE: Duration = Duration::from_secs(6);
+
+fn found(room: Result<Option<RoomState>, Option<store::Error>>) -> Result<RoomState, Status> {
+    match room {
+        Ok(room) => room.ok_or_else(not_found),
+        Err(Some(error)) => Err(failed(&error)),
+        Err(None) => Err(late()),
+    }
+}
+
 fn operation(conversation: ConversationId, actor: UserId, body: Body) -> Operation {
     Operation { conversation: conversation.to_string(), actor: actor.to_string(), body: Some(body) }
 }
@@ -210,11 +221,13 @@ impl Groups {
     }
 
     async fn room(&self, id: ConversationId, at_least: u64) -> Result<RoomState, Status> {
-        match self.projection.room(id, at_least).await {
-            Ok(room) => room.ok_or_else(not_found),
-            Err(Some(error)) => Err(failed(&error)),
-            Err(None) => Err(late()),
-        }
+        found(self.projection.room(id, at_least).await)
+    }
+
+    /// A room that a home has changed, once the database has it. It is done: whoever is told to try again does it twice, so
+    /// that is waited for longer than a read would be.
+    async fn changed(&self, id: ConversationId, ack: &Ack) -> Result<RoomState, Status> {
+        found(self.projection.room_within(DONE, id, ack.revision).await)
     }
 
     /// A room as a user sees it who is in it.
@@ -313,7 +326,7 @@ impl GroupService for Groups {
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         let add = |users| Ok(Body::AddMembers(chat::AddMembers { users }));
         let (ack, refused) = self.bring("users", &users, (id, whose), add).await?;
-        self.room(id, ack.revision).await?;
+        self.changed(id, &ack).await?;
         Ok(Response::new(AddMembersResponse { revision: ack.revision, refused }))
     }
 
@@ -321,7 +334,7 @@ impl GroupService for Groups {
         let RemoveMemberRequest { user: whose, conversation: id, member } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
         let ack = self.operate(id, whose, Body::RemoveMember(chat::RemoveMember { user: member.to_string() })).await?;
-        self.room(id, ack.revision).await?;
+        self.changed(id, &ack).await?;
         Ok(Response::new(RemoveMemberResponse { revision: ack.revision }))
     }
 
@@ -329,7 +342,7 @@ impl GroupService for Groups {
         let SetRoleRequest { user: whose, conversation: id, member, role } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
         let ack = self.operate(id, whose, Body::SetRole(chat::SetRole { user: member.to_string(), role })).await?;
-        self.room(id, ack.revision).await?;
+        self.changed(id, &ack).await?;
         Ok(Response::new(SetRoleResponse { revision: ack.revision }))
     }
 
@@ -341,7 +354,7 @@ impl GroupService for Groups {
         let picture_before = self.room(id, 0).await?.picture;
         let change = chat::ChangeGroup { name, picture, clear_data, data, drop_data };
         let ack = self.operate(id, whose, Body::ChangeGroup(change)).await?;
-        let seen = self.seen(whose, self.room(id, ack.revision).await?)?;
+        let seen = self.seen(whose, self.changed(id, &ack).await?)?;
         Ok(Response::new(UpdateGroupResponse { conversation: Some(view(seen)), picture_before }))
     }
 
@@ -349,7 +362,7 @@ impl GroupService for Groups {
         let EndGroupRequest { user: whose, conversation: id } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         let ack = self.operate(id, whose, Body::EndGroup(chat::EndGroup {})).await?;
-        let picture_before = self.room(id, ack.revision).await?.picture;
+        let picture_before = self.changed(id, &ack).await?.picture;
         Ok(Response::new(EndGroupResponse { revision: ack.revision, picture_before }))
     }
 

@@ -184,7 +184,7 @@ impl Groups {
             }
         };
         self.store.settle(hash, whose, true).await.map_err(|error| failed(&error))?;
-        let seen = self.seen(whose, self.room(id, ack.revision).await?)?;
+        let seen = self.seen(whose, self.changed(id, &ack).await?)?;
         Ok(view(seen))
     }
 

@@ -43,7 +43,7 @@ impl Groups {
         };
         let (ack, refused) = self.bring("members", &members, (id, whose), create).await?;
         self.made(whose, key, asked).await?;
-        let room = self.room(id, ack.revision).await?;
+        let room = self.changed(id, &ack).await?;
         let seen = self.seen(whose, room)?;
         Ok(CreateGroupResponse { conversation: Some(view(seen)), refused })
     }
