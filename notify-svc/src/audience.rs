@@ -189,7 +189,7 @@ impl Audience {
         let users: HashSet<UserId> = pushes.iter().map(|push| push.to.user).collect();
         let rooms = self.rooms(&conversations, HashMap::new());
         let places = async { Ok(self.store.of_users(users.iter().copied().collect()).await?) };
-        let badges = self.badges(pushes.iter().map(|push| push.to.user).collect());
+        let badges = self.badges(users.clone());
         let (rooms, blocks, badges, places) = tokio::try_join!(rooms, self.blocks(pairs), badges, places)?;
         // A device that has logged out since, or is somebody else's now, shows nothing of it.
         let places: HashSet<Uuid> = places.into_iter().map(|place| place.id).collect();

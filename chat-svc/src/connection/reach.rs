@@ -185,9 +185,8 @@ impl Reach {
             // Also of a home that knows of less than was sent: all that it has sent is there.
             source.confirmed = true;
         }
-        let old = ask.after.is_none() || ask.after != source.taken;
         let Some(gap) = source.gap.as_mut().filter(|gap| gap.lost.is_none()) else { return };
-        if old {
+        if ask.after.is_none() || ask.after != source.taken {
             // It was asked for something else.
             source.asked.again_at = None;
             return;

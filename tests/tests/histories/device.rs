@@ -14,6 +14,9 @@ use std::{
 /// Longer than anything here takes on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a socket is closed with that answered no ping.
+const HEARTBEAT: u16 = 4003;
+
 /// Where the doors are.
 pub struct Doors {
     pub api: SocketAddr,
@@ -253,11 +256,12 @@ impl Device {
 
     /// Heeds a frame; none: the socket broke.
     async fn hear(&mut self, doors: &Doors, frame: Option<Value>) {
-        let Some(frame) = frame.filter(|frame| frame["close"].is_null()) else {
+        let Some(frame) = frame.filter(|frame| frame["close"] != HEARTBEAT) else {
             // Pings are answered only while it listens: on a busy machine that may be too late.
             self.socket = None;
             return self.connect(doors, self.gateway).await;
         };
+        assert!(frame["close"].is_null(), "{frame}");
         if frame["live"].is_object() {
             self.live = true;
             self.cursor = word(&frame["live"]["cursor"]);

@@ -2,7 +2,7 @@
 //! that can't be had, connections are told once it helps.
 
 use super::{faulty::Faulty, *};
-use madang_proto::log::v1::{Delivery, InboxBatch};
+use madang_proto::log::v1::{Delivery, FanOutPosition, InboxBatch};
 
 struct Broken {
     rig: Rig,
@@ -26,17 +26,14 @@ impl Broken {
 
     /// The source's home is another process now, which has kept nothing.
     fn another_home(&self, sent: u64) {
-        let fan_out = FanOut::spawn(self.rig.inbox.clone(), 2, "other".into(), CancellationToken::new());
-        let reached = madang_proto::log::v1::FanOutPosition { shard: 0, position: sent, sent };
-        fan_out.resume(0, &[reached], sent + 1);
-        fan_out.resume(1, &[], 1);
-        *self.rig.homes.fan_out.lock().unwrap() = fan_out;
+        let reached = FanOutPosition { shard: 0, position: sent, sent };
+        self.another_home_after(&[reached], sent + 1);
     }
 
-    /// The same, by a home that finds no word in the log of what was sent.
-    fn another_home_without_a_word(&self, marker: u64) {
+    /// The same, with what the log says of what was sent.
+    fn another_home_after(&self, reached: &[FanOutPosition], marker: u64) {
         let fan_out = FanOut::spawn(self.rig.inbox.clone(), 2, "other".into(), CancellationToken::new());
-        fan_out.resume(0, &[], marker);
+        fan_out.resume(0, reached, marker);
         fan_out.resume(1, &[], 1);
         *self.rig.homes.fan_out.lock().unwrap() = fan_out;
     }
@@ -209,7 +206,7 @@ async fn a_home_that_knows_of_less_than_was_sent_leaves_no_cursor_frozen() {
     let (_trunk, mut items) = live(&broken).await;
     broken.commit(2..=9).await;
     come(&mut items, 2..=9).await;
-    broken.another_home_without_a_word(11);
+    broken.another_home_after(&[], 11);
     broken.inbox.lose_all();
     tokio::time::sleep(Duration::from_secs(10)).await;
     let mut cursors = Vec::new();

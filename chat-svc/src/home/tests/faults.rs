@@ -6,8 +6,7 @@ use madang_proto::{
     id::{ClientId, UserId},
     log::v1::{Created, JoinedUser},
 };
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering::SeqCst;
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst};
 
 fn people() -> (UserId, UserId) {
     (UserId::new(), UserId::new())

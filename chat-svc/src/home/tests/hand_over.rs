@@ -7,8 +7,7 @@ use madang_proto::{
     id::{ClientId, UserId},
     log::v1::{Created, JoinedUser, logged_event::Body},
 };
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering::SeqCst;
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst};
 
 #[tokio::test]
 async fn the_next_home_has_the_rooms_without_the_databases() {
