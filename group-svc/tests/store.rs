@@ -56,7 +56,7 @@ async fn nobody_waits_for_who_has_gone_away() {
     let (group, by) = (ConversationId::new(), UserId::new());
     let invite = Kept { code: new_code(), conversation: group, by, expires_at: 0, max_uses: 1000, uses: 0 };
     assert_eq!(store.invite(invite.clone(), None, 1).await.unwrap(), Invited::Made);
-    let take = || store.take_place(hash(&invite.code), UserId::new(), 1);
+    let take = || store.take_place(hash(&invite.code), UserId::new(), 1, 1);
     // Several connections, so that the next one to be used is not the one that was left.
     futures_util::future::join_all((0..8).map(|_| take())).await;
     for micros in (0..40).map(|n| n * 100) {

@@ -113,7 +113,7 @@ fn filled(conversations: u64) -> String {
         INSERT INTO made SELECT md5('u' || n)::uuid, 'k', md5('c' || n)::uuid, 1700000000000 + n FROM generate_series(1, {users}) n;
         INSERT INTO invite SELECT sha256(n::text::bytea), 'code ' || n, md5('c' || n / 3)::uuid, md5('u' || n)::uuid, 0, 5, 1, n
         FROM generate_series(1, {users}) n;
-        INSERT INTO invite_use SELECT sha256(n::text::bytea), md5('u' || n)::uuid, n, true FROM generate_series(1, {users}) n;"#
+        INSERT INTO invite_use (hash, "user", at, joined) SELECT sha256(n::text::bytea), md5('u' || n)::uuid, n, true FROM generate_series(1, {users}) n;"#
     )
 }
 

@@ -164,7 +164,7 @@ impl Groups {
         }
         self.may_join(whose).await?;
         let now = clock::now_ms();
-        match self.store.take_place(hash, whose, now).await.map_err(|error| failed(&error))? {
+        match self.store.take_place(hash, whose, now, room.revision).await.map_err(|error| failed(&error))? {
             Taken::Place => {}
             Taken::Expired => return Err(expired()),
             Taken::UsedUp => return Err(used_up()),
@@ -178,12 +178,12 @@ impl Groups {
                 // Not where it may have been done all the same.
                 if !matches!(refusal.reason, Reason::Unavailable | Reason::Timeout | Reason::NotHome | Reason::Internal)
                 {
-                    self.store.settle(hash, whose, false).await.map_err(|error| failed(&error))?;
+                    self.store.settle(hash, whose, None).await.map_err(|error| failed(&error))?;
                 }
                 return Err(if refusal.reason == Reason::ConversationNotFound { no_invite() } else { status });
             }
         };
-        self.store.settle(hash, whose, true).await.map_err(|error| failed(&error))?;
+        self.store.settle(hash, whose, Some(ack.revision)).await.map_err(|error| failed(&error))?;
         let seen = self.seen(whose, self.changed(id, &ack).await?)?;
         Ok(view(seen))
     }

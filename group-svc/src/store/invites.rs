@@ -114,11 +114,13 @@ pub trait Invites: Send + Sync + 'static {
     /// Takes one back; false: the group has no such invite.
     async fn take_back(&self, conversation: ConversationId, hash: Hash) -> Result<bool, Error>;
 
-    /// Takes a place for somebody who is not in the group; the one that they have, if it was not known whether they came
-    /// in. Places of others that were taken [`TAKEN_MS`] ago and of whom the members know nothing are given back first,
-    /// if there is none else.
-    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error>;
+    /// Takes a place for somebody who was not in the group at the revision at which they were looked for; the one that they
+    /// have, if it is not known whether they came in, or if they did since: who asks twice at once takes one. Places of
+    /// others that were taken [`TAKEN_MS`] ago and of whom the members know nothing are given back first, if there is none
+    /// else.
+    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64, looked_at: u64) -> Result<Taken, Error>;
 
-    /// They have come in, or not: then the place is given back.
-    async fn settle(&self, hash: Hash, user: UserId, joined: bool) -> Result<(), Error>;
+    /// They have come in, as of a revision of the group, or were refused: then the place is given back, once nobody else asks
+    /// for the same user.
+    async fn settle(&self, hash: Hash, user: UserId, joined: Option<u64>) -> Result<(), Error>;
 }

@@ -36,7 +36,7 @@ impl From<rusqlite::Error> for Error {
 
 const NUMBER: &str = "INTEGER NOT NULL DEFAULT 0";
 /// Columns that came later.
-const LATER: [(&str, &str, &str); 10] = [
+const LATER: [(&str, &str, &str); 12] = [
     ("conversation", "shard", NUMBER),
     ("conversation", "position", NUMBER),
     ("member", "left_position", NUMBER),
@@ -48,6 +48,8 @@ const LATER: [(&str, &str, &str); 10] = [
     ("member", "settings_position", NUMBER),
     // What is there already was made.
     ("made", "asked", "BLOB DEFAULT x''"),
+    ("invite_use", "revision", NUMBER),
+    ("invite_use", "asking", "INTEGER NOT NULL DEFAULT 1"),
 ];
 
 /// Conversations, in SQLite.
@@ -75,6 +77,7 @@ impl SqliteGroups {
              CREATE TABLE IF NOT EXISTS made (
                  user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
         )?;
+        connection.execute_batch(invites::TABLES)?;
         // Files of earlier versions lack these.
         for (table, column, form) in LATER {
             let known = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'");
@@ -85,7 +88,6 @@ impl SqliteGroups {
         connection.execute_batch(
             "CREATE INDEX IF NOT EXISTS member_left ON member (user, left_position) WHERE left_revision > 0;",
         )?;
-        connection.execute_batch(invites::TABLES)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -357,7 +359,7 @@ fn join(
             seq,
             event.at_micros
         ])?;
-        invites::joined(transaction, id, &member.user)?;
+        invites::joined(transaction, id, &member.user, revision)?;
     }
     Ok(())
 }

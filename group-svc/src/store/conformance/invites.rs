@@ -44,16 +44,16 @@ pub async fn check_invites(store: &dyn GroupStore) {
     assert_eq!(store.invites(room.id).await.expect(FAILED), vec![invite.clone()]);
     assert_eq!(store.invites(other).await.expect(FAILED), vec![]);
     assert_eq!(store.find_invite(hash("x")).await.expect(FAILED), None);
-    assert_eq!(store.take_place(hash("x"), bob, NOW).await.expect(FAILED), Taken::Gone);
+    assert_eq!(store.take_place(hash("x"), bob, NOW, 1).await.expect(FAILED), Taken::Gone);
 
     // A place is taken once, however often one asks, and given back.
-    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    let take = async |who, now| store.take_place(code, who, now, 1).await.expect(FAILED);
     assert_eq!(
         (take(bob, NOW).await, take(bob, NOW).await, uses(store, &invite).await),
         (Taken::Place, Taken::Place, 1)
     );
-    store.settle(code, bob, false).await.expect(FAILED);
-    store.settle(code, bob, false).await.expect(FAILED);
+    store.settle(code, bob, None).await.expect(FAILED);
+    store.settle(code, bob, None).await.expect(FAILED);
     assert_eq!(uses(store, &invite).await, 0);
     // At once, exactly as many as may.
     let people: Vec<_> = (0..12).map(|_| UserId::new()).collect();
@@ -82,8 +82,8 @@ pub async fn check_invites(store: &dyn GroupStore) {
     assert_eq!(take(bob, NOW + TAKEN_MS).await, Taken::Expired);
     let later = kept(room.id, ann, 1, 0);
     assert!(keep(store, later.clone(), NOW).await);
-    let code = hash(&later.code);
-    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    let (code, looked_at) = (hash(&later.code), room.revision);
+    let take = async |who, now| store.take_place(code, who, now, looked_at).await.expect(FAILED);
     assert_eq!(take(holders[0], NOW).await, Taken::Place);
     assert_eq!(take(bob, NOW + TAKEN_MS + 1).await, Taken::UsedUp, "they are a member");
     let gone = Body::Left(MembersLeft { users: vec![bytes(holders[0]).into()], ended: false });
@@ -93,24 +93,26 @@ pub async fn check_invites(store: &dyn GroupStore) {
     let cut_off = kept(room.id, ann, 1, NOW + 1000);
     assert!(keep(store, cut_off.clone(), NOW).await);
     let code = hash(&cut_off.code);
-    assert_eq!(store.take_place(code, cho, NOW).await.expect(FAILED), Taken::Place);
+    assert_eq!(store.take_place(code, cho, NOW, room.revision).await.expect(FAILED), Taken::Place);
     let came = Body::Joined(MembersJoined { members: joined(&[(cho, Role::Member)]) });
     let put_out = Body::Left(MembersLeft { users: vec![bytes(cho).into()], ended: false });
     store.apply(0, vec![room.event(cho, came), room.event(ann, put_out)], 4).await.expect(FAILED);
-    assert_eq!(store.take_place(code, cho, NOW).await.expect(FAILED), Taken::UsedUp);
-    assert_eq!(store.take_place(code, cho, NOW + 1001).await.expect(FAILED), Taken::Expired);
+    assert_eq!(store.take_place(code, cho, NOW, room.revision).await.expect(FAILED), Taken::UsedUp);
+    assert_eq!(store.take_place(code, cho, NOW + 1001, room.revision).await.expect(FAILED), Taken::Expired);
     assert!(store.take_back(room.id, code).await.expect(FAILED));
     let third = kept(room.id, ann, 1, 0);
     assert!(keep(store, third.clone(), NOW).await);
-    let code = hash(&third.code);
-    let take = async |who, now| store.take_place(code, who, now).await.expect(FAILED);
+    let (code, looked_at) = (hash(&third.code), room.revision);
+    let take = async |who, now| store.take_place(code, who, now, looked_at).await.expect(FAILED);
     assert_eq!(take(cho, NOW).await, Taken::Place);
     assert_eq!(take(bob, NOW + TAKEN_MS).await, Taken::UsedUp);
     assert_eq!(take(bob, NOW + TAKEN_MS + 1).await, Taken::Place, "who took it never came");
     assert_eq!(take(cho, NOW + TAKEN_MS + 1).await, Taken::UsedUp);
-    store.settle(code, bob, true).await.expect(FAILED);
-    store.settle(code, bob, false).await.expect(FAILED);
+    store.settle(code, bob, Some(room.revision + 1)).await.expect(FAILED);
+    store.settle(code, bob, None).await.expect(FAILED);
     assert_eq!(uses(store, &third).await, 1, "who has come has come");
+
+    check_twice(store, room.id, ann, room.revision).await;
 
     // A group has so many; those of no use give way.
     assert!(!store.take_back(other, code).await.expect(FAILED), "another group's");
@@ -154,4 +156,29 @@ pub async fn check_invites(store: &dyn GroupStore) {
     store.apply(0, again, 6).await.expect(FAILED);
     let counts = store.counts(vec![ann, cho, bob]).await.expect(FAILED);
     assert_eq!((counts.get(&ann), counts.get(&bob), counts.get(&cho)), (Some(&1), Some(&1), None));
+}
+
+/// Who asks twice at once takes one place, whichever of the two is through first; who comes again later takes another.
+async fn check_twice(store: &dyn GroupStore, group: ConversationId, by: UserId, looked_at: u64) {
+    let (invite, [cho, dan]) = (kept(group, by, 2, 0), [UserId::new(), UserId::new()]);
+    assert!(keep(store, invite.clone(), NOW).await);
+    let code = hash(&invite.code);
+    let take = async |who, looked_at| store.take_place(code, who, NOW, looked_at).await.expect(FAILED);
+    let settle = async |who, joined| store.settle(code, who, joined).await.expect(FAILED);
+    assert_eq!(take(cho, looked_at).await, Taken::Place);
+    settle(cho, Some(looked_at + 1)).await;
+    assert_eq!((take(cho, looked_at).await, uses(store, &invite).await), (Taken::Place, 1), "they came in meanwhile");
+    settle(cho, Some(looked_at + 1)).await;
+    assert_eq!((take(cho, looked_at + 2).await, uses(store, &invite).await), (Taken::Place, 2), "they come again");
+    settle(cho, Some(looked_at + 1)).await;
+    settle(cho, None).await;
+    assert_eq!(uses(store, &invite).await, 1, "what is answered late is of the first time");
+    // Of two who ask for the same user one is refused.
+    assert_eq!((take(dan, looked_at).await, take(dan, looked_at).await), (Taken::Place, Taken::Place));
+    settle(dan, None).await;
+    assert_eq!((uses(store, &invite).await, take(cho, looked_at + 2).await), (2, Taken::UsedUp));
+    settle(dan, Some(looked_at + 1)).await;
+    settle(dan, None).await;
+    assert_eq!(uses(store, &invite).await, 2);
+    assert!(store.take_back(group, code).await.expect(FAILED));
 }

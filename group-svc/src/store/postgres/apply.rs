@@ -180,7 +180,12 @@ impl Apply<'_> {
         .bind::<BigInt, _>(event.at_micros)
         .execute(self.connection)
         .await?;
-        sql_query(JOINED).bind::<SqlUuid, _>(c).bind::<Array<SqlUuid>, _>(&users).execute(self.connection).await?;
+        sql_query(JOINED)
+            .bind::<SqlUuid, _>(c)
+            .bind::<Array<SqlUuid>, _>(&users)
+            .bind::<BigInt, _>(number(event.revision))
+            .execute(self.connection)
+            .await?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Invites in Postgres: whoever takes a place holds the invite's row until it is taken, so that all come one after the other.
 
-use super::{PostgresGroups, done, of};
+use super::{PostgresGroups, done, number, of};
 use crate::store::{
     Error,
     invites::{Hash, INVITES, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
@@ -9,7 +9,7 @@ use crate::store::{
 use async_trait::async_trait;
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{BigInt, Binary, Bool, Text, Uuid as SqlUuid},
+    sql_types::{BigInt, Binary, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use madang_proto::id::{ConversationId, UserId};
@@ -29,12 +29,6 @@ struct InviteRow {
     max_uses: i64,
     #[diesel(sql_type = BigInt)]
     uses: i64,
-}
-
-#[derive(QueryableByName)]
-struct UseRow {
-    #[diesel(sql_type = Bool)]
-    joined: bool,
 }
 
 #[derive(QueryableByName)]
@@ -67,14 +61,28 @@ pub const USELESS: &str = "DELETE FROM invite WHERE conversation = $1
     AND (max_uses > 0 AND uses >= max_uses OR expires_at BETWEEN 1 AND $2)";
 /// A group, $1, has ended.
 pub const ENDED: &str = "DELETE FROM invite WHERE conversation = $1";
-/// What is known of a use of an invite, $1, by somebody, $2.
-pub const USED: &str = r#"SELECT joined FROM invite_use WHERE hash = $1 AND "user" = $2"#;
+/// Somebody, $2, asks for the place of an invite, $1, that they hold, or have come by after the revision, $4, at which they
+/// were looked for.
+pub const HELD: &str = r#"UPDATE invite_use SET at = $3, asking = asking + 1
+    WHERE hash = $1 AND "user" = $2 AND (NOT joined OR revision > $4)"#;
+/// Somebody, $2, takes a place of an invite, $1, who was not in the group at a revision, $4.
+pub const TAKEN: &str = r#"INSERT INTO invite_use (hash, "user", at, joined, revision, asking) VALUES ($1, $2, $3, false, $4, 1)
+    ON CONFLICT (hash, "user") DO UPDATE SET at = $3, joined = false, revision = $4, asking = 1"#;
+/// Somebody, $2, has come by an invite, $1, as of a revision, $3.
+pub const SETTLED: &str =
+    r#"UPDATE invite_use SET joined = true, revision = $3 WHERE hash = $1 AND "user" = $2 AND revision < $3"#;
+/// One of those who ask for somebody, $2, with an invite, $1, was refused.
+pub const REFUSED: &str = r#"UPDATE invite_use SET asking = asking - 1 WHERE hash = $1 AND "user" = $2 AND NOT joined"#;
+/// The place that somebody, $2, has of an invite, $1, is given back once nobody asks for them any more.
+pub const LEFT: &str = r#"DELETE FROM invite_use WHERE hash = $1 AND "user" = $2 AND NOT joined AND asking <= 0"#;
 /// Of places of an invite, $1, that were taken before a time, $2, those are used whose takers are members.
 pub const CAME: &str = r#"UPDATE invite_use SET joined = true WHERE hash = $1 AND NOT joined AND at < $2 AND EXISTS (
     SELECT 1 FROM member m JOIN invite i ON i.conversation = m.conversation
     WHERE i.hash = $1 AND m."user" = invite_use."user" AND m.left_revision = 0)"#;
-/// Users, $2, are in a group, $1: whatever place they took has been used, also where nobody was there any more to say so.
-pub const JOINED: &str = r#"UPDATE invite_use SET joined = true WHERE NOT joined AND "user" = ANY($2)
+/// Users, $2, came into a group, $1, at a revision, $3: whatever place they took before has been used, also where nobody was
+/// there any more to say so.
+pub const JOINED: &str = r#"UPDATE invite_use SET joined = true, revision = $3
+    WHERE NOT joined AND "user" = ANY($2) AND revision < $3
     AND hash IN (SELECT hash FROM invite WHERE conversation = $1)"#;
 /// The others are given back.
 pub const GIVEN_BACK: &str = "DELETE FROM invite_use WHERE hash = $1 AND NOT joined AND at < $2";
@@ -108,11 +116,21 @@ async fn give_back(connection: &mut AsyncPgConnection, hash: Hash, now_ms: i64) 
     Ok(u32::try_from(given).unwrap_or(0))
 }
 
-async fn take_place(connection: &mut AsyncPgConnection, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+async fn take_place(
+    connection: &mut AsyncPgConnection,
+    (hash, user): (Hash, UserId),
+    now_ms: i64,
+    looked_at: i64,
+) -> Result<Taken, Error> {
     let Some(mut invite) = one(connection, hash, true).await? else { return Ok(Taken::Gone) };
-    let before: Vec<UseRow> =
-        sql_query(USED).bind::<Binary, _>(hash.to_vec()).bind::<SqlUuid, _>(user_of(user)).load(connection).await?;
-    if before.into_iter().next().is_some_and(|before| !before.joined) {
+    let statement = |statement: &'static str| {
+        sql_query(statement)
+            .bind::<Binary, _>(hash.to_vec())
+            .bind::<SqlUuid, _>(user_of(user))
+            .bind::<BigInt, _>(now_ms)
+            .bind::<BigInt, _>(looked_at)
+    };
+    if statement(HELD).execute(connection).await? > 0 {
         return Ok(Taken::Place);
     }
     if invite.expired(now_ms) {
@@ -125,15 +143,7 @@ async fn take_place(connection: &mut AsyncPgConnection, hash: Hash, user: UserId
         return Ok(Taken::UsedUp);
     }
     add_uses(connection, hash, 1).await?;
-    sql_query(
-        r#"INSERT INTO invite_use VALUES ($1, $2, $3, false)
-           ON CONFLICT (hash, "user") DO UPDATE SET at = $3, joined = false"#,
-    )
-    .bind::<Binary, _>(hash.to_vec())
-    .bind::<SqlUuid, _>(user_of(user))
-    .bind::<BigInt, _>(now_ms)
-    .execute(connection)
-    .await?;
+    statement(TAKEN).execute(connection).await?;
     Ok(Taken::Place)
 }
 
@@ -205,27 +215,26 @@ impl Invites for PostgresGroups {
         Ok(gone > 0)
     }
 
-    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64, looked_at: u64) -> Result<Taken, Error> {
         let mut connection = self.connection().await?;
-        connection.transaction(async |connection| take_place(connection, hash, user, now_ms).await).await
+        let looked_at = number(looked_at);
+        connection.transaction(async |connection| take_place(connection, (hash, user), now_ms, looked_at).await).await
     }
 
-    async fn settle(&self, hash: Hash, user: UserId, joined: bool) -> Result<(), Error> {
+    async fn settle(&self, hash: Hash, user: UserId, joined: Option<u64>) -> Result<(), Error> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction(async |connection| {
-            let statement = if joined {
-                r#"UPDATE invite_use SET joined = true WHERE hash = $1 AND "user" = $2"#
-            } else {
-                r#"DELETE FROM invite_use WHERE hash = $1 AND "user" = $2 AND NOT joined"#
+            let statement = |statement: &'static str| {
+                sql_query(statement).bind::<Binary, _>(hash.to_vec()).bind::<SqlUuid, _>(user_of(user))
             };
             // In the order in which places are taken, so that none waits for another who waits for it.
             one(connection, hash, true).await?;
-            let changed = sql_query(statement)
-                .bind::<Binary, _>(hash.to_vec())
-                .bind::<SqlUuid, _>(user_of(user))
-                .execute(connection)
-                .await?;
-            if !joined && changed > 0 {
+            if let Some(revision) = joined {
+                statement(SETTLED).bind::<BigInt, _>(number(revision)).execute(connection).await?;
+                return Ok(());
+            }
+            statement(REFUSED).execute(connection).await?;
+            if statement(LEFT).execute(connection).await? > 0 {
                 add_uses(connection, hash, -1).await?;
             }
             Ok::<_, Error>(())

@@ -1,6 +1,6 @@
 //! Invites in SQLite.
 
-use super::{SqliteGroups, done};
+use super::{SqliteGroups, done, number};
 use crate::store::{
     Error,
     invites::{Hash, INVITES, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
@@ -17,7 +17,8 @@ CREATE TABLE IF NOT EXISTS invite (
     max_uses INTEGER NOT NULL, uses INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS invite_conversation ON invite (conversation, created_at);
 CREATE TABLE IF NOT EXISTS invite_use (
-    hash BLOB, user BLOB, at INTEGER NOT NULL, joined INTEGER NOT NULL, PRIMARY KEY (hash, user)) WITHOUT ROWID;";
+    hash BLOB, user BLOB, at INTEGER NOT NULL, joined INTEGER NOT NULL, revision INTEGER NOT NULL DEFAULT 0,
+    asking INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (hash, user)) WITHOUT ROWID;";
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     let (conversation, by): ([u8; 16], [u8; 16]) = (row.get("conversation")?, row.get("by")?);
@@ -47,11 +48,17 @@ pub(super) fn end(connection: &Connection, conversation: ConversationId) -> Resu
     drop_all(connection, "conversation = ?1", [conversation.bytes()]).map(drop)
 }
 
-/// Somebody is in a group: whatever place they took has been used, also where nobody was there any more to say so.
-pub(super) fn joined(connection: &Connection, conversation: ConversationId, user: &[u8]) -> Result<(), Error> {
-    let used = "UPDATE invite_use SET joined = 1 WHERE joined = 0 AND user = ?2
+/// Somebody came into a group at a revision: whatever place they took before has been used, also where nobody was there any
+/// more to say so.
+pub(super) fn joined(
+    connection: &Connection,
+    conversation: ConversationId,
+    user: &[u8],
+    revision: i64,
+) -> Result<(), Error> {
+    let used = "UPDATE invite_use SET joined = 1, revision = ?3 WHERE joined = 0 AND user = ?2 AND revision < ?3
                 AND hash IN (SELECT hash FROM invite WHERE conversation = ?1)";
-    connection.prepare_cached(used)?.execute(params![conversation.bytes(), user])?;
+    connection.prepare_cached(used)?.execute(params![conversation.bytes(), user, revision])?;
     Ok(())
 }
 
@@ -70,12 +77,11 @@ fn give_back(connection: &Connection, hash: Hash, now_ms: i64) -> Result<(), Err
     Ok(())
 }
 
-fn take_place(connection: &Connection, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+fn take_place(connection: &Connection, hash: Hash, user: UserId, now_ms: i64, looked_at: i64) -> Result<Taken, Error> {
     let Some(mut invite) = find(connection, hash)? else { return Ok(Taken::Gone) };
-    let select = "SELECT joined FROM invite_use WHERE hash = ?1 AND user = ?2";
-    let before: Option<bool> =
-        connection.query_row(select, params![hash, user.bytes()], |row| row.get(0)).optional()?;
-    if before == Some(false) {
+    let held = "UPDATE invite_use SET at = ?3, asking = asking + 1
+                WHERE hash = ?1 AND user = ?2 AND (joined = 0 OR revision > ?4)";
+    if connection.execute(held, params![hash, user.bytes(), now_ms, looked_at])? > 0 {
         return Ok(Taken::Place);
     }
     if invite.expired(now_ms) {
@@ -91,8 +97,9 @@ fn take_place(connection: &Connection, hash: Hash, user: UserId, now_ms: i64) ->
     }
     connection.execute("UPDATE invite SET uses = uses + 1 WHERE hash = ?1", [hash])?;
     connection.execute(
-        "INSERT INTO invite_use VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET at = ?3, joined = 0",
-        params![hash, user.bytes(), now_ms],
+        "INSERT INTO invite_use (hash, user, at, joined, revision, asking) VALUES (?1, ?2, ?3, 0, ?4, 1)
+         ON CONFLICT DO UPDATE SET at = ?3, joined = 0, revision = ?4, asking = 1",
+        params![hash, user.bytes(), now_ms, looked_at],
     )?;
     Ok(Taken::Place)
 }
@@ -159,26 +166,30 @@ impl Invites for SqliteGroups {
         .await
     }
 
-    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64) -> Result<Taken, Error> {
+    async fn take_place(&self, hash: Hash, user: UserId, now_ms: i64, looked_at: u64) -> Result<Taken, Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let taken = take_place(&transaction, hash, user, now_ms)?;
+            let taken = take_place(&transaction, hash, user, now_ms, number(looked_at))?;
             transaction.commit()?;
             Ok(taken)
         })
         .await
     }
 
-    async fn settle(&self, hash: Hash, user: UserId, joined: bool) -> Result<(), Error> {
+    async fn settle(&self, hash: Hash, user: UserId, joined: Option<u64>) -> Result<(), Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
             let values = params![hash, user.bytes()];
-            if joined {
-                transaction.execute("UPDATE invite_use SET joined = 1 WHERE hash = ?1 AND user = ?2", values)?;
-            } else if transaction
-                .execute("DELETE FROM invite_use WHERE hash = ?1 AND user = ?2 AND joined = 0", values)?
-                > 0
-            {
+            if let Some(revision) = joined {
+                let came =
+                    "UPDATE invite_use SET joined = 1, revision = ?3 WHERE hash = ?1 AND user = ?2 AND revision < ?3";
+                transaction.execute(came, params![hash, user.bytes(), number(revision)])?;
+                return Ok(transaction.commit()?);
+            }
+            let refused = "UPDATE invite_use SET asking = asking - 1 WHERE hash = ?1 AND user = ?2 AND joined = 0";
+            transaction.execute(refused, values)?;
+            let over = "DELETE FROM invite_use WHERE hash = ?1 AND user = ?2 AND joined = 0 AND asking <= 0";
+            if transaction.execute(over, values)? > 0 {
                 transaction.execute("UPDATE invite SET uses = uses - 1 WHERE hash = ?1", [hash])?;
             }
             Ok(transaction.commit()?)

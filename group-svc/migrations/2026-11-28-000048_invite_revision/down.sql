@@ -1,0 +1,2 @@
+ALTER TABLE invite_use DROP COLUMN asking;
+ALTER TABLE invite_use DROP COLUMN revision;
