@@ -1,8 +1,9 @@
 //! The ends of accounts. One that is deleted is gone at once, in one transaction; leaving its groups and erasing what was
 //! said is a job that is taken up again wherever it was left, by whichever account-svc is there.
 //!
-//! A job goes through all conversations twice: at once, and once more when no token of the account can be good for anything
-//! any more, so that nothing that was said or joined meanwhile is left. Each step may be done twice.
+//! A job goes through all conversations three times: at once, when its sessions are closed everywhere, and when no token of the
+//! account can be good for anything any more, also at a gateway that hears of no session's end; so that nothing that was said or
+//! joined meanwhile is left. Each step may be done twice.
 
 use crate::{
     accounts::{Accounts, failed},
@@ -28,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const TAKEN_MS: i64 = 60_000;
 /// When what could not be done is tried again, in ms.
 const AGAIN_MS: i64 = 10_000;
-/// How long after the first round the second comes, in ms: sessions are closed everywhere within 2 s, and what was under
-/// way then is done.
-const SETTLED_MS: i64 = 10_000;
+/// How long after a round the next comes, in ms. Sessions are closed everywhere within 2 s, and what was under way then is done
+/// soon; a token is good for 15 minutes at most, and a clock may be a little behind.
+const ROUNDS_MS: [i64; 2] = [10_000, 16 * 60_000];
 /// How many conversations are looked up at once.
 const PAGE: u32 = 100;
 /// How long one call may take.
@@ -123,12 +124,13 @@ impl Accounts {
                 self.store.keep_deletion(job.clone(), now_ms() + TAKEN_MS).await.map_err(failed)?;
             }
         }
-        if let (Ok(pictures), false) = (self.pictures(), job.picture.is_empty()) {
-            pictures.forget(&job.picture).await;
+        if let (Ok(_), false) = (self.pictures(), job.picture.is_empty()) {
+            let forgotten = self.forget_picture(job.picture.clone()).await;
+            self.or_later(&job, forgotten).await?;
         }
-        if job.round == 0 {
-            let second = Job { round: 1, place: None, ..job };
-            return self.store.keep_deletion(second, now_ms() + SETTLED_MS).await.map_err(failed);
+        if let Some(after) = usize::try_from(job.round).ok().and_then(|round| ROUNDS_MS.get(round)) {
+            let next = Job { round: job.round + 1, place: None, ..job };
+            return self.store.keep_deletion(next, now_ms() + after).await.map_err(failed);
         }
         self.store.finish_deletion(job.user).await.map_err(failed)
     }

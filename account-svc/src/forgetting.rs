@@ -1,16 +1,20 @@
 //! What is only kept for a time goes when that is over: log-ins at an outside provider, and what was asked for under an
-//! `Idempotency-Key`. Whether it has gone makes no difference to anybody: its times are looked at when it is used.
+//! `Idempotency-Key`. Whether it has gone makes no difference to anybody: its times are looked at when it is used. And pictures
+//! that nothing shows any more are deleted, however long their store can't be reached.
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, failed},
     store::{Error, requests::DAY_MS},
 };
 use madang_mesh::clock::now_ms;
+use madang_proto::{id::PictureId, reason::Refusal};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for what can be forgotten.
 const LOOK: Duration = Duration::from_secs(3600);
+/// How often pictures are deleted that could not be at once, and how many then.
+const DELETE: (Duration, u32) = (Duration::from_secs(60), 1000);
 
 impl Accounts {
     async fn forget_now(&self) -> Result<(), Error> {
@@ -28,6 +32,44 @@ impl Accounts {
             tokio::select! {
                 () = drain.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Deletes a picture that nothing shows any more: now, or as soon as its store can be reached.
+    pub(crate) async fn forget_picture(&self, picture: String) -> Result<(), Refusal> {
+        if picture.parse::<PictureId>().is_err() {
+            return Ok(());
+        }
+        let pictures = self.pictures()?;
+        let noted = self.store.note_gone(picture.clone(), now_ms()).await;
+        match (pictures.delete(&picture).await, noted) {
+            (Ok(()), Ok(())) => self.store.deleted(picture).await.map_err(failed),
+            (Ok(()), Err(_)) => Ok(()),
+            // It is deleted later.
+            (Err(_), Ok(())) => Ok(()),
+            (Err(_), Err(error)) => Err(failed(error)),
+        }
+    }
+
+    async fn delete_gone(&self) -> Result<(), Refusal> {
+        let Ok(pictures) = self.pictures() else { return Ok(()) };
+        for picture in self.store.gone(now_ms(), DELETE.1).await.map_err(failed)? {
+            pictures.delete(&picture).await?;
+            self.store.deleted(picture).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what could not be deleted, for as long as this runs.
+    pub(crate) async fn delete_pictures(&self, drain: CancellationToken) {
+        loop {
+            if let Err(refusal) = self.delete_gone().await {
+                tracing::warn!(reason = refusal.reason.word(), "pictures can't be deleted; trying again");
+            }
+            tokio::select! {
+                () = drain.cancelled() => return,
+                () = tokio::time::sleep(DELETE.0) => {}
             }
         }
     }

@@ -109,15 +109,16 @@ impl Pictures {
         })
     }
 
-    /// Forgets a picture. What can't be deleted now stays, unknown to everybody.
-    pub async fn forget(&self, picture: &str) {
-        let Ok(picture) = known(picture) else { return };
+    /// Deletes a picture; one that is not there is deleted.
+    pub async fn delete(&self, picture: &str) -> Result<(), Refusal> {
+        let Ok(picture) = known(picture) else { return Ok(()) };
         for size in SIZES {
             match self.store.delete(&path(picture, size)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => tracing::warn!(%error, "a picture could not be deleted"),
+                Err(error) => return Err(failed(&error)),
             }
         }
+        Ok(())
     }
 }
 
@@ -286,8 +287,8 @@ mod tests {
         for unknown in ["../../etc/passwd", "", &Uuid::new_v4().to_string(), &one.to_uppercase()] {
             assert_eq!(pictures.get(unknown, 64).await.unwrap_err().reason, Reason::NotFound, "{unknown}");
         }
-        pictures.forget(&one).await;
-        pictures.forget(&one).await;
+        pictures.delete(&one).await.unwrap();
+        pictures.delete(&one).await.unwrap();
         assert_eq!(pictures.get(&one, 64).await.unwrap_err().reason, Reason::NotFound);
         assert!(pictures.get(&other, 64).await.is_ok());
     }

@@ -143,8 +143,8 @@ impl AccountService for Accounts {
     }
 
     async fn delete_picture(&self, request: Request<DeletePictureRequest>) -> Answer<DeletePictureResponse> {
-        let pictures = self.pictures().map_err(|error| to_status(&error))?;
-        pictures.forget(&request.into_inner().picture).await;
+        let forgotten = self.forget_picture(request.into_inner().picture).await;
+        forgotten.map_err(|error| to_status(&error))?;
         Ok(Response::new(DeletePictureResponse {}))
     }
 

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod conformance;
 pub mod deletions;
+pub mod gone;
 pub mod keys;
 pub mod outside;
 pub mod postgres;
@@ -12,6 +13,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use blocks::BlockStore;
 use deletions::DeletionStore;
+use gone::GonePictures;
 use keys::KeyStore;
 use madang_proto::{
     client::v1::{Device, User, UserKind},
@@ -97,7 +99,7 @@ pub const KEEP_MS: i64 = 3_600_000;
 
 /// The accounts.
 #[async_trait]
-pub trait AccountStore: BlockStore + DeletionStore + KeyStore + OutsideStore + RequestStore {
+pub trait AccountStore: BlockStore + DeletionStore + GonePictures + KeyStore + OutsideStore + RequestStore {
     /// Makes an account; false: its handle is taken.
     async fn create(&self, new: NewAccount) -> Result<bool, Error>;
 

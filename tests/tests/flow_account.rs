@@ -4,7 +4,7 @@
 use madang_solo::serve::Running;
 use madang_tests::{
     client::{Socket, call, sign_up},
-    start,
+    start, until,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -110,4 +110,43 @@ async fn a_picture_is_shown_to_everybody_until_there_is_another() {
     assert_eq!(call(&server, "DELETE", &path, &ann.token, Value::Null).await.0, 204);
     assert_eq!(get(&third, "").await.0, 404);
     server.stop().await;
+}
+
+/// What nobody shows any more is deleted once that can be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_could_not_be_deleted_is_deleted_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let (status, _, body) = exchange(&server, "PUT", "/v1/me/picture", &ann.token, PNG).await;
+    assert_eq!(status, 200);
+    let picture = serde_json::from_slice::<Value>(&body).unwrap()["picture"].as_str().unwrap().to_owned();
+    let kept = |folder: &std::path::Path| {
+        let parts = walk(&folder.join("pictures"));
+        parts.into_iter().filter(|path| path.to_string_lossy().contains(&picture)).collect::<Vec<_>>()
+    };
+    let files = kept(folder.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    // A folder that is not empty can't be deleted as a file, whoever tries.
+    for file in &files {
+        std::fs::remove_file(file).unwrap();
+        std::fs::create_dir(file).unwrap();
+        std::fs::write(file.join("in the way"), "").unwrap();
+    }
+    assert_eq!(exchange(&server, "DELETE", "/v1/me/picture", &ann.token, b"").await.0, 204);
+    server.stop().await;
+    for file in &files {
+        std::fs::remove_dir_all(file).unwrap();
+        std::fs::write(file, PNG).unwrap();
+    }
+    let server = start(folder.path()).await;
+    until("the picture is gone", async || kept(folder.path()).is_empty().then_some(())).await;
+    let path = format!("/v1/pictures/{picture}");
+    assert_eq!(exchange(&server, "GET", &path, "", b"").await.0, 404);
+    server.stop().await;
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

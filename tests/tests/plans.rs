@@ -213,7 +213,8 @@ async fn accounts_are_found_by_indexes() {
                FROM generate_series(1, 200000) n;
                INSERT INTO request ("user", key, asked, answer, busy_until, at)
                SELECT md5('u' || n)::uuid, 'k', sha256(n::text::bytea), '', 0, 9000000000000000 + n
-               FROM generate_series(1, 200000) n;"#,
+               FROM generate_series(1, 200000) n;
+               INSERT INTO picture_gone SELECT md5('p' || n), 9000000000000000 + n FROM generate_series(1, 200000) n;"#,
         )
         .await;
     database.run("VACUUM ANALYZE").await;
@@ -223,7 +224,7 @@ async fn accounts_are_found_by_indexes() {
     madang_account::store::conformance::check(&store).await;
     let plans = plans(before);
     assert!(plans.len() >= 15, "{}", plans.len());
-    check_plans(&plans, &["account", "session", "refresh", "block", "deletion", "outside", "request"]);
+    check_plans(&plans, &["account", "session", "refresh", "block", "deletion", "outside", "request", "picture_gone"]);
     if let Ok(out) = std::env::var("MADANG_PLANS_OUT") {
         let text: Vec<_> = plans
             .iter()

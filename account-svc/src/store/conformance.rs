@@ -3,6 +3,7 @@
 
 mod blocks;
 mod deletions;
+mod gone;
 mod keys;
 mod outside;
 mod requests;
@@ -41,6 +42,7 @@ pub async fn check(store: &dyn AccountStore) {
     deletions::check(store).await;
     outside::check(store).await;
     requests::check(store).await;
+    gone::check(store).await;
 }
 
 async fn profiles(store: &dyn AccountStore) {

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod deletions;
+mod gone;
 mod keys;
 mod outside;
 mod refreshing;

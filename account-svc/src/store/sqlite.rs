@@ -2,6 +2,7 @@
 
 mod blocks;
 mod deletions;
+mod gone;
 mod keys;
 mod outside;
 mod requests;
@@ -91,6 +92,7 @@ impl SqliteAccounts {
             (5, outside::TABLES),
             (6, requests::TABLES),
             (7, "ALTER TABLE account ADD COLUMN user_kind INTEGER NOT NULL DEFAULT 1;"),
+            (8, gone::TABLES),
         ] {
             if version < number {
                 let change = format!("BEGIN; {tables} PRAGMA user_version = {number}; COMMIT;");

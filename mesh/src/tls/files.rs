@@ -9,6 +9,9 @@ use std::{
 
 /// How often it is looked. A certificate is renewed hours before it ends.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often, and how long after one another, it is looked at the start before what is there is refused: whoever starts while
+/// a certificate is being replaced may find a new one with the key of the one before.
+const FIRST: (u32, Duration) = (10, Duration::from_millis(200));
 
 /// What was made of some files as they were lately.
 pub(crate) struct Reloaded<T>(Arc<RwLock<Arc<T>>>);
@@ -33,8 +36,16 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         paths: Vec<PathBuf>,
         build: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Self, String> {
-        let texts = read(&paths).await?;
-        let current = Arc::new(RwLock::new(Arc::new(build(&texts)?)));
+        let mut looks = 0;
+        let (texts, built) = loop {
+            looks += 1;
+            match read(&paths).await.and_then(|texts| Ok((build(&texts)?, texts))) {
+                Ok((built, texts)) => break (texts, built),
+                Err(error) if looks >= FIRST.0 => return Err(error),
+                Err(_) => tokio::time::sleep(FIRST.1).await,
+            }
+        };
+        let current = Arc::new(RwLock::new(Arc::new(built)));
         tokio::spawn(follow(Arc::downgrade(&current), paths, texts, build));
         Ok(Self(current))
     }
@@ -93,7 +104,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_files_say_is_followed_and_nonsense_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
@@ -104,8 +115,13 @@ mod tests {
             if text.contains("bad") { Err(text) } else { Ok(text) }
         };
         assert!(Reloaded::open(vec![a.clone(), b.clone()], build).await.is_err(), "one is missing");
-        write(&b, "1");
-        let reloaded = Reloaded::open(vec![a.clone(), b.clone()], build).await.unwrap();
+        // Somebody is putting them in place.
+        write(&b, "bad");
+        let (opened, ()) = tokio::join!(Reloaded::open(vec![a.clone(), b.clone()], build), async {
+            tokio::task::yield_now().await;
+            write(&b, "1");
+        });
+        let reloaded = opened.unwrap();
         assert_eq!(*reloaded.get(), "one1");
         // As Kubernetes does it: another file in its place.
         write(&folder.path().join("new"), "two");

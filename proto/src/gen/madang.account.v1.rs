@@ -830,7 +830,8 @@ pub mod account_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Forgets a picture that nothing shows any more; one that is not there is forgotten.
+        /// Forgets a picture that nothing shows any more; one that is not there is forgotten. Where the store of pictures fails, it is
+        /// deleted later.
         pub async fn delete_picture(
             &mut self,
             request: impl tonic::IntoRequest<super::DeletePictureRequest>,
@@ -1245,7 +1246,8 @@ pub mod account_service_server {
             tonic::Response<super::GetPictureResponse>,
             tonic::Status,
         >;
-        /// Forgets a picture that nothing shows any more; one that is not there is forgotten.
+        /// Forgets a picture that nothing shows any more; one that is not there is forgotten. Where the store of pictures fails, it is
+        /// deleted later.
         async fn delete_picture(
             &self,
             request: tonic::Request<super::DeletePictureRequest>,

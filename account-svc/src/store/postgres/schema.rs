@@ -78,6 +78,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    picture_gone (picture) {
+        picture -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     token_key (kid) {
         kid -> Text,
         seed -> Binary,
