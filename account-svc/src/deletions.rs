@@ -78,7 +78,7 @@ impl Accounts {
     pub(crate) async fn clean_up(&self, drain: CancellationToken) {
         while !drain.is_cancelled() {
             let now = now_ms();
-            let job = match self.store.take_deletion(now, now + TAKEN_MS).await {
+            let mut job = match self.store.take_deletion(now, now + TAKEN_MS).await {
                 Ok(Some(job)) => job,
                 Ok(None) => {
                     tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(LOOK) => continue }
@@ -90,21 +90,24 @@ impl Accounts {
             };
             let user = job.user;
             tokio::select! {
-                // What was not noted is done once more.
-                () = drain.cancelled() => return,
-                done = self.go_on(job) => match done {
-                    Ok(()) => {}
-                    Err(refusal) => {
+                () = drain.cancelled() => {}
+                done = self.go_on(&mut job) => {
+                    if let Err(refusal) = done {
                         let (reason, why) = (refusal.reason.word(), refusal.message);
                         tracing::warn!(%user, reason, why, "what a deleted account leaves can't be cleaned up; trying again");
                     }
-                },
+                    continue;
+                }
+            }
+            // What was not noted is done once more, by whoever looks next.
+            if let Err(error) = self.store.keep_deletion(job, now_ms()).await {
+                tracing::warn!(%user, %error, "what a deleted account leaves is cleaned up a minute later");
             }
         }
     }
 
     /// Goes on with a job to the end of its round.
-    async fn go_on(&self, mut job: Job) -> Result<(), Refusal> {
+    async fn go_on(&self, job: &mut Job) -> Result<(), Refusal> {
         loop {
             let request = ListMembershipsRequest {
                 user: job.user.to_string(),
@@ -114,22 +117,22 @@ impl Accounts {
                 within_ms: job.place.is_none().then_some(0),
             };
             let page = bounded(self.group.clone().list_memberships(request)).await;
-            let page = self.or_later(&job, page).await?.memberships;
+            let page = self.or_later(job, page).await?.memberships;
             if page.is_empty() {
                 break;
             }
             for each in page {
-                let done = self.leave(&job, &each).await;
-                job.place = Some(self.or_later(&job, done).await?);
+                let done = self.leave(job, &each).await;
+                job.place = Some(self.or_later(job, done).await?);
                 self.store.keep_deletion(job.clone(), now_ms() + TAKEN_MS).await.map_err(failed)?;
             }
         }
         if let (Ok(_), false) = (self.pictures(), job.picture.is_empty()) {
             let forgotten = self.forget_picture(job.picture.clone()).await;
-            self.or_later(&job, forgotten).await?;
+            self.or_later(job, forgotten).await?;
         }
         if let Some(after) = usize::try_from(job.round).ok().and_then(|round| ROUNDS_MS.get(round)) {
-            let next = Job { round: job.round + 1, place: None, ..job };
+            let next = Job { round: job.round + 1, place: None, ..job.clone() };
             return self.store.keep_deletion(next, now_ms() + after).await.map_err(failed);
         }
         self.store.finish_deletion(job.user).await.map_err(failed)

@@ -22,6 +22,7 @@ use madang_proto::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tracing::Instrument as _;
 
 /// The largest answer that is kept, in bytes.
 const ANSWER: usize = 64 << 10;
@@ -63,7 +64,7 @@ pub(crate) async fn once(State(shared): State<Shared>, request: Request, next: N
     }
 }
 
-async fn do_once(mut shared: Shared, keep: Keep, request: Request, next: Next) -> Result<Response, Problem> {
+async fn do_once(shared: Shared, keep: Keep, request: Request, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
     let Caller(me) = Caller::from_request_parts(&mut parts, &shared).await?;
@@ -71,9 +72,23 @@ async fn do_once(mut shared: Shared, keep: Keep, request: Request, next: Next) -
     let body = read(body).await?;
     let place = parts.uri.path_and_query().map(|place| place.as_str()).unwrap_or_default();
     let asked = Sha256::new().chain_update(place).chain_update(b"\n").chain_update(&body).finalize().to_vec();
-    let user = me.user.to_string();
-    let claim = ClaimKeyRequest { user: user.clone(), key: key.clone(), asked: asked.clone() };
-    let claimed = shared.account.claim_key(claim).await?.into_inner();
+    let claim = ClaimKeyRequest { user: me.user.to_string(), key, asked };
+    let request = Request::from_parts(parts, Body::from(body));
+    // Also for who breaks off meanwhile: they ask again under the key, and find it done.
+    let lost = |_| Problem::from(Refusal::new(Reason::Internal, "the request was not finished: ask again"));
+    tokio::spawn(claimed(shared, keep, claim, request, next).in_current_span()).await.map_err(lost)?
+}
+
+/// Does what a key is claimed for, or gives what it was answered with.
+async fn claimed(
+    mut shared: Shared,
+    keep: Keep,
+    claim: ClaimKeyRequest,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let claimed = shared.account.claim_key(claim.clone()).await?.into_inner();
+    let ClaimKeyRequest { user, key, asked } = claim;
     match claimed.state() {
         KeyState::Other => {
             let message = "this Idempotency-Key stands for another request of yours: take a new one";
@@ -92,7 +107,7 @@ async fn do_once(mut shared: Shared, keep: Keep, request: Request, next: Next) -
         }
         _ => {}
     }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let response = next.run(request).await;
     let (done, response, answer) = remembered(keep, response).await?;
     shared.account.settle_key(SettleKeyRequest { user, key, asked, done, answer: answer.into() }).await?;
     Ok(response)

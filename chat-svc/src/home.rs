@@ -333,8 +333,9 @@ impl Home {
         self.fetch();
         if batch.is_empty() {
             self.note_unchanged(&mut batch);
-            batch.answer_all();
-            return None;
+            // Sent again right behind what changed nothing, which is known now.
+            self.ready.extend(batch.answer_all());
+            return if self.ready.is_empty() { None } else { self.begin() };
         }
         let payload = batch.encode(&self.world.process, self.epoch, self.world.fan_out.positions(self.shard));
         let append = append(self.world.log.clone(), self.shard, payload, self.last, batch.nonce()).boxed();

@@ -6,6 +6,7 @@ mod departure;
 mod early;
 mod hello;
 mod incoming;
+mod ready;
 mod recent;
 mod requests;
 mod way;
@@ -32,7 +33,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     chat::v1::{ClosedReason, Open, upstream::Item},
-    client::v1::{Device, GoAway, Interrupted, Ready, Resume, Resync, ServerFrame, server_frame},
+    client::v1::{Device, GoAway, Interrupted, ServerFrame, server_frame},
     reason::{Reason, Refusal},
 };
 use prometheus::{IntCounter, IntGauge};
@@ -71,6 +72,8 @@ const PONG: Duration = Duration::from_secs(8);
 const STUCK: Duration = Duration::from_secs(10);
 /// How long answers in flight are waited for before a link is replaced.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long a home with no room is asked again: the device whose session has ended for this one's is gone within 2 s.
+const GIVES_WAY: Duration = Duration::from_secs(3);
 /// How long a new connection's home may take to appear.
 const FIRST_HOME: Duration = Duration::from_secs(10);
 /// So many refusals in a minute, because of a rate or of too much in flight, end the connection.
@@ -83,8 +86,6 @@ const AGAIN_MS: u64 = 1000;
 const EXPIRED: i64 = 60;
 /// So many frames that can't be understood in a minute end the connection.
 const INVALID: usize = 10;
-/// What a client that hears nothing waits before it pings, in ms.
-const HEARTBEAT_MS: u32 = 35_000;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How much is written into one WebSocket message.
@@ -117,6 +118,8 @@ struct Connection {
     /// Asked for with this frame.
     hello_id: u32,
     began: Instant,
+    /// Since when its home has had no room for it.
+    too_many: Option<Instant>,
     /// Frames that could not be understood, and those that were too many.
     invalid: Recent,
     eager: Recent,
@@ -244,6 +247,7 @@ impl Connection {
             early: Early::new(message),
             hello_id,
             began: now,
+            too_many: None,
             invalid,
             eager,
             departure: None,
@@ -386,8 +390,11 @@ impl Connection {
                     return Err(Some((code::REPLACED, "replaced by the same device")));
                 }
                 Out::Closed(ClosedReason::TooMany) => {
-                    refusals::DEVICES.count();
-                    return Err(Some((code::TOO_MANY, "too many devices")));
+                    lost = self.too_many.get_or_insert_with(Instant::now).elapsed() < GIVES_WAY;
+                    if !lost {
+                        refusals::DEVICES.count();
+                        return Err(Some((code::TOO_MANY, "too many devices")));
+                    }
                 }
                 Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
                 Out::Closed(ClosedReason::Behind) => behind = true,
@@ -401,6 +408,7 @@ impl Connection {
         FRAMES.inc_by(frames.len() as u64);
         BEHIND.inc_by(u64::from(taken.lagging));
         if opened {
+            self.too_many = None;
             self.pause.end();
             self.delivered.opened();
             self.release();
@@ -434,26 +442,6 @@ impl Connection {
             return self.link_anew().await;
         }
         Ok(())
-    }
-
-    fn opened(&mut self, cursor: String, resume: Resume) -> Option<Bytes> {
-        self.cursor.clone_from(&cursor);
-        if std::mem::replace(&mut self.ready, true) {
-            // Behind the client's back; it hears of it only if something may be missing.
-            let resync = server_frame::Body::Resync(Resync { cursor });
-            return (resume != Resume::Resumed).then(|| encoded(0, resync));
-        }
-        let ready = Ready {
-            user: self.claims.user.to_string(),
-            session: self.claims.session.to_string(),
-            cursor,
-            resume: resume.into(),
-            heartbeat_ms: HEARTBEAT_MS,
-            max_frame_bytes: u32::try_from(self.shared.settings.max_frame_bytes).unwrap_or(u32::MAX),
-            max_in_flight: self.shared.settings.max_in_flight,
-            server_time: now_ms(),
-        };
-        Some(encoded(self.hello_id, server_frame::Body::Ready(ready)))
     }
 
     /// Heartbeat, the token's end, the session's end, and what is not answered in time.

@@ -57,11 +57,21 @@ impl Projection {
         id: ConversationId,
         at_least: u64,
     ) -> Result<Option<RoomState>, Option<Error>> {
+        self.room_when(patience, id, |room| at_least == 0 || room.is_some_and(|room| room.revision >= at_least)).await
+    }
+
+    /// The same, once something is so of it.
+    pub async fn room_when(
+        &self,
+        patience: Duration,
+        id: ConversationId,
+        is_so: impl Fn(Option<&RoomState>) -> bool,
+    ) -> Result<Option<RoomState>, Option<Error>> {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
                 let room = self.store.rooms(vec![id]).await.map_err(Some)?.pop();
-                if at_least == 0 || room.as_ref().is_some_and(|room| room.revision >= at_least) {
+                if is_so(room.as_ref()) {
                     return Ok(room);
                 }
                 looks.again().await;

@@ -1,5 +1,6 @@
 //! gRPC: reads from the rows, changes by way of the room's home.
 
+mod again;
 mod bring;
 pub mod invites;
 mod make;
@@ -10,6 +11,7 @@ use crate::{
     store::{self, Access, After, GroupStore, Page, Seen, Wanted, first_seq, present, settings},
     token::{Place, Sync},
 };
+use again::{has_ended, has_left, has_role};
 use madang_mesh::{
     channel::Channel,
     clock,
@@ -333,17 +335,17 @@ impl GroupService for Groups {
     async fn remove_member(&self, request: Request<RemoveMemberRequest>) -> Answer<RemoveMemberResponse> {
         let RemoveMemberRequest { user: whose, conversation: id, member } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
-        let ack = self.operate(id, whose, Body::RemoveMember(chat::RemoveMember { user: member.to_string() })).await?;
-        self.changed(id, &ack).await?;
-        Ok(Response::new(RemoveMemberResponse { revision: ack.revision }))
+        let remove = Body::RemoveMember(chat::RemoveMember { user: member.to_string() });
+        let (revision, _) = self.done(id, whose, remove, |room| has_left(room, member)).await?;
+        Ok(Response::new(RemoveMemberResponse { revision }))
     }
 
     async fn set_role(&self, request: Request<SetRoleRequest>) -> Answer<SetRoleResponse> {
         let SetRoleRequest { user: whose, conversation: id, member, role } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
-        let ack = self.operate(id, whose, Body::SetRole(chat::SetRole { user: member.to_string(), role })).await?;
-        self.changed(id, &ack).await?;
-        Ok(Response::new(SetRoleResponse { revision: ack.revision }))
+        let set = Body::SetRole(chat::SetRole { user: member.to_string(), role });
+        let (revision, _) = self.done(id, whose, set, |room| has_role(room, member, role)).await?;
+        Ok(Response::new(SetRoleResponse { revision }))
     }
 
     async fn update_group(&self, request: Request<UpdateGroupRequest>) -> Answer<UpdateGroupResponse> {
@@ -361,9 +363,8 @@ impl GroupService for Groups {
     async fn end_group(&self, request: Request<EndGroupRequest>) -> Answer<EndGroupResponse> {
         let EndGroupRequest { user: whose, conversation: id } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
-        let ack = self.operate(id, whose, Body::EndGroup(chat::EndGroup {})).await?;
-        let picture_before = self.changed(id, &ack).await?.picture;
-        Ok(Response::new(EndGroupResponse { revision: ack.revision, picture_before }))
+        let (revision, room) = self.done(id, whose, Body::EndGroup(chat::EndGroup {}), has_ended).await?;
+        Ok(Response::new(EndGroupResponse { revision, picture_before: room.picture }))
     }
 
     async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Answer<UpdateSettingsResponse> {

@@ -36,11 +36,17 @@ impl Operations {
 
     /// Has the room's home do it; waits for a home for a while.
     pub async fn operate(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
-        let tries = Tries::begin();
+        self.tried(conversation, operation).await.0
+    }
+
+    /// The same, and whether it may have been done by an earlier try, of which nobody knows: the last one may have been
+    /// refused because of that.
+    pub async fn tried(&self, conversation: ConversationId, operation: Operation) -> (Result<Ack, Refusal>, bool) {
+        let (tries, mut before) = (Tries::begin(), false);
         loop {
             match self.once(conversation, operation.clone()).await {
-                Err(refusal) if tries.again(&refusal).await => {}
-                other => return other,
+                Err(refusal) if tries.again(&refusal).await => before |= refusal.reason == Reason::Unavailable,
+                other => return (other, before),
             }
         }
     }

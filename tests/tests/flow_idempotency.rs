@@ -20,6 +20,7 @@ use madang_tests::{
     start_with,
 };
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 struct Club {
     server: Running,
@@ -233,5 +234,32 @@ async fn of_those_at_once_one_is_done() {
     assert!(!done.is_empty() && done.iter().all(|each| **each == *done[0]), "{all:?}");
     assert!(all.iter().all(|(status, answer)| *status == 200 || answer["retryable"] == true), "{all:?}");
     assert_eq!(club.post(&club.ann, "k", "/v1/groups/{g}/members", body()).await, *done[0]);
+    club.server.stop().await;
+}
+
+/// Who breaks off and asks again finds it done soon: nobody is at it any more, and it is not done a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_asker_broke_off_is_done_once() {
+    let club = Club::new().await;
+    let add = async |key: &str| {
+        let users = json!({"users": [club.bob.id]});
+        club.post(&club.ann, key, "/v1/groups/{g}/members", users).await
+    };
+    for n in 0..24 {
+        let key = format!("k{n}");
+        let _ = tokio::time::timeout(Duration::from_micros(400 * n), add(&key)).await;
+        let begun = Instant::now();
+        let first = loop {
+            let answer = add(&key).await;
+            if answer.0 != 503 {
+                break answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "after {n}: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(first.0, 200, "{first:?}");
+        club.remove_bob().await;
+        assert_eq!((add(&key).await, club.members().await), (first, 1), "after {n}");
+    }
     club.server.stop().await;
 }

@@ -78,6 +78,28 @@ async fn the_seventeenth_device_ends_the_one_unused_longest() {
     server.stop().await;
 }
 
+/// Also where all sixteen are connected, and it comes before the one that gives way has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seventeenth_device_connects_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let first = sign_up(&server, "ann").await;
+    let (mut oldest, _) = Socket::connect(&server, &first, "").await;
+    let mut sockets = Vec::new();
+    for _ in 0..16 {
+        let device = device();
+        let tokens = log_in(&server, &device).await;
+        let hello = json!({"token": tokens["accessToken"], "device": {"id": device, "kind": "DEVICE_KIND_WEB"}});
+        let mut socket = Socket::raw(&server).await;
+        socket.send(json!({"id": 1, "hello": hello})).await;
+        let frame = socket.next().await;
+        assert!(frame["ready"].is_object(), "{frame}");
+        sockets.push(socket);
+    }
+    assert_eq!(closed(&mut oldest).await, json!(4503));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_log_ins_at_once_leave_sixteen_sessions() {
     let folder = tempfile::tempdir().unwrap();

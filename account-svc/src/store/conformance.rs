@@ -37,6 +37,7 @@ pub async fn check(store: &dyn AccountStore) {
     kinds(store).await;
     sessions(store).await;
     tokens(store).await;
+    overtaken(store).await;
     passwords(store).await;
     blocks::check(store).await;
     deletions::check(store).await;
@@ -129,6 +130,18 @@ async fn sessions(store: &dyn AccountStore) {
     store.end(None, all[1].id, 1001 + KEEP_MS).await.expect(FAILED);
     assert_eq!(ended(0).await, [all[2].id, all[1].id], "what ended long ago is forgotten");
     assert!(!known(store, [9; 32]).await);
+}
+
+/// Who logs in gives way to nobody, also where others who began later were quicker.
+async fn overtaken(store: &dyn AccountStore) {
+    let user = UserId::new();
+    store.create(account(user, "overtaken", "")).await.expect(FAILED);
+    let all: Vec<_> = (0..4).map(|n| session(user, &format!("device {n}"), 10 - n)).collect();
+    for (n, one) in (230..).zip(&all) {
+        assert!(matches!(store.begin(one.clone(), [n; 32], 3, None).await.expect(FAILED), super::Begun::Yes(_)));
+        assert!(store.sessions(user).await.expect(FAILED).contains(one));
+    }
+    assert_eq!(store.sessions(user).await.expect(FAILED), [all[0].clone(), all[1].clone(), all[3].clone()]);
 }
 
 async fn passwords(store: &dyn AccountStore) {

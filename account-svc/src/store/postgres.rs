@@ -183,8 +183,10 @@ async fn open(connection: &mut AsyncPgConnection, row: &SessionRow, most: usize)
     diesel::insert_into(session::table).values(row).execute(connection).await?;
     let too_many: Vec<Uuid> = session::table
         .filter(session::user.eq(row.user))
+        // Those that began a moment later may have been quicker: it gives way to none of them.
+        .filter(session::id.ne(row.id))
         .order((session::used_at.desc(), session::id.desc()))
-        .offset(i64::try_from(most).unwrap_or(i64::MAX))
+        .offset(i64::try_from(most.saturating_sub(1)).unwrap_or(i64::MAX))
         .select(session::id)
         .load(connection)
         .await?;

@@ -267,8 +267,10 @@ impl Batch {
             }
             Ok(Verdict::Unchanged(revision, at_micros)) => {
                 let (seq, at) = (changes.unwrap_or(0), at_micros / 1000);
-                self.unchanged
-                    .extend(used.map(|(key, hash)| (conversation, key, Use { hash, seq, revision, at_micros })));
+                if let Some((key, hash)) = used {
+                    self.used.insert((conversation, key));
+                    self.unchanged.push((conversation, key, Use { hash, seq, revision, at_micros }));
+                }
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: true };
                 self.answers.push((answer, Ok(ack)));
             }
@@ -326,11 +328,12 @@ impl Batch {
         payload.into()
     }
 
-    /// Answers those that needed no log.
-    pub fn answer_all(self) {
+    /// Answers those that needed no log; those that are looked at again.
+    pub fn answer_all(self) -> Vec<Ask> {
         for (answer, result) in self.answers {
             answer(result);
         }
+        self.again
     }
 
     /// Nothing was saved: says so to all.

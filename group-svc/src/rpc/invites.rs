@@ -1,7 +1,7 @@
 //! Invites: an admin makes one, whoever has its code joins. A place is taken first and then the room's home is asked, as
 //! for everybody who comes; a home that does not answer leaves the place taken, for the same user to ask again.
 
-use super::{Groups, conversation, failed, good_key, not_found, refuse, reused, user, user_of, view};
+use super::{Groups, again::has_ended, conversation, failed, good_key, not_found, refuse, reused, user, user_of, view};
 use crate::store::{
     Seen,
     invites::{Hash, Invited, Kept, Taken, code, hash, new_code},
@@ -90,8 +90,12 @@ impl Groups {
         let invite = Kept { code, conversation: id, by: whose, expires_at, max_uses, uses: 0 };
         match self.store.invite(invite.clone(), under, now).await.map_err(|error| failed(&error))? {
             Invited::Made => {
-                // Who has been put out meanwhile has no code in hand.
+                // Who has been put out meanwhile has no code in hand. Where that can't be told, who asks again is looked at
+                // again, and finds it.
                 if let Err(status) = self.administered(whose, id).await {
+                    if from_status(&status).reason.retryable() {
+                        return Err(status);
+                    }
                     self.store.take_back(id, hash(&invite.code)).await.map_err(|error| failed(&error))?;
                     return Err(status);
                 }
@@ -128,7 +132,7 @@ impl Groups {
         let room = self.room(invite.conversation, 0).await.map_err(|status| {
             if from_status(&status).reason == Reason::ConversationNotFound { no_invite() } else { status }
         })?;
-        if room.members.iter().all(|member| member.left_revision > 0) {
+        if has_ended(&room) {
             return Err(no_invite());
         }
         Ok((hash, invite, room))

@@ -9,8 +9,9 @@ use madang_proto::{
 use std::time::Duration;
 use tonic::Status;
 
-/// How far each question reaches back before the last answer, in ms: commits under way, and clocks that differ.
-const OVERLAP: i64 = 5_000;
+/// How far each question reaches back before the last answer, in ms: commits under way, which take no longer than the call in
+/// which they are, and clocks that differ.
+const OVERLAP: i64 = 15_000;
 
 /// Who asks.
 pub struct Ends {
@@ -42,7 +43,8 @@ impl Ends {
     pub async fn ask(&mut self) -> Result<Ended, Status> {
         let request = ListEndedSessionsRequest { since: self.since };
         let answer = self.account.list_ended_sessions(request).await?.into_inner();
-        self.since = (answer.until - OVERLAP).max(0);
+        // Where there is more, the overlap may be more than one answer takes.
+        self.since = if answer.more { answer.until.max(self.since + 1) } else { (answer.until - OVERLAP).max(0) };
         let sessions = answer.sessions.chunks_exact(16).filter_map(|id| SessionId::from_slice(id).ok()).collect();
         Ok(Ended { sessions, until: answer.until, more: answer.more })
     }

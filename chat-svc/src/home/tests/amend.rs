@@ -130,3 +130,27 @@ async fn what_was_sent_just_before_may_be_read() {
         assert_eq!((sent.seq, read.seq, read.duplicate), (seq, seq, false));
     }
 }
+
+/// The same for one that is sent again before anything is answered: with something else between the two, and with nothing.
+#[tokio::test(start_paused = true)]
+async fn so_it_is_for_a_retry_that_comes_at_once() {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let (room, id) = (ConversationId::direct(ann, bob), ClientId::now());
+    home.send(ann, bob, ClientId::now()).await.unwrap();
+    home.ask(room, bob, change(1, ClientId::now(), 5, react("a"))).await.unwrap().unwrap();
+    let again = || home.ask(room, bob, change(1, id, 5, react("a")));
+    let removed = How::React { emoji: "a".into(), removed: true };
+    let all = [again(), home.ask(room, bob, change(1, ClientId::now(), 6, removed)), again()];
+    let [first, _, second] = futures_util::future::join_all(all).await.try_into().unwrap();
+    let first = first.unwrap().unwrap();
+    assert_eq!((first.revision, first.duplicate), (3, true), "it is there already");
+    assert_eq!(second.unwrap().unwrap(), first);
+    assert_eq!(stage.log.records().iter().map(|record| record.events.len()).sum::<usize>(), 4);
+    let other = ClientId::now();
+    let none = || home.ask(room, bob, change(1, other, 9, How::React { emoji: "b".into(), removed: true }));
+    for one in futures_util::future::join_all([none(), none()]).await {
+        assert!(one.unwrap().unwrap().duplicate);
+    }
+}
