@@ -94,6 +94,7 @@ impl process::Service for Service {
             max_batch: 256,
             linger: Duration::ZERO,
             lag: self.groups.lag.clone(),
+            others_hear: self.groups.operations.homes().awake(),
         };
         let left = leases.clone();
         subscription::run(config, leases, log, registry, self.projection, drain).await;

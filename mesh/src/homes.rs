@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Homes {
     map: Arc<watch::Sender<ShardMap>>,
+    awake: watch::Receiver<bool>,
 }
 
 impl Homes {
@@ -26,16 +27,24 @@ impl Homes {
     #[must_use]
     pub fn follow(channels: Channels, chats: &str) -> Self {
         let map = Arc::new(watch::Sender::new(ShardMap::default()));
+        let (hears, awake) = watch::channel(false);
         let (follower, chats) = (Arc::downgrade(&map), chats.to_owned());
         tokio::spawn(async move {
             for chat in chats.split(',').cycle() {
                 let Some(map) = follower.upgrade() else { return };
-                watch_map(&channels, chat.trim(), &map).await;
+                watch_map(&channels, chat.trim(), &map, &hears).await;
+                hears.send_replace(false);
                 drop(map);
                 tokio::time::sleep(AGAIN).await;
             }
         });
-        Self { map }
+        Self { map, awake }
+    }
+
+    /// Whether a chat-svc says the map at the moment: one that is cut off from the registry does not.
+    #[must_use]
+    pub fn awake(&self) -> watch::Receiver<bool> {
+        self.awake.clone()
     }
 
     /// The home of a conversation or a user, by its id.
@@ -62,7 +71,7 @@ impl Homes {
     }
 }
 
-async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>) {
+async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>, hears: &watch::Sender<bool>) {
     let Ok(channel) = channels.get(chat) else { return };
     let mut client = HomeServiceClient::new(channel);
     let asked = tokio::time::timeout(PATIENCE, client.watch_shards(WatchShardsRequest {})).await;
@@ -71,5 +80,6 @@ async fn watch_map(channels: &Channels, chat: &str, to: &watch::Sender<ShardMap>
         let homes = map.homes.into_iter();
         let homes = homes.map(|home| (home.shard, Home { process: home.process, address: home.address })).collect();
         to.send_replace(ShardMap { count: map.count, homes });
+        hears.send_replace(true);
     }
 }

@@ -34,6 +34,12 @@ impl Operations {
         Self { homes: Homes::follow(channels.clone(), chats), channels }
     }
 
+    /// Where homes are.
+    #[must_use]
+    pub fn homes(&self) -> &Homes {
+        &self.homes
+    }
+
     /// Has the room's home do it; waits for a home for a while.
     pub async fn operate(&self, conversation: ConversationId, operation: Operation) -> Result<Ack, Refusal> {
         self.tried(conversation, operation).await.0

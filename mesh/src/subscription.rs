@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Why a handler could not handle a batch.
@@ -80,6 +80,9 @@ pub struct Config {
     pub linger: Duration,
     /// Where it is said how far behind it is.
     pub lag: Lag,
+    /// Whether others hear of the log, as [`Homes::awake`](crate::homes::Homes::awake) has it: then it is this process that is
+    /// cut off where the log does not answer it, and what it shows gets old.
+    pub others_hear: watch::Receiver<bool>,
 }
 
 /// Reads every shard that the leases give, until `drain` is cancelled. Publishes its progress once a second, while it

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use madang_mesh::{
     lease::Leases,
     lease::{self, Config as Lease},
-    log::{Entry, Log, Position, sqlite::SqliteLog},
+    log::{Bounds, Entries, Entry, Error, Log, Position, sqlite::SqliteLog},
     registry::memory::MemoryRegistry,
     shard::Shard,
     subscription::{self, Config, HandleError, Handler, Lag},
@@ -18,7 +18,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Handles so many batches as it is allowed to.
@@ -84,7 +84,14 @@ async fn it_says_how_far_behind_it_is() {
     let gate = Arc::new(Gate { allowed: Semaphore::new(0), handled: AtomicU64::new(0) });
     let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
     let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-    let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: lag.clone() };
+    let others_hear = watch::channel(false).1;
+    let config = Config {
+        group: "test".into(),
+        max_batch: 1,
+        linger: Duration::ZERO,
+        lag: lag.clone(),
+        others_hear: others_hear.clone(),
+    };
     let running =
         tokio::spawn(subscription::run(config, leases, log.clone(), registry.clone(), gate.clone(), drain.clone()));
 
@@ -99,7 +106,8 @@ async fn it_says_how_far_behind_it_is() {
     // Another replica, which reads nothing: it knows from what the reader publishes.
     let of_other = Lag::new(1);
     let leases = Leases::none();
-    let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone() };
+    let config =
+        Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone(), others_hear };
     let elsewhere = Arc::new(Elsewhere { gate: gate.clone(), begun: AtomicBool::new(false) });
     let other = subscription::run(config, leases, log.clone(), registry, elsewhere.clone(), drain.clone());
     let other = tokio::spawn(other);
@@ -123,6 +131,60 @@ async fn it_says_how_far_behind_it_is() {
     other.abort();
     assert!(!elsewhere.begun.load(SeqCst), "who reads a shard begins by asking for its cursor, and nobody else does");
     assert_eq!(gate.handled.load(SeqCst), 3);
+    drain.cancel();
+    running.await.unwrap();
+}
+
+/// A log that this process is cut off from while it is told so.
+struct CutOff {
+    log: SqliteLog,
+    is: AtomicBool,
+}
+
+#[async_trait]
+impl Log for CutOff {
+    async fn create(&self, shard: Shard) -> Result<(), Error> {
+        self.log.create(shard).await
+    }
+
+    async fn append(&self, shard: Shard, payload: Bytes, expected: Option<Position>) -> Result<Position, Error> {
+        self.log.append(shard, payload, expected).await
+    }
+
+    async fn bounds(&self, shard: Shard) -> Result<Bounds, Error> {
+        if self.is.load(SeqCst) {
+            return Err(Error::Unavailable("cut off".into()));
+        }
+        self.log.bounds(shard).await
+    }
+
+    async fn read(&self, shard: Shard, from: Position) -> Result<Entries, Error> {
+        self.log.read(shard, from).await
+    }
+
+    async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
+        self.log.trim(shard, before).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_cut_off_alone_gets_old_and_where_all_are_nobody_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(CutOff { log: SqliteLog::open(folder.path()).unwrap(), is: AtomicBool::new(false) });
+    let registry = Arc::new(MemoryRegistry::new());
+    log.create(0).await.unwrap();
+    log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
+    let (lag, drain, (hear, others_hear)) = (Lag::new(1), CancellationToken::new(), watch::channel(true));
+    let gate = Arc::new(Gate { allowed: Semaphore::new(9), handled: AtomicU64::new(0) });
+    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
+    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+    let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: lag.clone(), others_hear };
+    let running = tokio::spawn(subscription::run(config, leases, log.clone(), registry, gate, drain.clone()));
+    assert!(lag.fresh(0, Duration::from_secs(60)).await, "all is handled");
+    log.is.store(true, SeqCst);
+    until("it gets old", || lag.of(0) > Duration::from_secs(4)).await;
+    hear.send_replace(false);
+    until("it is as good as anybody", || lag.of(0) < Duration::from_secs(2)).await;
     drain.cancel();
     running.await.unwrap();
 }
@@ -159,7 +221,8 @@ async fn what_comes_soon_after_a_batch_is_gathered_and_what_comes_after_a_rest_i
     let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
     let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
     let linger = Duration::from_secs(4);
-    let config = Config { group: "test".into(), max_batch: 64, linger, lag: Lag::new(1) };
+    let config =
+        Config { group: "test".into(), max_batch: 64, linger, lag: Lag::new(1), others_hear: watch::channel(false).1 };
     let running =
         tokio::spawn(subscription::run(config, leases, log.clone(), registry, batches.clone(), drain.clone()));
 

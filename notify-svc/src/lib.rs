@@ -40,6 +40,7 @@ use rpc::Rpc;
 use sender::Sender;
 use std::{sync::Arc, time::Duration};
 use store::{Subscriptions, postgres::PostgresSubscriptions, sqlite::SqliteSubscriptions};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use vapid::Vapid;
@@ -96,6 +97,8 @@ impl process::Service for Service {
             max_batch: 256,
             linger: Duration::ZERO,
             lag: Lag::new(settings.shards),
+            // Nobody is shown anything by this.
+            others_hear: watch::channel(false).1,
         };
         tokio::spawn(self.ends.run(drain.clone()));
         let left = leases.clone();

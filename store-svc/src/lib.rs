@@ -186,6 +186,7 @@ impl process::Service for Service {
             max_batch: 64,
             linger: Duration::ZERO,
             lag: self.history.lag.clone(),
+            others_hear: self.history.operations.homes().awake(),
         };
         let left = leases.clone();
         let tidying = tidy(self.history.store.clone(), leases.held.clone(), self.events_days);

@@ -1,6 +1,6 @@
 //! Looks, once a second, where every shard's log ends and how far its reader has come: this process by its own reading,
 //! others by what they publish. When a reader has come to where the log ended, everything until that look is proven to be
-//! written. While the log itself does not answer, what was proven last holds, for then nothing can be said either. What
+//! written. While the log itself answers nobody, what was proven last holds, for then nothing can be said either. What
 //! others have published is believed once the database has confirmed it: it may be one that was restored from a back-up,
 //! and what is known of it what the one before had.
 
@@ -52,8 +52,11 @@ pub(super) async fn look(reader: Arc<Reader>) {
                 (Seen::Some { last, .. }, None) => {
                     awaited.insert(shard, Awaited { last, asked });
                 }
-                // Only if nothing is known to wait; and not after a pause, of which nothing is known either.
-                (Seen::Nothing, None) if lag.of(shard) <= STALE => lag.proven(shard, asked),
+                // Only if nothing is known to wait, and if others hear nothing either; and not after a pause, of which
+                // nothing is known.
+                (Seen::Nothing, None) if lag.of(shard) <= STALE && !*reader.config.others_hear.borrow() => {
+                    lag.proven(shard, asked);
+                }
                 (Seen::Some { .. } | Seen::Nothing, _) => {}
             }
             if reader.reached(shard).is_some() {

@@ -199,6 +199,7 @@ async fn readers(id: usize, name: String, drain: CancellationToken, ended: Arc<A
             max_batch: usize::try_from(between(1, 40)).unwrap_or(1),
             linger: Duration::from_nanos(*pick(&[0, 5 * MS])),
             lag,
+            others_hear: tokio::sync::watch::channel(false).1,
         };
         let handler = Arc::new(Projection { reader, process: id });
         running.push(tokio::spawn(subscription::run(
