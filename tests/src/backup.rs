@@ -10,6 +10,7 @@ use cdrs_tokio::{
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::{StreamExt, stream};
 use std::{
+    error::Error,
     fs,
     path::{Path, PathBuf},
 };
@@ -100,15 +101,21 @@ impl Keyspace {
     pub async fn lose(&self) {
         let statements: Vec<String> =
             self.tables().await.iter().map(|(table, _)| format!("TRUNCATE \"{}\".{table}", self.name)).collect();
-        self.query(&statements).await;
+        self.query(&statements).await.unwrap();
     }
 
-    async fn query(&self, statements: &[String]) {
-        let config = NodeTcpConfigBuilder::new().with_contact_point(self.node.as_str().into()).build().await.unwrap();
-        let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config).build().await.unwrap();
+    /// It is gone itself.
+    pub async fn delete(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.query(&[format!("DROP KEYSPACE IF EXISTS \"{}\"", self.name)]).await
+    }
+
+    async fn query(&self, statements: &[String]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let config = NodeTcpConfigBuilder::new().with_contact_point(self.node.as_str().into()).build().await?;
+        let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config).build().await?;
         for statement in statements {
-            session.query(statement.as_str()).await.unwrap();
+            session.query(statement.as_str()).await?;
         }
+        Ok(())
     }
 
     /// Takes in what was saved; what was saved stays.

@@ -1,6 +1,7 @@
 //! A real Chromium, headless, with a page and its service worker: what it shows is what somebody would see. It is spoken to
 //! by DevTools over pipes, and ends with them, so that none outlives its test.
 
+use crate::PATIENCE;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -17,8 +18,6 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether what is shown is as wanted.
 const LOOK: Duration = Duration::from_millis(20);
 /// It runs as whoever runs the tests, needs no screen, and calls nobody.

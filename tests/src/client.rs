@@ -1,20 +1,30 @@
 //! A client that shows everything: what is sent and received is JSON, as on the wire.
 
+use crate::{PATIENCE, until};
 use futures_util::{SinkExt, StreamExt};
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use serde_json::{Value, json};
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-/// An HTTP request; its status and JSON.
+/// After how long something is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// An HTTP request; its status and JSON. It is made again while the answer is that it may be: a server that has just
+/// started has no homes yet, and a machine that is busy with other things holds one up for longer than it may take.
 pub async fn call(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
     call_at(server.http, method, path, token, body).await
 }
@@ -33,35 +43,28 @@ pub async fn call_with(
     head: &str,
     body: Value,
 ) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{head}content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = exchange(door, &request).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+    // What is made is made once, however often it is asked for. All else may be asked twice as it is.
+    let makes = method == "POST" && (path == "/v1/groups" || path.ends_with("/invites"));
+    let once = makes && !token.is_empty() && !head.contains("idempotency-key");
+    let key = if once { format!("idempotency-key: {}\r\n", uuid::Uuid::new_v4()) } else { String::new() };
+    status_and_json(&insist(door, &request(method, path, token, &format!("{head}{key}"), &body)).await.0)
 }
 
-/// The same, again while the answer is that it may be tried again: a server that has just started has no homes yet.
-pub async fn insist(server: &Running, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
-    insist_at(server.http, method, path, token, body).await
+/// An HTTP request that is made once: what is said to it, also if that is to try again; none: the connection ended before.
+pub async fn call_once(
+    door: SocketAddr,
+    method: &str,
+    path: &str,
+    token: &str,
+    head: &str,
+    body: Value,
+) -> Option<(u16, Value)> {
+    exchange(door, &request(method, path, token, head, &body)).await.map(|answer| status_and_json(&answer))
 }
 
-/// The same, of the door at an address.
-pub async fn insist_at(door: SocketAddr, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
-    loop {
-        let (status, answer) = call_at(door, method, path, token, body.clone()).await;
-        if status != 503 || answer["retryable"] != true {
-            return (status, answer);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
-/// An HTTP request; its status, its head in lower case, and its body, put together where it came in chunks.
+/// An HTTP request without a body; its status, its head in lower case, and its body, put together where it came in chunks.
 pub async fn raw(server: &Running, method: &str, path: &str, token: &str) -> (u16, String, Vec<u8>) {
-    let answer = exchange(server.http, &request(method, path, token)).await;
+    let (answer, _) = insist(server.http, &request(method, path, token, "", &Value::Null)).await;
     let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
     let (status, head) = (head[9..12].parse().unwrap(), head.to_lowercase());
     if !head.contains("transfer-encoding: chunked") {
@@ -70,8 +73,53 @@ pub async fn raw(server: &Running, method: &str, path: &str, token: &str) -> (u1
     (status, head, together(rest).unwrap())
 }
 
-fn request(method: &str, path: &str, token: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n")
+/// What an HTTP server says at a path.
+pub async fn text(server: SocketAddr, path: &str) -> String {
+    insist(server, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await.0
+}
+
+fn request(method: &str, path: &str, token: &str, head: &str, body: &Value) -> String {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{head}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn status_and_json(answer: &str) -> (u16, Value) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Whether an error says to try again; a fault of the server is one though it does.
+fn may_again(error: &Value) -> bool {
+    error["retryable"] == true && error["reason"] != "INTERNAL"
+}
+
+/// Asks until there is an answer that is not to try again; that one, and how often it was asked. A server lets go of a
+/// connection that said nothing for a few seconds, which a machine that is busy with other things may hold up.
+async fn insist(door: SocketAddr, request: &str) -> (String, u32) {
+    let end = Instant::now() + PATIENCE;
+    for times in 1.. {
+        let last = match exchange(door, request).await {
+            Some(answer) if !may_again(&status_and_json(&answer).1) => return (answer, times),
+            other => other,
+        };
+        assert!(Instant::now() < end, "{}: still {last:?}", request.lines().next().unwrap());
+        tokio::time::sleep(AGAIN).await;
+    }
+    unreachable!("it ends before it can't be counted")
+}
+
+/// What is said to a request; none: the connection ended before.
+async fn exchange(door: SocketAddr, request: &str) -> Option<String> {
+    let said = async {
+        let (mut stream, mut answer) = (TcpStream::connect(door).await.ok()?, String::new());
+        stream.write_all(request.as_bytes()).await.ok()?;
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.contains("\r\n\r\n").then_some(answer)
+    };
+    timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("no answer to {}", request.lines().next().unwrap()))
 }
 
 /// A body that came in chunks; none: it breaks off.
@@ -97,30 +145,17 @@ impl Begun {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(server.http).await.unwrap();
-        stream.write_all(request("GET", path, token).as_bytes()).await.unwrap();
-        stream.peek(&mut [0]).await.unwrap();
+        stream.write_all(request("GET", path, token, "", &Value::Null).as_bytes()).await.unwrap();
+        timeout(PATIENCE, stream.peek(&mut [0])).await.unwrap().unwrap();
         Self(stream)
     }
 
     /// Takes the rest; the body, if it does not break off.
     pub async fn rest(mut self) -> Option<Vec<u8>> {
         let mut answer = String::new();
-        self.0.read_to_string(&mut answer).await.ok()?;
+        timeout(PATIENCE, self.0.read_to_string(&mut answer)).await.unwrap().ok()?;
         together(answer.split_once("\r\n\r\n")?.1)
     }
-}
-
-/// What an HTTP server says at a path.
-pub async fn text(server: SocketAddr, path: &str) -> String {
-    exchange(server, &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await
-}
-
-async fn exchange(server: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(server).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 /// Somebody who has signed up.
@@ -143,10 +178,21 @@ pub async fn sign_up_at(door: SocketAddr, handle: &str) -> Person {
     let device = uuid::Uuid::new_v4().to_string();
     let body =
         json!({"handle": handle, "password": "correct horse", "device": {"id": device, "kind": "DEVICE_KIND_SERVICE"}});
-    let (status, answer) = call_at(door, "POST", "/v1/accounts", "", body).await;
-    assert_eq!(status, 201, "{answer}");
+    let answer = enter(door, "/v1/accounts", &body).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
+}
+
+/// Signs up or logs in: what is given for it.
+pub async fn enter(door: SocketAddr, path: &str, body: &Value) -> Value {
+    let (answer, times) = insist(door, &request("POST", path, "", "", body)).await;
+    let (status, answer) = status_and_json(&answer);
+    if times > 1 && answer["reason"] == "HANDLE_TAKEN" {
+        // Whoever was only told too late that they are there.
+        return Box::pin(enter(door, "/v1/sessions", body)).await;
+    }
+    assert_eq!(status, 201, "{answer}");
+    answer
 }
 
 fn hello(person: &Person, resume: &str) -> Value {
@@ -159,6 +205,8 @@ pub struct Socket {
     /// What it speaks over.
     pub stream: WebSocketStream<TcpStream>,
     frames: VecDeque<Value>,
+    /// What was asked, by its id, and is not answered yet.
+    asked: BTreeMap<u64, Value>,
 }
 
 impl Socket {
@@ -176,14 +224,17 @@ impl Socket {
         let mut request = "ws://test/v1/connect".into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("madang.v1.json"));
         let (stream, _) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok(Self { stream, frames: VecDeque::new() })
+        Ok(Self { stream, frames: VecDeque::new(), asked: BTreeMap::new() })
     }
 
     /// One that has said hello, and the server's `ready`.
     pub async fn connect(server: &Running, person: &Person, resume: &str) -> (Self, Value) {
-        let mut socket = Self::raw(server).await;
-        let ready = socket.hello(person, resume).await;
-        (socket, ready)
+        Self::connect_at(server.http, person, resume).await
+    }
+
+    /// The same, of the door at an address.
+    pub async fn connect_at(door: SocketAddr, person: &Person, resume: &str) -> (Self, Value) {
+        until("a socket is ready", async || Self::attempt(door, person, resume).await).await
     }
 
     /// Says hello; the server's `ready`.
@@ -192,22 +243,25 @@ impl Socket {
         self.next().await["ready"].clone()
     }
 
-    /// Sends a frame.
-    pub async fn send(&mut self, frame: Value) {
-        self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
-    }
-
     /// One that has said hello and is ready, with what it was told; none: it broke, or it is not ready now.
     pub async fn attempt(door: SocketAddr, person: &Person, resume: &str) -> Option<(Self, Value)> {
         let mut socket = Self::upgraded(TcpStream::connect(door).await.ok()?).await.ok()?;
         socket.stream.send(Message::Text(hello(person, resume).to_string().into())).await.ok()?;
-        let ready = socket.next_or_end().await?["ready"].clone();
+        let ready = timeout(PATIENCE, socket.next_or_end()).await.expect("nothing after hello")?["ready"].clone();
         ready.is_object().then_some((socket, ready))
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: Value) {
+        self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
+        if let Some(id) = frame["id"].as_u64().filter(|_| frame["hello"].is_null()) {
+            self.asked.insert(id, frame);
+        }
     }
 
     /// The next frame; a close is `{"close": code}`.
     pub async fn next(&mut self) -> Value {
-        self.next_or_end().await.unwrap()
+        timeout(PATIENCE, self.next_or_end()).await.expect("nothing came").expect("it broke")
     }
 
     /// The same; none: it broke.
@@ -224,39 +278,51 @@ impl Socket {
         self.frames.pop_front()
     }
 
+    /// The next frame that says more than that something is to be sent again, which it is: a machine that is busy with
+    /// other things may hold up a home for longer than it has to answer.
+    async fn served(&mut self) -> Value {
+        loop {
+            let frame = self.next().await;
+            let of_frame = frame["id"].as_u64().unwrap_or_default();
+            let mut again: Vec<Value> = Vec::new();
+            if frame["interrupted"].is_object() {
+                again.extend(self.asked.values().cloned());
+            } else if may_again(&frame["error"]) {
+                again.extend(self.asked.get(&of_frame).cloned());
+            } else {
+                self.asked.remove(&of_frame);
+            }
+            if again.is_empty() {
+                return frame;
+            }
+            tokio::time::sleep(AGAIN).await;
+            for frame in again {
+                self.send(frame).await;
+            }
+        }
+    }
+
     /// The answer to a request, and the events before it.
     pub async fn answer(&mut self, id: u64) -> Value {
         loop {
-            let frame = self.next().await;
+            let frame = self.served().await;
             if frame["id"] == id {
                 return frame;
             }
         }
     }
 
-    /// The answer to a request that is sent again, as it is, while its home is away: a machine that is busy with other
-    /// things may hold one up for longer than it has to answer.
+    /// Sends a request; the answer to it.
     pub async fn ask(&mut self, request: Value) -> Value {
         let id = request["id"].as_u64().unwrap();
-        loop {
-            self.send(request.clone()).await;
-            let frame = loop {
-                let frame = self.next().await;
-                if frame["id"] == id || frame["interrupted"].is_object() {
-                    break frame;
-                }
-            };
-            if frame["id"] == id && frame["error"]["retryable"] != true {
-                return frame;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        self.send(request).await;
+        self.answer(id).await
     }
 
     /// The next event with a message.
     pub async fn message(&mut self) -> Value {
         loop {
-            let frame = self.next().await;
+            let frame = self.served().await;
             if frame["event"]["message"].is_object() {
                 return frame["event"].clone();
             }

@@ -1,6 +1,7 @@
 //! A cluster: every service as its own process would run it, joined by gRPC over loopback, on NATS, Cassandra and
 //! Postgres. One at a time: streams and buckets in NATS have fixed names.
 
+use crate::{backup::Keyspace, until};
 use async_nats::jetstream;
 use clap::{Args, Parser};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
@@ -182,13 +183,28 @@ pub async fn database() -> (String, String) {
     (name, address)
 }
 
-/// Deletes what an earlier test left in NATS: other tests write other things under the same fixed names.
+/// Deletes what an earlier test left in NATS: other tests write other things under the same fixed names. What is killed may
+/// still be at work, so a stream may be gone before it is its turn, or come again.
 pub async fn forget(nats: &str) {
     let context = jetstream::new(async_nats::connect(nats).await.unwrap());
-    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
-    for name in names {
-        context.delete_stream(name).await.unwrap();
+    until("no stream is left", async || {
+        let names: Vec<String> = context.stream_names().try_collect().await.ok()?;
+        for name in &names {
+            let _ = context.delete_stream(name).await;
+        }
+        names.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Deletes what a cluster had in its databases: with the tables of all tests before, these would be slower with each. What
+/// can't be deleted stays.
+async fn clear(name: String) {
+    let server = variable("MADANG_TEST_POSTGRES");
+    if let Ok(mut connection) = AsyncPgConnection::establish(&server).await {
+        let _ = connection.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
     }
+    let _ = Keyspace { node: variable("MADANG_TEST_CASSANDRA"), name }.delete().await;
 }
 
 fn parse<T: Args>(flags: &[String]) -> Cli<T> {
@@ -399,5 +415,6 @@ impl Cluster {
         for part in services.chain(self.accounts) {
             part.stop().await;
         }
+        clear(self.cassandra.1).await;
     }
 }

@@ -1,5 +1,6 @@
 //! An OpenTelemetry collector of the tests' own, and this process's telemetry, which goes to it: all traces.
 
+use crate::PATIENCE;
 use madang_mesh::{serve::bind, telemetry};
 use opentelemetry_proto::tonic::{
     collector::{
@@ -29,9 +30,6 @@ use tonic::{
     Request, Response, Status,
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A span that came.
 #[derive(Debug, Clone)]

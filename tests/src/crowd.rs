@@ -1,16 +1,16 @@
 //! Groups of people on devices that are notified, and what each of them was told.
 
-use crate::push::{Browser, PushServer, Taken};
+use crate::{
+    PATIENCE,
+    push::{Browser, PushServer, Taken},
+};
 use async_nats::jetstream;
 use futures_util::TryStreamExt as _;
 use madang_client::Http;
 use madang_loadgen::people::{self, Person};
 use madang_proto::{client::v1::History, id::ClientId};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::collections::BTreeMap;
 
 /// Somebody in a group.
 pub struct Member {
@@ -108,7 +108,9 @@ impl Crowd {
 pub async fn lose_inboxes() {
     let nats = std::env::var("MADANG_TEST_NATS").unwrap();
     let context = jetstream::new(async_nats::connect(nats).await.unwrap());
-    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
+    let Ok(names) = context.stream_names().try_collect::<Vec<String>>().await else {
+        return; // of a machine that is busy with other things, too
+    };
     for name in names.iter().filter(|name| name.starts_with("INBOX")) {
         // It may be gone already, with its home.
         let _ = context.delete_stream(name).await;

@@ -1,9 +1,10 @@
 //! Somebody on a device that is notified, at the doors of `madang serve` or of a cluster.
 
 use crate::{
-    client::{Person, Socket, call_at, insist_at},
+    client::{Person, Socket, call_at, enter},
     cluster::Cluster,
     push::{Browser, PushServer},
+    until,
 };
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
@@ -64,8 +65,7 @@ impl Device {
         let device = uuid::Uuid::new_v4().to_string();
         let body = json!({"handle": handle, "password": "correct horse", "name": name,
             "device": {"id": device, "kind": kind}});
-        let (status, answer) = call_at(doors.http, "POST", path, "", body).await;
-        assert_eq!(status, 201, "{answer}");
+        let answer = enter(doors.http, path, &body).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let person = Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device };
         let path = format!("/push/{handle}/{kind}");
@@ -74,7 +74,7 @@ impl Device {
 
     /// A call of theirs.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        insist_at(self.doors.http, method, path, &self.person.token, body).await
+        call_at(self.doors.http, method, path, &self.person.token, body).await
     }
 
     /// Is told by Web Push from now on, in Korean, with what was said.
@@ -96,11 +96,14 @@ impl Device {
 
     /// Connects, and has taken what there was.
     pub async fn connect(&self) -> Socket {
-        let mut socket = Socket::over(TcpStream::connect(self.doors.socket).await.unwrap()).await;
         let device = json!({"id": self.person.device, "kind": self.kind});
-        socket.send(json!({"id": 1, "hello": {"token": self.person.token, "device": device}})).await;
-        while socket.next().await["live"].is_null() {}
-        socket
+        until("a device is connected", async || {
+            let mut socket = Socket::over(TcpStream::connect(self.doors.socket).await.ok()?).await;
+            socket.send(json!({"id": 1, "hello": {"token": self.person.token, "device": device}})).await;
+            while socket.next_or_end().await?["live"].is_null() {}
+            Some(socket)
+        })
+        .await
     }
 
     /// A group of theirs with others; its id.

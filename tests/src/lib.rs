@@ -24,6 +24,9 @@ use clap::Parser;
 use madang_solo::serve::{self, Running};
 use std::{path::Path, time::Duration};
 
+/// Longer than anything that comes takes on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
 #[derive(Parser)]
 #[command(args_override_self = true)]
 struct Cli {
@@ -37,7 +40,7 @@ pub async fn start_with(data: &Path, flags: &[&str]) -> Running {
     let any = "127.0.0.1:0";
     let places = ["", "--data", data, "--http", any, "--grpc", any, "--admin", any];
     let usual = [&places[..], &["--argon2-kib", "8", "--send-rate", "0", "--drain-window", "0"]].concat();
-    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         match serve::start(Cli::parse_from(usual.iter().chain(flags)).serve).await {
             // One that was stopped just now lets go of its files when its last task has ended.
@@ -54,7 +57,7 @@ pub async fn start(data: &Path) -> Running {
     start_with(data, &[]).await
 }
 
-/// Looks again and again until there is something to see, which it gives; a minute at most.
+/// Looks again and again until there is something to see, which it gives, with patience.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
@@ -64,5 +67,5 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }

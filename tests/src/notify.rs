@@ -1,5 +1,6 @@
 //! notify-svc as other services see it, within `madang serve`.
 
+use crate::PATIENCE;
 use madang_mesh::channel::{Channel, Channels};
 use madang_proto::notify::v1::{
     Delivery, GetKeyRequest, ListDeliveriesRequest, ListSubscriptionsRequest, Outcome, Subscription,
@@ -8,9 +9,6 @@ use madang_proto::notify::v1::{
 use madang_solo::{serve::Running, token::Tokens};
 use std::{path::Path, time::Duration};
 use tonic::Request;
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks it, with a token of its folder's.
 pub struct Notify {

@@ -1,5 +1,6 @@
 //! The binaries, run as an operator runs them: `make test` builds them before the tests.
 
+use crate::PATIENCE;
 use madang_solo::dev::State;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -13,9 +14,6 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
-
-/// Longer than a start or an end takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program, beside this test's.
 #[must_use]

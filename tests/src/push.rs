@@ -1,6 +1,7 @@
 //! A push service of the tests' own: HTTP/2 over real TLS, which takes what it is sent, answers as it is told, and may
 //! misbehave; and the browser behind it, which decrypts.
 
+use crate::PATIENCE;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
@@ -32,9 +33,6 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring as provider, pki_types::PrivateKeyDer},
 };
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that came.
 #[derive(Debug, Clone)]

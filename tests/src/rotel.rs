@@ -1,5 +1,6 @@
 //! A collector as operators run them: Rotel, which prints what it has understood.
 
+use crate::PATIENCE;
 use madang_mesh::serve::free;
 use std::{
     path::{Path, PathBuf},
@@ -10,9 +11,6 @@ use tokio::{
     net::TcpStream,
     process::{Child, Command},
 };
-
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A collector at work; killed when this is dropped.
 pub struct Rotel {

@@ -1,13 +1,11 @@
 //! All that somebody is shown of their conversations, over HTTP and page by page, as it comes: to be held against what they
 //! are shown later.
 
+use crate::PATIENCE;
 use madang_client::Http;
 use madang_loadgen::people::Person;
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// Longer than anything takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A call over HTTP, again while it may be made again; the reason if it is refused.
 pub async fn call(http: &Http, who: &Person, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {

@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use madang_tests::{secure, start_with};
+use madang_tests::{secure, start_with, until};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -84,9 +84,7 @@ async fn a_new_certificate_is_shown_to_who_comes_and_breaks_off_nobody() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(shown(server.http).await, before);
     let _ = secure::door(folder.path());
-    while shown(server.http).await == before {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("the new one is shown", async || (shown(server.http).await != before).then_some(())).await;
     sender.ready().await.unwrap();
     assert_eq!(sender.send_request(keys()).await.unwrap().status(), 200, "who was there stays");
     server.stop().await;

@@ -7,7 +7,10 @@ use madang_tests::{
     start, start_with,
 };
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -106,7 +109,7 @@ async fn the_silent_and_the_slow_are_closed_and_keep_nobody_out() {
 async fn log_ins(server: &Running, handle: &str) -> (Duration, Duration) {
     let mut took = Vec::new();
     for n in 0..100 {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let device = json!({"id": uuid::Uuid::from_u128(n % 4).to_string(), "kind": "DEVICE_KIND_SERVICE"});
         let body = json!({"handle": handle, "password": "correct horse", "device": device});
         let (status, answer) = call(server, "POST", "/v1/sessions", "", body).await;
@@ -169,10 +172,21 @@ async fn an_address_has_so_many_sockets_and_so_many_log_ins() {
     ];
     let server = start_with(folder.path(), &flags).await;
     let from = |address: &str| format!("x-forwarded-for: {address}\r\n");
-    let (one, mut first) = handshake(&server, &from("203.0.113.9")).await;
-    let (two, _second) = handshake(&server, &from("203.0.113.9")).await;
-    let (three, _) = handshake(&server, &from("203.0.113.9")).await;
-    assert_eq!((one, two, three), (101, 101, 429));
+    let mut tried = 0;
+    let (mut first, _second) = loop {
+        let began = Instant::now();
+        let (one, first) = handshake(&server, &from("203.0.113.9")).await;
+        let (two, second) = handshake(&server, &from("203.0.113.9")).await;
+        let (three, _) = handshake(&server, &from("203.0.113.9")).await;
+        tried += 1;
+        // Without a hello they are closed after 5 s, which this machine may take for three: then once more.
+        if began.elapsed() < Duration::from_secs(4) || tried == 5 {
+            assert_eq!((one, two, three), (101, 101, 429));
+            break (first, second);
+        }
+        drop((first, second));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
     assert_eq!(handshake(&server, &from("203.0.113.10")).await.0, 101, "others are not held to account for it");
     assert_eq!(handshake(&server, &from("2001:db8::1")).await.0, 101);
     assert!(refused(&server, "sockets_of_address").await >= 1);

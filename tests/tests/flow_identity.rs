@@ -70,7 +70,21 @@ fn to_home(tls: Tls, address: &str) -> Channel {
     Channels::secured(Some(tls), &Peers::default()).get(address).unwrap()
 }
 
+/// What comes of a call. Who can't be reached is called again: a machine that is busy with other things may be the reason.
 async fn call<C>(channel: &C, path: &str, token: Option<&str>) -> Code
+where
+    C: GrpcService<Body, Error: Into<Box<dyn Error + Send + Sync>>> + Clone,
+{
+    for _ in 0..3 {
+        let code = call_once(channel, path, token).await;
+        if code != Code::Unavailable {
+            return code;
+        }
+    }
+    Code::Unavailable
+}
+
+async fn call_once<C>(channel: &C, path: &str, token: Option<&str>) -> Code
 where
     C: GrpcService<Body, Error: Into<Box<dyn Error + Send + Sync>>> + Clone,
 {

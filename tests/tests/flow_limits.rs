@@ -144,10 +144,14 @@ impl Doors {
         let in_json = answered["error"].is_object().then(|| (text("code"), text("reason")));
         let encoded: ClientFrame = serde_json::from_value(frame()).unwrap();
         let encoded = encoded.encode_length_delimited_to_vec();
-        self.protobuf.send(Message::Binary(encoded.into())).await.unwrap();
-        let in_protobuf = match answer(&mut self.protobuf, id).await {
-            Body::Error(Error { code, reason, .. }) => Some((code, reason)),
-            _ => None,
+        let in_protobuf = loop {
+            self.protobuf.send(Message::Binary(encoded.clone().into())).await.unwrap();
+            match answer(&mut self.protobuf, id).await {
+                // A home that this machine holds up.
+                Body::Error(Error { retryable: true, .. }) => {}
+                Body::Error(Error { code, reason, .. }) => break Some((code, reason)),
+                _ => break None,
+            }
         };
         [in_json, in_protobuf]
     }

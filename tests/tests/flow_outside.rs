@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use madang_proto::id::{ClientId, UserId};
 use madang_tests::{
-    client::{Person, Socket, call_at, send, sign_up_at},
+    client::{Person, Socket, call_at, call_once, send, sign_up_at},
     cluster::{Cluster, Plan},
     provider::{ISSUER, Key, Provider, claims},
     push::Answer,
@@ -32,8 +32,7 @@ impl Doors {
 
     /// Connects; the session.
     async fn connect(&self, person: &Person) -> (Socket, String) {
-        let mut socket = self.socket().await;
-        let ready = socket.hello(person, "").await;
+        let (socket, ready) = Socket::connect_at(self.sockets, person, "").await;
         assert_eq!(ready["user"], person.id.as_str());
         (socket, ready["session"].as_str().unwrap().to_owned())
     }
@@ -321,7 +320,7 @@ async fn without_its_keys_its_tokens_are_not_bad() {
     let server = start_with(folder.path(), &flags).await;
     let doors = Doors { http: server.http, sockets: server.http };
     let token = key.token(&claims("waits", Some("w")));
-    let (status, problem) = doors.call("GET", "/v1/me", &token, Value::Null).await;
+    let (status, problem) = call_once(doors.http, "GET", "/v1/me", &token, "", Value::Null).await.unwrap();
     assert_eq!((status, &problem["retryable"]), (503, &json!(true)), "{problem}");
     assert_eq!(doors.refused(&token, &device()).await, ("UNAVAILABLE".into(), 4000));
     // Our own accounts are not concerned.

@@ -5,8 +5,8 @@
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, insist, sign_up},
-    start,
+    client::{Person, Socket, call, sign_up},
+    start, until,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ struct Group {
 impl Group {
     async fn say(&self, who: usize) -> u64 {
         let body = json!({"conversation": self.id, "clientId": ClientId::new().to_string(), "text": "x"});
-        let (status, ack) = insist(&self.server, "POST", "/v1/messages", &self.people[who].token, body).await;
+        let (status, ack) = call(&self.server, "POST", "/v1/messages", &self.people[who].token, body).await;
         assert_eq!(status, 200, "{ack}");
         number(&ack["revision"])
     }
@@ -90,25 +90,23 @@ impl Group {
     async fn read(&self, who: usize, seq: u64) {
         let path = format!("/v1/conversations/{}/read", self.id);
         let (status, ack) =
-            insist(&self.server, "PUT", &path, &self.people[who].token, json!({"seq": seq.to_string()})).await;
+            call(&self.server, "PUT", &path, &self.people[who].token, json!({"seq": seq.to_string()})).await;
         assert_eq!(status, 200, "{ack}");
     }
 
     /// By `members`, once it has all these marks: the numbers, and as of which revision.
     async fn unread(&self, whose: usize, wanted: &[u64]) -> (Vec<usize>, u64) {
-        loop {
+        until("members have these marks", async || {
             let path = format!("/v1/conversations/{}/members", self.id);
             let (status, answer) = call(&self.server, "GET", &path, &self.people[whose].token, Value::Null).await;
             assert_eq!(status, 200, "{answer}");
             let of = |each: &Value| (each["profile"]["user"].as_str().unwrap().to_owned(), number(&each["readSeq"]));
             let marks: BTreeMap<String, u64> = answer["members"].as_array().unwrap().iter().map(of).collect();
             let has = self.people.iter().zip(wanted).all(|(person, seq)| marks.get(&person.id) == Some(seq));
-            if has {
-                let last = *wanted.iter().max().unwrap();
-                return (unread(&marks, last), number(&answer["revision"]));
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+            let last = *wanted.iter().max().unwrap();
+            has.then(|| (unread(&marks, last), number(&answer["revision"])))
+        })
+        .await
     }
 }
 

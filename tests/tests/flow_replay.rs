@@ -6,7 +6,7 @@ use madang_loadgen::replay;
 use madang_proto::id::ClientId;
 use madang_tests::{
     client::{Socket, call, send, sign_up},
-    start, start_with,
+    start, start_with, until,
 };
 use serde_json::{Value, json};
 
@@ -55,10 +55,11 @@ async fn rooms_that_were_forgotten_are_the_same_when_they_come_back() {
         let line = text.lines().find(|line| line.starts_with("madang_chat_rooms{shard=\"0\"}")).unwrap().to_owned();
         line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
     };
-    while rooms().await > 2 {
-        socket.send(json!({"id": 1, "ping": {}})).await;
-        socket.answer(1).await;
-    }
+    until("rooms are forgotten", async || {
+        socket.ask(json!({"id": 1, "ping": {}})).await;
+        (rooms().await <= 2).then_some(())
+    })
+    .await;
     for (n, (mut frame, before)) in (100..).zip(sent) {
         frame["id"] = json!(n);
         socket.send(frame).await;
