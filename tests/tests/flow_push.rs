@@ -23,8 +23,8 @@ const WEB: &str = "DEVICE_KIND_WEB";
 
 /// How long is waited for devices to show that they have it.
 const SHORT: &str = "1000";
-/// The same, where that must be long enough for something on a machine that is busy with other things.
-const LONG: &str = "4000";
+/// The same, where something is done meanwhile, also on a machine that is busy with other things.
+const LONG: &str = "10000";
 
 fn flags<'a>(push: &'a PushServer, wait_ms: &'a str) -> [&'a str; 6] {
     ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", wait_ms, "--push-contact", "mailto:ops@example.com"]
@@ -186,23 +186,42 @@ async fn here(stage: &Stage) {
     let at_phone = reading(&phone).await;
     // It has lost coverage: its socket is open, and nothing is read any more.
     let _at_lost = lost.connect().await;
-    for n in 1..=3 {
-        ann.say(group.clone(), &n.to_string()).await;
-        for device in [&web, &surfer, &lost, &witness] {
-            let told = device.told(push).await;
-            assert_eq!((&told["seq"], &told["title"]), (&json!(n.to_string()), &json!("마당")), "{}", device.path);
-            assert_eq!(told["body"], format!("ann 이름: {n}"));
-        }
+    let mut said = 0;
+    for _ in 0..3 {
+        told_alone(&ann, &group, &mut said, push, &[&web, &surfer, &lost, &witness]).await;
     }
-    assert_eq!(push.paths(), [""; 0], "the phones have shown to have all of it");
     at_phone.abort();
     drop(at_phone.await);
-    ann.say(group, "4").await;
-    for device in [&phone, &web, &surfer, &lost, &witness] {
-        assert_eq!(device.told(push).await["seq"], "4", "{}", device.path);
-    }
-    assert_eq!(push.paths(), [""; 0], "one phone's socket has gone, the other's not");
+    // One phone's socket has gone, the other's not.
+    told_alone(&ann, &group, &mut said, push, &[&phone, &web, &surfer, &lost, &witness]).await;
     there.iter().for_each(JoinHandle::abort);
+}
+
+/// Something is said in a group, of which these devices are told, and no others. A home that this machine holds up for a
+/// second can't say what the others have shown to have: they are told then, and something else is said.
+async fn told_alone(ann: &Device, group: &Value, said: &mut u32, push: &PushServer, devices: &[&Device]) {
+    for _ in 0..5 {
+        *said += 1;
+        ann.say(group.clone(), &said.to_string()).await;
+        for device in devices {
+            let told = loop {
+                let told = device.told(push).await;
+                // Of what was said before, in such a case.
+                if told["seq"] == said.to_string() {
+                    break told;
+                }
+            };
+            assert_eq!((&told["title"], &told["body"]), (&json!("마당"), &json!(format!("ann 이름: {said}"))));
+        }
+        let others = push.paths();
+        if others.is_empty() {
+            return;
+        }
+        for path in others {
+            push.at(&path).await;
+        }
+    }
+    panic!("who has shown to have it is told each time");
 }
 
 async fn unwilling(stage: &Stage) {

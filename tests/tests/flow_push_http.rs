@@ -4,14 +4,15 @@
 
 use http::{HeaderMap, Uri};
 use madang_notify::http::{Failed, Http, Reach, trust};
-use madang_tests::push::{Answer, PushServer};
+use madang_tests::{
+    PATIENCE,
+    push::{Answer, PushServer},
+};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn http(push: &PushServer, reach: Reach, patience: Duration) -> Http {
     Http::new(trust(Some(&push.ca)).unwrap(), reach, patience)

@@ -4,6 +4,7 @@
 use madang_proto::notify::v1::Provider;
 use madang_solo::serve::Running;
 use madang_tests::{
+    PATIENCE,
     client::{Person, call, sign_up},
     notify::Notify,
     start,
@@ -11,8 +12,6 @@ use madang_tests::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
 // Of RFC 8291, section 5.
 const KEY: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
 

@@ -3,10 +3,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_proto::id::ClientId;
+use madang_proto::{id::ClientId, notify::v1::Outcome};
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, call, insist, sign_up},
+    client::{Person, call, sign_up},
+    notify::Notify,
     push::{Answer, PushServer, Taken},
     start_with,
 };
@@ -30,7 +31,7 @@ const RSA: &str = include_str!("../fixtures/service-account-key.pem");
 
 async fn say(server: &Running, from: &Person, to: &Person, text: &str) -> Value {
     let body = json!({"user": to.id, "clientId": ClientId::now().to_string(), "text": text});
-    let (status, ack) = insist(server, "POST", "/v1/messages", &from.token, body).await;
+    let (status, ack) = call(server, "POST", "/v1/messages", &from.token, body).await;
     assert_eq!(status, 200, "{ack}");
     ack
 }
@@ -124,6 +125,9 @@ async fn apple_is_told_as_it_documents_it() {
         assert_eq!(body["conversation"], ack["conversation"]);
         assert!(body.get("title").is_none());
     }
+    // What was shown is taken back: that it was is known once the answer has come.
+    let reports = Notify::of(&server, folder.path());
+    reports.wait(&bob.id, 1, Outcome::Sent).await;
     let path = format!("/v1/conversations/{}/read", ack["conversation"].as_str().unwrap());
     assert_eq!(call(&server, "PUT", &path, &bob.token, json!({"seq": "1"})).await.0, 200);
     let taken = push.next(|taken| taken.header("apns-push-type") == "background").await;
@@ -133,6 +137,7 @@ async fn apple_is_told_as_it_documents_it() {
     say(&server, &ann, &gone, "비밀").await;
     let taken = push.at(&format!("/3/device/{other}")).await;
     assert_eq!(taken.json()["aps"]["alert"], json!({"body": "New message"}), "without preview");
+    reports.wait(&gone.id, 1, Outcome::Gone).await;
     say(&server, &ann, &gone, "2").await;
     say(&server, &ann, &bob, "2").await;
     push.next(|taken| taken.path.ends_with(&token) && taken.json()["seq"] == "2").await;
@@ -205,6 +210,7 @@ async fn google_is_told_as_it_documents_it() {
     say(&server, &ann, &gone, "1").await;
     let taken = push.next(sent).await;
     assert_eq!(taken.json()["message"]["token"], "gone:APA91b");
+    Notify::of(&server, folder.path()).wait(&gone.id, 1, Outcome::Gone).await;
     say(&server, &ann, &gone, "2").await;
     say(&server, &ann, &bob, "2").await;
     let taken = push.next(sent).await;
