@@ -33,7 +33,7 @@ use std::{
 };
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 const SHARD: u32 = 3;
 
 /// A message of that age.

@@ -6,11 +6,11 @@ use madang_proto::{
     client::v1::{Device, DeviceKind, Send},
     id::ClientId,
 };
-use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    sync::Notify,
+    sync::watch,
 };
 
 struct Server {
@@ -53,11 +53,10 @@ async fn once(seed: u64) {
         format: Format::Protobuf,
         cursor: String::new(),
     };
-    let lost = Arc::new(Notify::new());
-    let told = lost.clone();
+    let (told, mut lost) = watch::channel(0);
     let session = Session::start(options, move |update| {
         if let Update::Lost(_) = update {
-            told.notify_one();
+            told.send_modify(|times| *times += 1);
         }
     });
     // A hundred senders at once; killed when so many of their messages have been acknowledged.
@@ -68,8 +67,19 @@ async fn once(seed: u64) {
             for n in 0..1000 {
                 let (text, client_id) = (format!("{sender} says {n}"), ClientId::now().to_string());
                 let send = Send { user: user.clone(), client_id, text: text.clone(), ..Send::default() };
-                let Ok(ack) = session.send(send).await else { return };
-                acked.send((ack.conversation, ack.seq, text)).unwrap();
+                let ack = loop {
+                    match session.send(send.clone()).await {
+                        Ok(ack) => break ack,
+                        // A home that this machine held up; or the server is gone, and nobody listens any more.
+                        Err(refusal) if refusal.reason.retryable() && !acked.is_closed() => {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                        Err(_) => return,
+                    }
+                };
+                if acked.send((ack.conversation, ack.seq, text)).is_err() {
+                    return;
+                }
             }
         });
     }
@@ -80,13 +90,15 @@ async fn once(seed: u64) {
         conversation = id;
         known.insert(seq, text);
     }
+    let before = *lost.borrow();
     server.child.start_kill().unwrap();
     server.child.wait().await.unwrap();
     // All that it had said before it died has arrived by then.
-    lost.notified().await;
+    lost.wait_for(|times| *times > before).await.unwrap();
     while let Ok((_, seq, text)) = count.try_recv() {
         known.insert(seq, text);
     }
+    count.close();
 
     let server = serve(folder.path()).await;
     let http = Http::new(&server.http).unwrap();
@@ -95,12 +107,15 @@ async fn once(seed: u64) {
         while !known.keys().all(|seq| found.contains_key(seq)) {
             let after = found.last_key_value().map_or(0, |(seq, _)| *seq);
             // The databases catch up with the log for a moment.
-            let page = http.after(&tokens.access_token, &conversation, after, 200).await.unwrap();
-            found.extend(page.messages.into_iter().map(|message| (message.seq, message.text)));
+            match http.after(&tokens.access_token, &conversation, after, 200).await {
+                Ok(page) => found.extend(page.messages.into_iter().map(|message| (message.seq, message.text))),
+                Err(error) => assert!(error.retryable(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     // What is not there by then is lost, and named below.
-    let _ = tokio::time::timeout(Duration::from_secs(30), all).await;
+    let _ = tokio::time::timeout(Duration::from_secs(90), all).await;
     for (seq, text) in &known {
         assert_eq!(found.get(seq), Some(text), "message {seq} was acknowledged");
     }

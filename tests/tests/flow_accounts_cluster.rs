@@ -5,7 +5,7 @@
 use madang_client::{Format, Http, http, socket};
 use madang_loadgen::people::{self, Person};
 use madang_proto::{client::v1::Hello, id::ClientId};
-use madang_tests::cluster::Cluster;
+use madang_tests::{PATIENCE, cluster::Cluster, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn close_code(socket: &mut socket::Socket) -> u16 {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), closed).await.unwrap()
+    tokio::time::timeout(PATIENCE, closed).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,19 +90,22 @@ async fn an_ended_session_is_closed_at_every_gateway() {
     let mut sockets = Vec::new();
     // The same session's token, shown by two devices at two gateways.
     for gateway in &cluster.gateways {
-        let mut socket = socket::Socket::connect(gateway, None, Format::Protobuf).await.unwrap();
-        let mut device = person.device.clone();
-        device.id = uuid::Uuid::new_v4().to_string();
-        let hello = Hello { token: person.tokens.access_token.clone(), device: Some(device), ..Hello::default() };
-        socket.hello(hello, &mut Vec::new()).await.unwrap();
-        sockets.push(socket);
+        let connect = async || {
+            let mut socket = socket::Socket::connect(gateway, None, Format::Protobuf).await.ok()?;
+            let mut device = person.device.clone();
+            device.id = uuid::Uuid::new_v4().to_string();
+            let hello = Hello { token: person.tokens.access_token.clone(), device: Some(device), ..Hello::default() };
+            socket.hello(hello, &mut Vec::new()).await.ok().map(|_| socket)
+        };
+        sockets.push(until("a socket is ready", connect).await);
     }
     call(&http, person, "DELETE", "/v1/sessions/current", None).await.unwrap();
     for socket in &mut sockets {
         assert_eq!(close_code(socket).await, 4503);
     }
-    let refused = call(&http, person, "GET", "/v1/me", None).await.unwrap_err();
-    assert_eq!(refused.reason(), "BAD_TOKEN");
+    let refused =
+        until("the api has heard of it, too", async || call(&http, person, "GET", "/v1/me", None).await.err());
+    assert_eq!(refused.await.reason(), "BAD_TOKEN");
     cluster.stop().await;
 }
 
@@ -136,7 +139,7 @@ async fn a_deleted_account_leaves_its_groups() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all_left).await.unwrap();
+    tokio::time::timeout(PATIENCE, all_left).await.unwrap();
     let all_erased = async {
         let list = call(&http, &people[1], "GET", "/v1/conversations", None).await.unwrap();
         for each in list["conversations"].as_array().unwrap() {
@@ -151,6 +154,6 @@ async fn a_deleted_account_leaves_its_groups() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), all_erased).await.unwrap();
+    tokio::time::timeout(PATIENCE, all_erased).await.unwrap();
     cluster.stop().await;
 }

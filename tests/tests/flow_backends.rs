@@ -138,7 +138,8 @@ async fn databases_go_and_come_back() {
         http.many_changes(bob.token(), &[(room.clone(), 1)]).await.map(drop).unwrap_err(),
     ] {
         let problem = refused(error);
-        assert_eq!((problem.status, problem.retryable), (503, true), "{problem}");
+        // 504: what says so says it late.
+        assert!([503, 504].contains(&problem.status) && problem.retryable, "{problem}");
     }
     cassandra.mend();
     until("history has it all", async || (history(&http, bob.token(), &room).await.ok()? == acked).then_some(())).await;
@@ -156,7 +157,8 @@ async fn databases_go_and_come_back() {
         log_in().await.map(drop).unwrap_err(),
     ] {
         let problem = refused(error);
-        assert_eq!((problem.status, problem.retryable), (503, true), "{problem}");
+        // 504: what says so says it late.
+        assert!([503, 504].contains(&problem.status) && problem.retryable, "{problem}");
     }
     postgres.mend();
     let changed = until("lists have it all", async || {
@@ -199,11 +201,13 @@ async fn every_replica_answers_and_one_that_dies_is_replaced() {
         for room in &rooms {
             let (conversation, user, at_least) = (room.clone(), user.clone(), newest[room]);
             let request = ListMessagesRequest { conversation, user, at_least, ..Default::default() };
-            let page = store.list_messages(request).await.unwrap().into_inner();
+            // It waits for 2 s, and wants to be asked again then.
+            let page = until("it has all", async || store.list_messages(request.clone()).await.ok()).await.into_inner();
             assert_eq!((page.messages.len(), page.revision), (10, newest[room]));
             let (conversation, user) = (room.clone(), bob.person.tokens.user.clone());
             let request = ListChangesRequest { conversation, user, since: 1, at_least, ..Default::default() };
-            assert_eq!(store.list_changes(request).await.unwrap().into_inner().messages, page.messages);
+            let changes = until("it has all", async || store.list_changes(request.clone()).await.ok()).await;
+            assert_eq!(changes.into_inner().messages, page.messages);
         }
     }
     let mut lists = Vec::new();

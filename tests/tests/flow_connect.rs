@@ -18,7 +18,7 @@ use madang_tests::{
 };
 use prost::Message as _;
 use std::net::SocketAddr;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming, client::GrpcService, codegen::StdError};
 
@@ -87,9 +87,7 @@ struct Doors {
 
 impl Doors {
     async fn socket(&self, person: &Person) -> Socket {
-        let mut socket = Socket::over(TcpStream::connect(self.gateway).await.unwrap()).await;
-        socket.hello(person, "").await;
-        socket
+        Socket::connect_at(self.gateway, person, "").await.0
     }
 }
 

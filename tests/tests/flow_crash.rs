@@ -5,11 +5,11 @@ use madang_client::{Http, Session, Update};
 use madang_loadgen::people::{self, Person};
 use madang_proto::client::v1::Resume;
 use madang_tests::{
+    PATIENCE,
     cluster::Cluster,
     talk::{Notes, all_talk, groups, verdict},
 };
 use rand::{Rng as _, SeedableRng as _};
-use std::time::Duration;
 use tokio::time::timeout;
 
 const GROUPS: usize = 6;
@@ -63,7 +63,7 @@ async fn run(kill: bool) {
     while let Some(done) = talking.join_next().await {
         done.unwrap();
     }
-    let complete = timeout(Duration::from_secs(60), notes.wait(MESSAGES, DELIVERIES)).await.is_ok();
+    let complete = timeout(PATIENCE, notes.wait(MESSAGES, DELIVERIES)).await.is_ok();
     let verdict = verdict(&cluster, &everybody, &groups, &notes).await;
     drop(sessions);
     assert!(verdict.good(), "{verdict}");

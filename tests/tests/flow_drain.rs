@@ -4,7 +4,7 @@
 
 use madang_proto::id::ClientId;
 use madang_tests::{
-    client::{Socket, insist, send, sign_up},
+    client::{Socket, call, send, sign_up},
     start, start_with,
 };
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const SOCKETS: u64 = 24;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_is_spread_and_loses_no_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start_with(folder.path(), &["--drain-window", "3", "--max-devices", "64"]).await;
+    let server = start_with(folder.path(), &["--drain-window", "10", "--max-devices", "64"]).await;
     let bob = sign_up(&server, "bob").await;
     let (told, mut tellings) = mpsc::unbounded_channel();
     let (mut talking, mut people) = (JoinSet::new(), Vec::new());
@@ -91,13 +91,13 @@ async fn a_drain_is_spread_and_loses_no_answer() {
     let server = start(folder.path()).await;
     for (n, (id, token)) in people.into_iter().enumerate() {
         let (acked, unsure) = &acked[&(n as u64)];
-        let list = insist(&server, "GET", "/v1/conversations", &token, Value::Null).await.1;
+        let list = call(&server, "GET", "/v1/conversations", &token, Value::Null).await.1;
         let conversation = list["conversations"][0]["conversation"].as_str().unwrap_or_else(|| panic!("{id}: {list}"));
         let mut read = Vec::new();
         let mut after = 0;
         loop {
             let path = format!("/v1/conversations/{conversation}/messages?limit=200&after={after}");
-            let (status, page) = insist(&server, "GET", &path, &token, Value::Null).await;
+            let (status, page) = call(&server, "GET", &path, &token, Value::Null).await;
             assert_eq!(status, 200, "{page}");
             let messages = page["messages"].as_array().unwrap();
             if messages.is_empty() {

@@ -7,7 +7,7 @@ use madang_proto::{
     client::v1::{Ack, Send},
     id::ClientId,
 };
-use madang_tests::cluster::Cluster;
+use madang_tests::{PATIENCE, cluster::Cluster};
 use std::{
     sync::{
         Arc,
@@ -73,7 +73,7 @@ async fn a_stopped_home_hands_its_rooms_over_and_nobody_asks_a_database() {
             assert_eq!((next.seq, next.duplicate), (2, false));
         }
     };
-    let served = tokio::time::timeout(Duration::from_secs(30), moved).await;
+    let served = tokio::time::timeout(PATIENCE, moved).await;
     assert!(served.is_ok(), "the next home needs a database, and there is none");
     drop(pairs);
     cluster.stop().await;

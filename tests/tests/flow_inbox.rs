@@ -8,11 +8,12 @@ use madang_client::{Http, Session, Update};
 use madang_loadgen::people::{self, Person};
 use madang_proto::client::v1::Resume;
 use madang_tests::{
+    PATIENCE,
     cluster::Cluster,
     talk::{Notes, all_talk, groups, verdict},
+    until,
 };
 use rand::SeedableRng as _;
-use std::time::Duration;
 use tokio::time::timeout;
 
 const GROUPS: usize = 6;
@@ -23,7 +24,6 @@ const MESSAGES: u64 = (GROUPS * MEMBERS * SENDS) as u64;
 const DELIVERIES: u64 = MESSAGES * MEMBERS as u64;
 /// How often all inboxes are lost.
 const LOSSES: u64 = 6;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> Session {
     let options = cluster.options(number, person);
@@ -44,12 +44,13 @@ fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> S
 
 /// Loses all inboxes: each is deleted, or emptied.
 async fn lose(context: &jetstream::Context, random: &mut impl rand::Rng) {
-    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
+    let names = until("streams are named", async || context.stream_names().try_collect::<Vec<_>>().await.ok()).await;
     for name in names.iter().filter(|name| name.starts_with("INBOX_")) {
+        // NATS answers late at times, though it has done it.
         if random.random_bool(0.5) {
-            context.delete_stream(name).await.unwrap();
+            let _ = context.delete_stream(name).await;
         } else if let Ok(stream) = context.get_stream(name).await {
-            stream.purge().await.unwrap();
+            let _ = stream.purge().await;
         }
     }
 }

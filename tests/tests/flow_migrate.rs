@@ -4,9 +4,9 @@
 use async_nats::jetstream;
 use clap::Parser;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use futures_util::TryStreamExt;
 use madang_mesh::{log::jetstream::JetStreamLog, shard::LAYOUT};
 use madang_solo::migrate;
+use madang_tests::cluster::forget;
 
 #[derive(Parser)]
 struct Cli {
@@ -49,10 +49,7 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
     let client = async_nats::connect(variable("MADANG_TEST_NATS")).await.unwrap();
     let nats = jetstream::new(client.clone());
     // What another test left under the fixed names is not its concern.
-    let names: Vec<String> = nats.stream_names().try_collect().await.unwrap();
-    for each in names {
-        nats.delete_stream(each).await.unwrap();
-    }
+    forget(&variable("MADANG_TEST_NATS")).await;
 
     let (one, other) = tokio::join!(migrate(&database, &name, 4), migrate(&database, &name, 4));
     assert_eq!((one, other), (Ok(()), Ok(())), "two at once");

@@ -12,7 +12,7 @@ use madang_store::messages::{
     Messages,
     cassandra::{CassandraMessages, Options, Tls},
 };
-use madang_tests::secure;
+use madang_tests::{secure, until};
 use serde_json::Value;
 use std::{
     fs::{self, Permissions},
@@ -61,15 +61,7 @@ async fn postgres_is_who_its_certificate_says() {
         secret(&format!("{server}/{name}?sslmode=verify-full&sslrootcert={more}"))
     };
     // It takes a moment until the server has read it.
-    let mut groups = PostgresGroups::open(&at(&named, &cert)).await;
-    for _ in 0..100 {
-        if groups.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        groups = PostgresGroups::open(&at(&named, &cert)).await;
-    }
-    let groups = groups.map_err(|error| error.to_string()).unwrap();
+    let groups = until("it shows its certificate", async || PostgresGroups::open(&at(&named, &cert)).await.ok()).await;
     let all_tls = format!(
         "DO $$ BEGIN IF NOT (SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
          WHERE datname = '{name}') THEN RAISE EXCEPTION 'not all in TLS'; END IF; END $$"

@@ -14,7 +14,7 @@ use madang_proto::{
     id::ClientId,
 };
 use madang_solo::dev::reads;
-use madang_tests::cluster::Cluster;
+use madang_tests::{PATIENCE, cluster::Cluster, until};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -28,7 +28,6 @@ const LISTENERS: usize = 75;
 const SENDS: usize = 20;
 /// How long Postgres may keep back what it has counted.
 const COUNTED: Duration = Duration::from_secs(11);
-const PATIENCE: Duration = Duration::from_secs(60);
 
 type Notes = Arc<Mutex<Journal>>;
 
@@ -43,11 +42,16 @@ struct Listener {
 impl Listener {
     /// Connects and takes what was missed; gives how the server took the cursor.
     async fn connect(&mut self, gateway: &str, notes: &Notes, began: Instant) -> Resume {
-        let mut socket = Socket::connect(gateway, None, Format::Protobuf).await.unwrap();
-        let token = self.person.tokens.access_token.clone();
-        let hello = Hello { token, device: Some(self.person.device.clone()), resume: self.cursor.clone() };
-        let mut frames = Vec::new();
-        let ready = socket.hello(hello, &mut frames).await.unwrap();
+        // Who says nothing for 5 s is sent away, which this machine may bring about when all come at once.
+        let (socket, ready, frames) = until("a socket is ready", async || {
+            let mut socket = Socket::connect(gateway, None, Format::Protobuf).await.ok()?;
+            let token = self.person.tokens.access_token.clone();
+            let hello = Hello { token, device: Some(self.person.device.clone()), resume: self.cursor.clone() };
+            let mut frames = Vec::new();
+            let ready = socket.hello(hello, &mut frames).await.ok()?;
+            Some((socket, ready, frames))
+        })
+        .await;
         if ready.resume() != Resume::Resumed {
             notes.lock().unwrap().resynced(self.device);
         }

@@ -15,7 +15,7 @@ use madang_tests::{
     start,
 };
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::{path::Path, slice::from_ref, time::Duration};
 use tokio::sync::{Mutex, OnceCell};
 use tonic::Code;
 
@@ -56,11 +56,11 @@ async fn every_event_of_all_conversations_comes_in_order_over_a_restart() {
     }
     let mut all = Consumer::default();
     // It is cut off in the middle, and goes on from where it was.
-    all.read(&store(&server, folder.path()), |all| all.events.len() == 70).await.unwrap();
+    all.follow(&[store(&server, folder.path())], |all| all.events.len() == 70).await;
     server.stop().await;
     let server = start(folder.path()).await;
     let moderation = store(&server, folder.path());
-    all.read(&moderation, |all| texts(all).len() == 150).await.unwrap();
+    all.follow(from_ref(&moderation), |all| texts(all).len() == 150).await;
     let mut latest = moderation
         .clone()
         .stream_events(StreamEventsRequest { latest: true, ..Default::default() })
@@ -75,13 +75,13 @@ async fn every_event_of_all_conversations_comes_in_order_over_a_restart() {
     let c = say(&mut at_ann, 1, &bob, "first words").await["conversation"].clone();
     let taken = say(&mut at_ann, 2, &bob, "a secret").await["seq"].clone();
     let edited = say(&mut at_ann, 3, &bob, "wrong wrods").await["seq"].clone();
-    all.read(&moderation, |all| texts(all).last().is_some_and(|last| last == "wrong wrods")).await.unwrap();
+    all.follow(from_ref(&moderation), |all| texts(all).last().is_some_and(|last| last == "wrong wrods")).await;
     change(&mut at_ann, 4, "edit", json!({"conversation": c, "seq": edited, "text": "right words"})).await;
     change(&mut at_ann, 5, "react", json!({"conversation": c, "seq": edited, "emoji": "👍"})).await;
     change(&mut at_ann, 6, "delete", json!({"conversation": c, "seq": taken})).await;
     let deleted =
         |all: &Consumer| matches!(all.events.last().and_then(|last| last.body.as_ref()), Some(Body::Deleted(_)));
-    all.read(&moderation, deleted).await.unwrap();
+    all.follow(from_ref(&moderation), deleted).await;
     let kinds = all.events[all.events.len() - 3..].iter().map(|event| event.body.clone().unwrap());
     let [Body::Edited(edit), Body::Reacted(react), Body::Deleted(delete)] = &kinds.collect::<Vec<_>>()[..] else {
         panic!()
@@ -89,7 +89,7 @@ async fn every_event_of_all_conversations_comes_in_order_over_a_restart() {
     assert_eq!((edit.text.as_str(), react.emoji.as_str(), &delete.by), ("right words", "👍", &ann.id));
     assert_eq!(latest.message().await.unwrap().unwrap().event.unwrap().conversation, c.as_str().unwrap());
     let mut anew = Consumer::default();
-    anew.read(&moderation, |anew| anew.events.len() == all.events.len()).await.unwrap();
+    anew.follow(from_ref(&moderation), |anew| anew.events.len() == all.events.len()).await;
     assert_eq!(anew.newest, all.newest);
     let anew = texts(&anew);
     assert!(anew.contains(&"right words".into()) && !anew.contains(&"wrong wrods".into()), "as it is now");
@@ -149,7 +149,7 @@ async fn whose_place_is_not_kept_any_more_is_told_so() {
     }
     let store = store(&server, folder.path());
     let mut all = Consumer::default();
-    all.read(&store, |all| texts(all).len() == 10).await.unwrap();
+    all.follow(from_ref(&store), |all| texts(all).len() == 10).await;
     let age = async {
         let messages = SqliteMessages::open(folder.path()).unwrap();
         for shard in 0..8 {
@@ -160,7 +160,7 @@ async fn whose_place_is_not_kept_any_more_is_told_so() {
     // What is said then comes to who was told.
     let mut anew = Consumer { newest: all.newest, ..Consumer::default() };
     say(&mut at_ann, 40, &bob, "later").await;
-    anew.read(&store, |anew| texts(anew) == ["later"]).await.unwrap();
+    anew.follow(from_ref(&store), |anew| texts(anew) == ["later"]).await;
     server.stop().await;
 }
 

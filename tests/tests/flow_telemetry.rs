@@ -4,6 +4,7 @@
 
 use madang_proto::id::ClientId;
 use madang_tests::{
+    PATIENCE,
     client::{Person, Socket, send, sign_up_at, text},
     collector::Collector,
     program::Server,
@@ -12,12 +13,10 @@ use madang_tests::{
 };
 use serde_json::json;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 async fn socket(server: &Server, person: &Person) -> Socket {
-    let mut socket = Socket::over(TcpStream::connect(server.http).await.unwrap()).await;
-    socket.hello(person, "").await;
-    socket
+    Socket::connect_at(server.http, person, "").await.0
 }
 
 /// What a metric says now.
@@ -128,21 +127,28 @@ async fn a_collector_that_never_answers_costs_what_was_meant_for_it() {
     let server = Server::start(folder.path(), &flags, &[]).await;
     let (ann, bob) = (sign_up_at(server.http, "ann").await, sign_up_at(server.http, "bob").await);
     let (mut at_ann, mut at_bob) = (socket(&server, &ann).await, socket(&server, &bob).await);
-    let (mut sent, mut seen) = (0, 0);
+    // He reads all the while: who answers no ping is closed.
+    let (heard, mut seen) = watch::channel(0);
+    let hearing = tokio::spawn(async move {
+        loop {
+            let seq: u64 = at_bob.message().await["message"]["seq"].as_str().unwrap().parse().unwrap();
+            assert_eq!(seq, *heard.borrow() + 1);
+            heard.send_replace(seq);
+        }
+    });
+    let mut sent = 0;
     while number(&server, "madang_otlp_total{kind=\"spans\",outcome=\"dropped\"}").await == 0 {
         for id in sent + 2..sent + 52 {
             at_ann.send(send(id, &bob, "hello", ClientId::now())).await;
         }
         for id in sent + 2..sent + 52 {
-            assert_eq!(at_ann.answer(id).await["ack"]["seq"], (id - 1).to_string());
+            assert!(at_ann.answer(id).await["ack"].is_object());
         }
         sent += 50;
         assert!(sent < 100_000, "nothing is dropped");
     }
-    while seen < sent {
-        seen += 1;
-        assert_eq!(at_bob.message().await["message"]["seq"], seen.to_string());
-    }
+    timeout(PATIENCE, seen.wait_for(|seen| *seen == sent)).await.unwrap().unwrap();
+    hearing.abort();
     let waiting = number(&server, "madang_otlp_waiting{kind=\"spans\"}").await;
     assert!((1..=8200).contains(&waiting), "{waiting} wait");
     let (ended, log) = server.stop().await;

@@ -15,7 +15,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
-use tokio::net::TcpStream;
 
 /// What is done for a message, and for what of it each is done.
 const TREE: [(&str, &str); 10] = [
@@ -42,8 +41,7 @@ async fn a_message_is_one_trace(doors: &Doors, push: &PushServer) {
     let collector = Collector::get();
     let sign_up = |handle: String| async move { sign_up_at(doors.http, &handle).await };
     let ann = sign_up(format!("ann{}_handle", doors.http.port())).await;
-    let mut at_ann = Socket::over(TcpStream::connect(doors.gateway).await.unwrap()).await;
-    at_ann.hello(&ann, "").await;
+    let (mut at_ann, _) = Socket::connect_at(doors.gateway, &ann, "").await;
     for n in 0..3 {
         let bob = sign_up(format!("bob{n}{}_handle", doors.http.port())).await;
         subscribe(doors.http, &bob, push).await;
