@@ -207,6 +207,8 @@ pub struct Socket {
     frames: VecDeque<Value>,
     /// What was asked, by its id, and is not answered yet.
     asked: BTreeMap<u64, Value>,
+    /// How often something was sent again.
+    pub again: u32,
 }
 
 impl Socket {
@@ -220,11 +222,12 @@ impl Socket {
         Self::upgraded(stream).await.unwrap()
     }
 
-    async fn upgraded(stream: TcpStream) -> Result<Self, tungstenite::Error> {
+    /// The same; an error: it broke before.
+    pub async fn upgraded(stream: TcpStream) -> Result<Self, tungstenite::Error> {
         let mut request = "ws://test/v1/connect".into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("madang.v1.json"));
         let (stream, _) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok(Self { stream, frames: VecDeque::new(), asked: BTreeMap::new() })
+        Ok(Self { stream, frames: VecDeque::new(), asked: BTreeMap::new(), again: 0 })
     }
 
     /// One that has said hello, and the server's `ready`.
@@ -247,14 +250,18 @@ impl Socket {
     pub async fn attempt(door: SocketAddr, person: &Person, resume: &str) -> Option<(Self, Value)> {
         let mut socket = Self::upgraded(TcpStream::connect(door).await.ok()?).await.ok()?;
         socket.stream.send(Message::Text(hello(person, resume).to_string().into())).await.ok()?;
-        let ready = timeout(PATIENCE, socket.next_or_end()).await.expect("nothing after hello")?["ready"].clone();
-        ready.is_object().then_some((socket, ready))
+        let frame = timeout(PATIENCE, socket.next_or_end()).await.expect("nothing after hello")?;
+        if frame["ready"].is_null() {
+            eprintln!("not ready: {frame}");
+            return None;
+        }
+        Some((socket, frame["ready"].clone()))
     }
 
     /// Sends a frame.
     pub async fn send(&mut self, frame: Value) {
         self.stream.send(Message::Text(frame.to_string().into())).await.unwrap();
-        if let Some(id) = frame["id"].as_u64().filter(|_| frame["hello"].is_null()) {
+        if let Some(id) = frame["id"].as_u64().filter(|id| *id > 0 && frame["hello"].is_null()) {
             self.asked.insert(id, frame);
         }
     }
@@ -275,7 +282,11 @@ impl Socket {
                 _ => {}
             }
         }
-        self.frames.pop_front()
+        let frame = self.frames.pop_front()?;
+        if !may_again(&frame["error"]) {
+            self.asked.remove(&frame["id"].as_u64().unwrap_or_default());
+        }
+        Some(frame)
     }
 
     /// The next frame that says more than that something is to be sent again, which it is: a machine that is busy with
@@ -283,20 +294,17 @@ impl Socket {
     async fn served(&mut self) -> Value {
         loop {
             let frame = self.next().await;
-            let of_frame = frame["id"].as_u64().unwrap_or_default();
-            let mut again: Vec<Value> = Vec::new();
-            if frame["interrupted"].is_object() {
-                again.extend(self.asked.values().cloned());
-            } else if may_again(&frame["error"]) {
-                again.extend(self.asked.get(&of_frame).cloned());
-            } else {
-                self.asked.remove(&of_frame);
-            }
+            let again: Vec<Value> = match frame["id"].as_u64().unwrap_or_default() {
+                0 if frame["interrupted"].is_object() => self.asked.values().cloned().collect(),
+                id if may_again(&frame["error"]) => self.asked.get(&id).cloned().into_iter().collect(),
+                _ => Vec::new(),
+            };
             if again.is_empty() {
                 return frame;
             }
             tokio::time::sleep(AGAIN).await;
             for frame in again {
+                self.again += 1;
                 self.send(frame).await;
             }
         }

@@ -98,7 +98,7 @@ impl Device {
     pub async fn connect(&self) -> Socket {
         let device = json!({"id": self.person.device, "kind": self.kind});
         until("a device is connected", async || {
-            let mut socket = Socket::over(TcpStream::connect(self.doors.socket).await.ok()?).await;
+            let mut socket = Socket::upgraded(TcpStream::connect(self.doors.socket).await.ok()?).await.ok()?;
             socket.send(json!({"id": 1, "hello": {"token": self.person.token, "device": device}})).await;
             while socket.next_or_end().await?["live"].is_null() {}
             Some(socket)
