@@ -247,14 +247,9 @@ async fn what_its_asker_broke_off_is_done_once() {
         let key = format!("k{n}");
         let _ = tokio::time::timeout(Duration::from_micros(400 * n), add(&key)).await;
         let begun = Instant::now();
-        let first = loop {
-            let answer = add(&key).await;
-            if answer.0 != 503 {
-                break answer;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "after {n}: {answer:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        let first = add(&key).await;
+        // A key that nobody is at any more stands for nothing after 30 s.
+        assert!(begun.elapsed() < Duration::from_secs(25), "after {n}: {first:?}");
         assert_eq!(first.0, 200, "{first:?}");
         club.remove_bob().await;
         assert_eq!((add(&key).await, club.members().await), (first, 1), "after {n}");
