@@ -5,8 +5,8 @@ use crate::{
     amended::Changes,
     audience::{Audience, Job, Message, What},
     reports::Reports,
-    sender::{Kept, Sender, TOO_OLD},
-    store::{Late, Settled, Subscription, Subscriptions, Where},
+    sender::{Kept, Origin, Sender, TOO_OLD, TakenUp},
+    store::{self, Settled, Subscription, Subscriptions},
     ticket::Progress,
     words::Shown,
 };
@@ -314,7 +314,7 @@ impl Work {
             let (pushes, too_old) = found;
             self.reports.too_old(too_old);
             for (push, ticket) in pushes {
-                self.sender.send(push, Some(ticket)).await;
+                self.sender.send(push, Origin::Log(ticket)).await;
             }
         }
     }
@@ -340,44 +340,38 @@ impl Work {
 
     /// Sends what was kept for later, once it is due.
     async fn late(self: Arc<Self>, cancel: CancellationToken) {
-        let mut taken: HashMap<Where, i64> = HashMap::new();
+        let taken = TakenUp::default();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(OFTEN) => {}
                 () = cancel.cancelled() => return,
             }
-            match self.store.due(self.shard, now_ms(), DUE).await {
-                Ok(due) => {
-                    let there: HashSet<_> = due.iter().map(|late| (late.whom, late.due_at)).collect();
-                    taken.retain(|whom, due_at| there.contains(&(*whom, *due_at)));
-                    let new = due.into_iter().filter(|late| taken.insert(late.whom, late.due_at) != Some(late.due_at));
-                    if let Err(error) = self.take_up(new.collect()).await {
-                        tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again");
-                        taken.clear();
-                    }
-                }
-                Err(error) => tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again"),
+            if let Err(error) = self.take_up(&taken).await {
+                tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again");
             }
         }
     }
 
-    async fn take_up(&self, late: Vec<Late>) -> Result<(), crate::store::Error> {
+    async fn take_up(&self, taken: &TakenUp) -> Result<(), store::Error> {
+        // What is under way is still there, and hides nothing that is not.
+        let late = self.store.due(self.shard, now_ms(), DUE + taken.count()).await?;
+        let late: Vec<_> = late.into_iter().filter_map(|late| Some((taken.take(&late)?, late))).collect();
         if late.is_empty() {
             return Ok(());
         }
-        let users: HashSet<UserId> = late.iter().map(|late| late.whom.0).collect();
+        let users: HashSet<UserId> = late.iter().map(|(_, late)| late.whom.0).collect();
         let places = self.store.of_users(users.into_iter().collect()).await?;
         let places: HashMap<_, Arc<Subscription>> =
             places.into_iter().map(|each| ((each.user, each.device), Arc::new(each))).collect();
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap_or_else(Instant::now);
         let mut gone = Settled::default();
-        for each in late {
+        for (taken, each) in late {
             let to = places.get(&(each.whom.0, each.whom.1));
             match to.and_then(|to| Kept::push(&each, to.clone(), long_ago)) {
-                Some(push) => self.sender.send(push, None).await,
-                None => drop(gone.late.insert(each.whom, None)),
+                Some(push) => self.sender.send(push, Origin::Kept(taken)).await,
+                None => gone.drop_one(each.whom, each.seq),
             }
         }
-        if gone.late.is_empty() { Ok(()) } else { self.store.settle(gone, now_ms()).await }
+        if gone.dropped.is_empty() { Ok(()) } else { self.store.settle(gone, now_ms()).await }
     }
 }

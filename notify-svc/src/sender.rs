@@ -5,8 +5,10 @@
 mod check;
 mod health;
 mod kept;
+mod taken;
 
 pub use kept::Kept;
+pub use taken::{Taken, TakenUp};
 
 use crate::{
     amended::Amended,
@@ -122,11 +124,29 @@ impl Push {
     }
 }
 
+/// Where a push comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// The log: what it is a part of.
+    Log(Ticket),
+    /// The database.
+    Kept(Taken),
+}
+
+impl Origin {
+    /// It is written what has become of the push.
+    fn done(self) {
+        match self {
+            Self::Log(ticket) => ticket.done(),
+            Self::Kept(taken) => drop(taken),
+        }
+    }
+}
+
 /// A push under way.
 struct Item {
     push: Push,
-    /// What it is a part of; none: it comes from the database, not from the log.
-    ticket: Option<Ticket>,
+    origin: Origin,
     /// Its place among all that are under way.
     _room: OwnedSemaphorePermit,
 }
@@ -137,13 +157,32 @@ struct Done {
     write: Write,
 }
 
+impl Done {
+    /// Adds it to what is written.
+    fn settle(&self, settled: &mut Settled) {
+        let Item { push, origin, .. } = &self.item;
+        let whom = push.whom();
+        let row = if let Origin::Kept(taken) = origin { taken.seq } else { push.seq };
+        match &self.write {
+            Write::Sent => {
+                let told = if push.kind == PushType::Message { &mut settled.shown } else { &mut settled.cleared };
+                let up_to = told.entry(whom).or_default();
+                *up_to = push.seq.max(*up_to);
+                settled.done(whom, push.seq.max(row));
+            }
+            Write::Keep(late) => settled.keep(Late { seq: late.seq.max(row), ..late.clone() }),
+            Write::Forget => settled.drop_one(whom, row),
+        }
+    }
+}
+
 /// What is to be written of a push.
 enum Write {
-    /// It was sent: what waited of its conversation is done with as well.
+    /// It was sent: what is kept of its conversation is done with as well, if it is not newer.
     Sent,
     /// It is sent later.
     Keep(Late),
-    /// It is not sent.
+    /// It is not sent, and nothing is said of others of its conversation: this one may have been taken back.
     Forget,
 }
 
@@ -200,7 +239,7 @@ impl Sender {
     }
 
     /// Sends, after what is on its way to the same device; waits while as many are under way as may be.
-    pub async fn send(self: &Arc<Self>, push: Push, ticket: Option<Ticket>) {
+    pub async fn send(self: &Arc<Self>, push: Push, origin: Origin) {
         // The semaphore is never closed.
         let Ok(_room) = self.room.clone().acquire_owned().await else { return };
         let device = (push.to.user, push.to.device);
@@ -215,19 +254,19 @@ impl Sender {
                     while let Some(at) = lane.waiting.iter().position(|item| of(&item.push) && !newer) {
                         moot.extend(lane.waiting.remove(at));
                     }
-                    let item = Item { push, ticket, _room };
+                    let item = Item { push, origin, _room };
                     if newer { moot.push(item) } else { lane.waiting.push_back(item) }
                 }
                 None => {
                     lanes.insert(device, Lane { current: (push.conversation, push.seq), waiting: VecDeque::new() });
-                    tokio::spawn(self.clone().run(Item { push, ticket, _room }));
+                    tokio::spawn(self.clone().run(Item { push, origin, _room }));
                 }
             }
         }
-        // What takes their place is written of in theirs.
-        for Item { push, ticket, .. } in moot {
+        for Item { push, origin, .. } in moot {
+            // What takes its place is written of. A row stays for what becomes of that.
             self.reports.add(&push, Outcome::Moot, 0);
-            ticket.into_iter().for_each(Ticket::done);
+            origin.done();
         }
     }
 
@@ -345,20 +384,11 @@ async fn write(store: Arc<dyn Subscriptions>, mut results: mpsc::Receiver<Done>)
     let mut some = Vec::new();
     while results.recv_many(&mut some, TOGETHER).await > 0 {
         let mut settled = Settled::default();
-        // In the order in which they came: the last word on a place holds.
-        for Done { item: Item { push, .. }, write } in &some {
-            let whom = push.whom();
-            if let Write::Sent = write {
-                let told = if push.kind == PushType::Message { &mut settled.shown } else { &mut settled.cleared };
-                told.insert(whom, push.seq);
-            }
-            let late = if let Write::Keep(late) = write { Some(late.clone()) } else { None };
-            settled.late.insert(whom, late);
-        }
+        some.iter().for_each(|done: &Done| done.settle(&mut settled));
         while let Err(error) = store.settle(settled.clone(), now_ms()).await {
             tracing::warn!(%error, "what became of pushes could not be written; trying again");
             tokio::time::sleep(AGAIN).await;
         }
-        some.drain(..).filter_map(|done| done.item.ticket).for_each(Ticket::done);
+        some.drain(..).for_each(|done| done.item.origin.done());
     }
 }

@@ -13,7 +13,10 @@ use madang_proto::{
     notify::v1::Provider,
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use uuid::Uuid;
 
 /// How long it is remembered what a device was notified of, in ms: 30 days.
@@ -91,6 +94,8 @@ pub type Where = (UserId, DeviceId, ConversationId);
 pub struct Late {
     /// To which device, of which conversation: the newest alone is kept.
     pub whom: Where,
+    /// Of which message, or up to which one.
+    pub seq: u64,
     /// Whose reader sends it.
     pub shard: Shard,
     /// When, ms since 1970.
@@ -106,8 +111,39 @@ pub struct Settled {
     pub shown: BTreeMap<Where, u64>,
     /// Devices were told that up to these it was read: they show them no more.
     pub cleared: BTreeMap<Where, u64>,
-    /// What is to be sent later; none: nothing (any more).
-    pub late: BTreeMap<Where, Option<Late>>,
+    /// What is kept of messages up to these is done with.
+    pub done: BTreeMap<Where, u64>,
+    /// What is kept of these messages is: of another of the conversation it is not said.
+    pub dropped: BTreeSet<(Where, u64)>,
+    /// What is to be sent later, where nothing newer is.
+    pub late: BTreeMap<Where, Late>,
+}
+
+impl Settled {
+    /// A device was told of a message, and so of those before it.
+    pub fn done(&mut self, whom: Where, seq: u64) {
+        let done = self.done.entry(whom).or_default();
+        *done = seq.max(*done);
+        self.unless(whom, |late| late.seq <= seq);
+    }
+
+    /// A device is not told of a message; of those before it, it may be.
+    pub fn drop_one(&mut self, whom: Where, seq: u64) {
+        self.dropped.insert((whom, seq));
+        self.unless(whom, |late| late.seq == seq);
+    }
+
+    /// A device is told later.
+    pub fn keep(&mut self, late: Late) {
+        self.unless(late.whom, |kept| kept.seq <= late.seq);
+        self.late.entry(late.whom).or_insert(late);
+    }
+
+    fn unless(&mut self, whom: Where, moot: impl Fn(&Late) -> bool) {
+        if self.late.get(&whom).is_some_and(moot) {
+            self.late.remove(&whom);
+        }
+    }
 }
 
 /// What notify-svc keeps.
@@ -155,8 +191,8 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// Keeps something else, or nothing, instead of what was kept, where that is still so.
     async fn change(&self, changes: Vec<(Late, Option<Vec<u8>>)>) -> Result<(), Error>;
 
-    /// Writes what has become of pushes, all of it or nothing; now: ms since 1970. What was shown longer than
-    /// [`SHOWN_MS`] ago is forgotten.
+    /// Writes what has become of pushes, all of it or nothing; now: ms since 1970. What is older touches nothing that is
+    /// newer. What was shown longer than [`SHOWN_MS`] ago is forgotten.
     async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error>;
 
     /// Which devices show what users have read: each with a message up to that number.
@@ -166,4 +202,31 @@ pub trait Subscriptions: Send + Sync + 'static {
 /// A number as databases keep it.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_comes_together_the_older_touches_nothing_that_is_newer() {
+        let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
+        let keep = |settled: &mut Settled, seq| settled.keep(Late { whom, seq, shard: 0, due_at: 0, push: Vec::new() });
+        let kept = |settled: &Settled| settled.late.get(&whom).map(|late| late.seq);
+        let mut settled = Settled::default();
+        keep(&mut settled, 6);
+        keep(&mut settled, 5);
+        settled.done(whom, 5);
+        settled.drop_one(whom, 7);
+        assert_eq!(kept(&settled), Some(6));
+        settled.drop_one(whom, 6);
+        assert_eq!(kept(&settled), None);
+        keep(&mut settled, 8);
+        settled.done(whom, 9);
+        settled.done(whom, 8);
+        assert_eq!((kept(&settled), settled.done[&whom]), (None, 9));
+        keep(&mut settled, 9);
+        assert_eq!(kept(&settled), Some(9), "that it was read, after the message");
+        assert_eq!(settled.dropped, [(whom, 6), (whom, 7)].into());
+    }
 }

@@ -106,7 +106,7 @@ async fn what_is_an_hour_old_is_dropped_and_counted() {
     let (to, soon) = (subscription(), TOO_OLD - 1500);
     store.put(to.clone()).await.unwrap();
     let late = Kept::late(&push(&to, soon), now_ms() + 2000);
-    let settled = Settled { late: [(late.whom, Some(late))].into(), ..Settled::default() };
+    let settled = Settled { late: [(late.whom, late)].into(), ..Settled::default() };
     store.settle(settled, now_ms()).await.unwrap();
     assert_eq!(reader.cursor(SHARD).await.unwrap(), 0);
     reader.handle(SHARD, &[message(1, TOO_OLD + 1), message(2, soon)]).await.unwrap();

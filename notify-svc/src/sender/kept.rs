@@ -81,7 +81,7 @@ impl Kept {
             trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
         };
         let whom = (push.to.user, push.to.device, push.conversation);
-        Late { whom, shard: push.shard, due_at, push: kept.encode_to_vec() }
+        Late { whom, seq: push.seq, shard: push.shard, due_at, push: kept.encode_to_vec() }
     }
 
     /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back. None: it is not
@@ -139,7 +139,8 @@ mod tests {
         let here = ConversationId::new();
         let kept = |seq, text: &str, kind: PushType| {
             let kept = Kept { seq, text: text.into(), kind: kind.into(), name: "ann".into(), ..Kept::default() };
-            Late { whom: (UserId::new(), DeviceId::new(), here), shard: 0, due_at: 0, push: kept.encode_to_vec() }
+            let whom = (UserId::new(), DeviceId::new(), here);
+            Late { whom, seq, shard: 0, due_at: 0, push: kept.encode_to_vec() }
         };
         let changes = Changes::from([
             ((here, 1), Some(Shown::Text("as it is".into()))),

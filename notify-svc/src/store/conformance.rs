@@ -87,20 +87,28 @@ async fn subscriptions(store: &dyn Subscriptions) {
 
 async fn late(store: &dyn Subscriptions) {
     let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
-    let of = |n: u8| Late { whom, shard: 3, due_at: 100 + i64::from(n), push: vec![n] };
+    let of = |n: u8| Late { whom, seq: n.into(), shard: 3, due_at: 100 + i64::from(n), push: vec![n] };
     let other = Late { whom: (UserId::new(), whom.1, whom.2), ..of(9) };
-    let settle = async |late: Vec<(Where, Option<Late>)>| {
-        store.settle(Settled { late: late.into_iter().collect(), ..Settled::default() }, 1).await.expect(FAILED);
+    let keep = async |late: Vec<Late>| {
+        let late = late.into_iter().map(|late| (late.whom, late)).collect();
+        store.settle(Settled { late, ..Settled::default() }, 1).await.expect(FAILED);
     };
-    settle(vec![(whom, Some(of(1))), (other.whom, Some(other.clone()))]).await;
-    settle(vec![(whom, Some(of(2)))]).await;
+    let done = async |whom: Where, seq| {
+        store.settle(Settled { done: [(whom, seq)].into(), ..Settled::default() }, 1).await.expect(FAILED);
+    };
+    let leave = async |whom: Where, seq| {
+        store.settle(Settled { dropped: [(whom, seq)].into(), ..Settled::default() }, 1).await.expect(FAILED);
+    };
+    keep(vec![of(1), other.clone()]).await;
+    keep(vec![of(2)]).await;
     let due = async |until, limit| store.due(3, until, limit).await.expect(FAILED);
     assert_eq!(due(101, 10).await, [], "the newest of a conversation alone is kept");
     assert_eq!(due(102, 10).await, [of(2)]);
     assert_eq!(due(1000, 10).await, [of(2), other.clone()]);
     assert_eq!(due(1000, 1).await, [of(2)]);
     assert_eq!(store.due(4, 1000, 10).await.expect(FAILED), [], "of another shard");
-    settle(vec![(other.whom, None), ((whom.0, whom.1, ConversationId::new()), None)]).await;
+    done(other.whom, 9).await;
+    done((whom.0, whom.1, ConversationId::new()), 9).await;
     assert_eq!(due(1000, 10).await, [of(2)]);
     let of_room = async |shard| store.late_of(shard, vec![whom.2, ConversationId::new()]).await.expect(FAILED);
     assert_eq!((of_room(3).await, of_room(4).await), (vec![of(2)], vec![]));
@@ -113,9 +121,25 @@ async fn late(store: &dyn Subscriptions) {
     assert_eq!(due(1000, 10).await, slice::from_ref(&changed));
     change(changed, None).await;
     assert_eq!(due(1000, 10).await, []);
-    settle(vec![(whom, Some(of(2)))]).await;
-    settle(vec![(whom, None)]).await;
+    keep(vec![of(5)]).await;
+    keep(vec![of(4)]).await;
+    done(whom, 4).await;
+    for another in [4, 6] {
+        leave(whom, another).await;
+    }
+    assert_eq!(due(1000, 10).await, [of(5)], "what became of another message touches nothing");
+    let again = Late { due_at: 900, push: vec![6], ..of(5) };
+    keep(vec![again.clone()]).await;
+    assert_eq!(due(1000, 10).await, slice::from_ref(&again), "the same again, later");
+    leave(whom, 5).await;
     assert_eq!(due(1000, 10).await, []);
+    keep(vec![of(5)]).await;
+    done(whom, 6).await;
+    assert_eq!(due(1000, 10).await, []);
+    let together = Settled { done: [(whom, 7)].into(), late: [(whom, of(7))].into(), ..Settled::default() };
+    store.settle(together, 1).await.expect(FAILED);
+    assert_eq!(due(1000, 10).await, [of(7)], "what is kept comes last");
+    done(whom, 7).await;
 }
 
 async fn shown(store: &dyn Subscriptions) {
@@ -130,6 +154,7 @@ async fn shown(store: &dyn Subscriptions) {
     };
     show(vec![((user, phone, here), 4), ((user, laptop, here), 5), ((user, phone, there), 1)], 1000).await;
     show(vec![((user, laptop, here), 6)], 1000).await;
+    show(vec![((user, laptop, here), 5)], 1000).await;
     let showing = async |conversation, seq| {
         let mut found = store.showing(vec![(user, conversation, seq), (UserId::new(), here, 9)]).await.expect(FAILED);
         found.sort();

@@ -59,6 +59,7 @@ struct LateRow {
     shard: i32,
     due_at: i64,
     push: Vec<u8>,
+    seq: i64,
 }
 
 impl From<SubscriptionRow> for Subscription {
@@ -88,6 +89,7 @@ impl From<Late> for LateRow {
             shard: place(late.shard),
             due_at: late.due_at,
             push: late.push,
+            seq: number(late.seq),
         }
     }
 }
@@ -95,7 +97,8 @@ impl From<Late> for LateRow {
 impl From<LateRow> for Late {
     fn from(row: LateRow) -> Self {
         let whom = (row.user.into(), row.device.into(), row.conversation.into());
-        Self { whom, shard: row.shard.unsigned_abs(), due_at: row.due_at, push: row.push }
+        let (seq, shard) = (row.seq.unsigned_abs(), row.shard.unsigned_abs());
+        Self { whom, seq, shard, due_at: row.due_at, push: row.push }
     }
 }
 
@@ -122,8 +125,10 @@ fn lock(bytes: &[u8]) -> i64 {
 
 const CLEAR: &str = r#"DELETE FROM push_shown s USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
     WHERE s."user" = d."user" AND s.device = d.device AND s.conversation = d.conversation AND s.seq <= d.seq"#;
-const FORGET: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
-    WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation"#;
+const DONE: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
+    WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation AND l.seq <= d.seq"#;
+const DROP: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
+    WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation AND l.seq = d.seq"#;
 const SHOWING: &str = r#"SELECT s."user", s.device, s.conversation, d.seq FROM push_shown s
     JOIN unnest($1, $2, $3) AS d("user", conversation, seq)
     ON s."user" = d."user" AND s.conversation = d.conversation AND s.seq <= d.seq"#;
@@ -318,25 +323,24 @@ impl Subscriptions for PostgresSubscriptions {
     }
 
     async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error> {
-        let Settled { shown, cleared, late } = settled;
+        let Settled { shown, cleared, done, dropped, late } = settled;
         let shown: Vec<_> = shown.into_iter().map(|(whom, seq)| shown_row(whom, seq, now)).collect();
-        let forget: Vec<_> = late.iter().filter(|(_, late)| late.is_none()).map(|(whom, _)| (*whom, 0)).collect();
-        let keep: Vec<LateRow> = late.into_values().flatten().map(LateRow::from).collect();
+        let keep: Vec<LateRow> = late.into_values().map(LateRow::from).collect();
         let transaction = async |connection: &mut Connection| {
             for rows in shown.chunks(ROWS) {
-                // One process has a room, whose messages come upwards: what is later is newer, or a repetition.
-                diesel::insert_into(push_shown::table)
+                let set = diesel::insert_into(push_shown::table)
                     .values(rows)
                     .on_conflict((push_shown::user, push_shown::device, push_shown::conversation))
                     .do_update()
-                    .set((push_shown::seq.eq(excluded(push_shown::seq)), push_shown::at.eq(now)))
-                    .execute(connection)
-                    .await?;
+                    .set((push_shown::seq.eq(excluded(push_shown::seq)), push_shown::at.eq(now)));
+                // A process that has lost the shard may be the last to say what it was told.
+                FilterDsl::filter(set, push_shown::seq.le(excluded(push_shown::seq))).execute(connection).await?;
             }
             delete(connection, CLEAR, cleared.into_iter().collect()).await?;
-            delete(connection, FORGET, forget).await?;
+            delete(connection, DONE, done.into_iter().collect()).await?;
+            delete(connection, DROP, dropped.into_iter().collect()).await?;
             for rows in keep.chunks(ROWS) {
-                diesel::insert_into(push_late::table)
+                let set = diesel::insert_into(push_late::table)
                     .values(rows)
                     .on_conflict((push_late::user, push_late::device, push_late::conversation))
                     .do_update()
@@ -344,9 +348,9 @@ impl Subscriptions for PostgresSubscriptions {
                         push_late::shard.eq(excluded(push_late::shard)),
                         push_late::due_at.eq(excluded(push_late::due_at)),
                         push_late::push.eq(excluded(push_late::push)),
-                    ))
-                    .execute(connection)
-                    .await?;
+                        push_late::seq.eq(excluded(push_late::seq)),
+                    ));
+                FilterDsl::filter(set, push_late::seq.le(excluded(push_late::seq))).execute(connection).await?;
             }
             let old = push_shown::at.lt(now - SHOWN_MS);
             diesel::delete(FilterDsl::filter(push_shown::table, old)).execute(connection).await

@@ -52,7 +52,8 @@ fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
 
 fn late(row: &Row<'_>) -> rusqlite::Result<Late> {
     let whom = (id(row, "user")?, id(row, "device")?, id(row, "conversation")?);
-    Ok(Late { whom, shard: row.get("shard")?, due_at: row.get("due_at")?, push: row.get("push")? })
+    let seq = row.get::<_, i64>("seq")?.unsigned_abs();
+    Ok(Late { whom, seq, shard: row.get("shard")?, due_at: row.get("due_at")?, push: row.get("push")? })
 }
 
 fn limited(limit: usize) -> i64 {
@@ -73,7 +74,8 @@ impl SqliteSubscriptions {
              CREATE INDEX IF NOT EXISTS subscription_session ON subscription (session);
              CREATE TABLE IF NOT EXISTS late (
                  user BLOB NOT NULL, device BLOB NOT NULL, conversation BLOB NOT NULL, shard INTEGER NOT NULL,
-                 due_at INTEGER NOT NULL, push BLOB NOT NULL, PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
+                 due_at INTEGER NOT NULL, push BLOB NOT NULL, seq INTEGER NOT NULL DEFAULT 0,
+                 PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS late_due ON late (shard, due_at);
              CREATE INDEX IF NOT EXISTS late_conversation ON late (conversation);
              CREATE TABLE IF NOT EXISTS shown (
@@ -84,6 +86,11 @@ impl SqliteSubscriptions {
              CREATE TABLE IF NOT EXISTS ended (one INTEGER PRIMARY KEY CHECK (one = 1), until INTEGER NOT NULL);
              CREATE TABLE IF NOT EXISTS key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL);",
         )?;
+        // Files of earlier versions lack it.
+        let known = "SELECT count(*) FROM pragma_table_info('late') WHERE name = 'seq'";
+        if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
+            connection.execute_batch("ALTER TABLE late ADD COLUMN seq INTEGER NOT NULL DEFAULT 0")?;
+        }
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -252,7 +259,7 @@ impl Subscriptions for SqliteSubscriptions {
     }
 
     async fn settle(&self, settled: Settled, now: i64) -> Result<(), Error> {
-        let Settled { shown, cleared, late } = settled;
+        let Settled { shown, cleared, done, dropped, late } = settled;
         self.run(move |connection| {
             let transaction = connection.transaction()?;
             let show = "INSERT INTO shown VALUES (?1, ?2, ?3, ?4, ?5)
@@ -262,21 +269,24 @@ impl Subscriptions for SqliteSubscriptions {
                 transaction.prepare_cached(show)?.execute(values)?;
             }
             let clear = "DELETE FROM shown WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND seq <= ?4";
-            for ((user, device, conversation), seq) in cleared {
+            let end = "DELETE FROM late WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND seq <= ?4";
+            let leave = "DELETE FROM late WHERE user = ?1 AND device = ?2 AND conversation = ?3 AND seq = ?4";
+            let cleared = cleared.into_iter().map(|of| (clear, of));
+            let done = done.into_iter().map(|of| (end, of));
+            let dropped = dropped.into_iter().map(|of| (leave, of));
+            for (delete, ((user, device, conversation), seq)) in cleared.chain(done).chain(dropped) {
                 let values = params![user.bytes(), device.bytes(), conversation.bytes(), number(seq)];
-                transaction.prepare_cached(clear)?.execute(values)?;
+                transaction.prepare_cached(delete)?.execute(values)?;
             }
-            let forget = "DELETE FROM late WHERE user = ?1 AND device = ?2 AND conversation = ?3";
-            let keep = "INSERT OR REPLACE INTO late VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            for ((user, device, conversation), late) in late {
+            let keep = "INSERT INTO late (user, device, conversation, shard, due_at, push, seq)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                        ON CONFLICT DO UPDATE SET
+                            shard = excluded.shard, due_at = excluded.due_at, push = excluded.push, seq = excluded.seq
+                        WHERE seq <= excluded.seq";
+            for Late { whom: (user, device, conversation), seq, shard, due_at, push } in late.into_values() {
                 let (user, device, conversation) = (user.bytes(), device.bytes(), conversation.bytes());
-                match late {
-                    Some(Late { shard, due_at, push, .. }) => {
-                        let values = params![user, device, conversation, shard, due_at, push];
-                        transaction.prepare_cached(keep)?.execute(values)?;
-                    }
-                    None => drop(transaction.prepare_cached(forget)?.execute(params![user, device, conversation])?),
-                }
+                let values = params![user, device, conversation, shard, due_at, push, number(seq)];
+                transaction.prepare_cached(keep)?.execute(values)?;
             }
             transaction.execute("DELETE FROM shown WHERE at < ?1", [now - SHOWN_MS])?;
             transaction.commit()

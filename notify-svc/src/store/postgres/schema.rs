@@ -26,6 +26,7 @@ diesel::table! {
         shard -> Integer,
         due_at -> BigInt,
         push -> Binary,
+        seq -> BigInt,
     }
 }
 
