@@ -5,6 +5,7 @@
 mod check;
 mod health;
 mod kept;
+mod lane;
 mod taken;
 
 pub use kept::Kept;
@@ -22,6 +23,7 @@ use crate::{
 };
 use check::Check;
 use health::{Health, NotNow};
+use lane::{Lanes, Put};
 use madang_mesh::{
     clock::now_ms,
     metrics,
@@ -34,11 +36,14 @@ use madang_proto::{
     notify::v1::Outcome,
 };
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
 
 /// What is older is not sent any more, in ms: an hour.
 pub const TOO_OLD: i64 = 3_600_000;
@@ -50,7 +55,7 @@ const AT_ONCE: usize = 1024;
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between tries.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long a place on the way to a host is waited for, and then how soon it is tried again.
+/// How long a place on the way to a host or by a provider is waited for, and then how soon it is tried again.
 const BUSY: Duration = Duration::from_secs(1);
 /// How long who is to be told counts as known.
 const FRESH: Duration = Duration::from_secs(1);
@@ -186,12 +191,6 @@ enum Write {
     Forget,
 }
 
-/// What a device is being told, and what waits for that.
-struct Lane {
-    current: (ConversationId, u64),
-    waiting: VecDeque<Item>,
-}
-
 /// Sends.
 pub struct Sender {
     store: Arc<dyn Subscriptions>,
@@ -203,7 +202,7 @@ pub struct Sender {
     pub amended: Amended,
     slots: HashMap<&'static str, Semaphore>,
     /// What waits for each device that something is on its way to.
-    lanes: Mutex<HashMap<(UserId, DeviceId), Lane>>,
+    lanes: Lanes,
     results: mpsc::Sender<Done>,
     room: Arc<Semaphore>,
 }
@@ -222,7 +221,7 @@ impl Sender {
         tokio::spawn(write(store.clone(), written));
         let slots = ["web_push", "fcm", "apns", "webhook", "none"];
         let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
-        let (health, lanes, room) = (Health::default(), Mutex::default(), Arc::new(Semaphore::new(UNDER_WAY)));
+        let (health, lanes, room) = (Health::default(), Lanes::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
         let amended = Amended::default();
         Arc::new(Self { store, providers, check, reports, health, amended, slots, lanes, results, room })
@@ -234,40 +233,39 @@ impl Sender {
         (UNDER_WAY - self.room.available_permits()) as u64
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The devices that are to be sent nothing more now.
+    #[must_use]
+    pub fn full(&self) -> Vec<(UserId, DeviceId)> {
+        self.lanes.full()
     }
 
-    /// Sends, after what is on its way to the same device; waits while as many are under way as may be.
-    pub async fn send(self: &Arc<Self>, push: Push, origin: Origin) {
+    /// Sends, after what is on its way to the same device; waits while as many are under way as may be. False: it stays in
+    /// the database, since as many wait for its device as may.
+    pub async fn send(self: &Arc<Self>, push: Push, origin: Origin) -> bool {
         // The semaphore is never closed.
-        let Ok(_room) = self.room.clone().acquire_owned().await else { return };
-        let device = (push.to.user, push.to.device);
-        let of = |other: &Push| other.conversation == push.conversation;
-        let mut moot = Vec::new();
-        {
-            let mut lanes = self.lanes();
-            match lanes.get_mut(&device) {
-                Some(lane) => {
-                    let newer = lane.current.0 == push.conversation && lane.current.1 > push.seq
-                        || lane.waiting.iter().any(|item| of(&item.push) && item.push.seq > push.seq);
-                    while let Some(at) = lane.waiting.iter().position(|item| of(&item.push) && !newer) {
-                        moot.extend(lane.waiting.remove(at));
-                    }
-                    let item = Item { push, origin, _room };
-                    if newer { moot.push(item) } else { lane.waiting.push_back(item) }
-                }
-                None => {
-                    lanes.insert(device, Lane { current: (push.conversation, push.seq), waiting: VecDeque::new() });
-                    tokio::spawn(self.clone().run(Item { push, origin, _room }));
-                }
+        let Ok(_room) = self.room.clone().acquire_owned().await else { return false };
+        let moot = match self.lanes.put(Item { push, origin, _room }) {
+            Put::Go(item) => {
+                tokio::spawn(self.clone().run(item));
+                return true;
             }
-        }
+            Put::Full(Item { origin: Origin::Kept(_), .. }) => return false,
+            Put::Full(mut item) => {
+                let write = self.later(&mut item.push, BUSY, 0);
+                self.result(item, write).await;
+                return true;
+            }
+            // Its row stays for what becomes of the newer one.
+            Put::Older(Item { origin: Origin::Kept(_), .. }) => return true,
+            Put::Older(item) => vec![item],
+            Put::Waits(before) => before,
+        };
+        // What takes their place is written of in theirs.
         for Item { push, origin, .. } in moot {
-            // What takes its place is written of. A row stays for what becomes of that.
             self.reports.add(&push, Outcome::Moot, 0);
             origin.done();
         }
+        true
     }
 
     /// Sends one, and what has come for its device meanwhile.
@@ -276,18 +274,14 @@ impl Sender {
         let mut next = Some(item);
         while let Some(mut item) = next {
             let write = self.attempt(&mut item.push).await;
-            // It ends with the process alone.
-            let _ = self.results.send(Done { item, write }).await;
-            let mut lanes = self.lanes();
-            next = lanes.get_mut(&device).and_then(|lane| {
-                let next = lane.waiting.pop_front()?;
-                lane.current = (next.push.conversation, next.push.seq);
-                Some(next)
-            });
-            if next.is_none() {
-                lanes.remove(&device);
-            }
+            self.result(item, write).await;
+            next = self.lanes.next(device);
         }
+    }
+
+    async fn result(&self, item: Item, write: Write) {
+        // Who writes them ends with the process alone.
+        let _ = self.results.send(Done { item, write }).await;
     }
 
     /// Tries once; what is to be written of it.
@@ -305,7 +299,11 @@ impl Sender {
             Err(NotNow::Closed(wait)) => return self.later(push, wait, 0),
         };
         let _slot = match self.slots.get(label(push.to.target.provider)) {
-            Some(slots) => slots.acquire().await.ok(),
+            // Hosts that hang may have them all.
+            Some(slots) => match timeout(BUSY, slots.acquire()).await {
+                Ok(slot) => slot.ok(),
+                Err(_) => return self.later(push, BUSY, 0),
+            },
             None => None,
         };
         if push.checked.elapsed() > FRESH {

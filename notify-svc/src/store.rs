@@ -182,8 +182,14 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// It is done with up to there; never goes back.
     async fn save_cursor(&self, shard: Shard, position: Position) -> Result<(), Error>;
 
-    /// What a shard's reader is to send until then, the earliest first.
-    async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error>;
+    /// What a shard's reader is to send until then, the earliest first, but nothing to some devices.
+    async fn due(
+        &self,
+        shard: Shard,
+        until: i64,
+        limit: usize,
+        except: Vec<(UserId, DeviceId)>,
+    ) -> Result<Vec<Late>, Error>;
 
     /// What is kept for later of some conversations of a shard.
     async fn late_of(&self, shard: Shard, conversations: Vec<ConversationId>) -> Result<Vec<Late>, Error>;

@@ -113,7 +113,7 @@ async fn what_is_an_hour_old_is_dropped_and_counted() {
 
     let dropped = async {
         let all_done = async || {
-            let none_kept = store.due(SHARD, i64::MAX, 10).await.unwrap().is_empty();
+            let none_kept = store.due(SHARD, i64::MAX, 10, Vec::new()).await.unwrap().is_empty();
             none_kept && store.cursor(SHARD).await.unwrap() == 2
         };
         while !all_done().await {

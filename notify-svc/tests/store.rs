@@ -37,7 +37,7 @@ async fn a_file_of_an_earlier_version_is_brought_up_to_date() {
     file.execute_batch(late).unwrap();
     drop(file);
     let store = SqliteSubscriptions::open(folder.path()).unwrap();
-    let kept = store.due(9, 1, 10).await.unwrap();
+    let kept = store.due(9, 1, 10, Vec::new()).await.unwrap();
     assert_eq!(kept.iter().map(|late| late.seq).collect::<Vec<_>>(), [0], "it stays");
     check(&store).await;
 }

@@ -101,12 +101,15 @@ async fn late(store: &dyn Subscriptions) {
     };
     keep(vec![of(1), other.clone()]).await;
     keep(vec![of(2)]).await;
-    let due = async |until, limit| store.due(3, until, limit).await.expect(FAILED);
+    let due = async |until, limit| store.due(3, until, limit, Vec::new()).await.expect(FAILED);
     assert_eq!(due(101, 10).await, [], "the newest of a conversation alone is kept");
     assert_eq!(due(102, 10).await, [of(2)]);
     assert_eq!(due(1000, 10).await, [of(2), other.clone()]);
     assert_eq!(due(1000, 1).await, [of(2)]);
-    assert_eq!(store.due(4, 1000, 10).await.expect(FAILED), [], "of another shard");
+    assert_eq!(store.due(4, 1000, 10, Vec::new()).await.expect(FAILED), [], "of another shard");
+    let but = |except| store.due(3, 1000, 1, except);
+    assert_eq!(but(vec![(whom.0, whom.1), (UserId::new(), whom.1)]).await.expect(FAILED), slice::from_ref(&other));
+    assert_eq!(but(vec![(other.whom.0, whom.1), (whom.0, DeviceId::new())]).await.expect(FAILED), [of(2)]);
     done(other.whom, 9).await;
     done((whom.0, whom.1, ConversationId::new()), 9).await;
     assert_eq!(due(1000, 10).await, [of(2)]);

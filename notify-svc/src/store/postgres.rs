@@ -10,7 +10,7 @@ use diesel::{
     query_dsl::methods::FilterDsl,
     result::Error as DieselError,
     sql_query,
-    sql_types::{Array, BigInt, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Uuid as SqlUuid},
     upsert::excluded,
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -50,7 +50,7 @@ struct SubscriptionRow {
     created_at: i64,
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, QueryableByName, Selectable, Insertable)]
 #[diesel(table_name = push_late)]
 struct LateRow {
     user: Uuid,
@@ -123,6 +123,9 @@ fn lock(bytes: &[u8]) -> i64 {
     bytes.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }
 
+const DUE: &str = r#"SELECT l.* FROM push_late l WHERE l.shard = $1 AND l.due_at <= $2 AND NOT EXISTS
+    (SELECT FROM unnest($4, $5) AS d("user", device) WHERE l."user" = d."user" AND l.device = d.device)
+    ORDER BY l.due_at LIMIT $3"#;
 const CLEAR: &str = r#"DELETE FROM push_shown s USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
     WHERE s."user" = d."user" AND s.device = d.device AND s.conversation = d.conversation AND s.seq <= d.seq"#;
 const DONE: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
@@ -286,11 +289,23 @@ impl Subscriptions for PostgresSubscriptions {
         Ok(())
     }
 
-    async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error> {
-        let which = push_late::shard.eq(place(shard)).and(push_late::due_at.le(until));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let select = FilterDsl::filter(push_late::table, which).order(push_late::due_at).limit(limit);
-        let rows: Vec<LateRow> = select.select(LateRow::as_select()).load(&mut self.connection().await?).await?;
+    async fn due(
+        &self,
+        shard: Shard,
+        until: i64,
+        limit: usize,
+        except: Vec<(UserId, DeviceId)>,
+    ) -> Result<Vec<Late>, Error> {
+        let (users, devices): (Vec<_>, Vec<_>) =
+            except.into_iter().map(|(user, device)| (user.uuid(), device.uuid())).unzip();
+        let rows: Vec<LateRow> = sql_query(DUE)
+            .bind::<Integer, _>(place(shard))
+            .bind::<BigInt, _>(until)
+            .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind::<Array<SqlUuid>, _>(users)
+            .bind::<Array<SqlUuid>, _>(devices)
+            .load(&mut self.connection().await?)
+            .await?;
         Ok(rows.into_iter().map(Late::from).collect())
     }
 

@@ -10,6 +10,7 @@ use madang_proto::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -215,11 +216,20 @@ impl Subscriptions for SqliteSubscriptions {
         self.run(move |connection| connection.execute(set, params![shard, number(position)]).map(drop)).await
     }
 
-    async fn due(&self, shard: Shard, until: i64, limit: usize) -> Result<Vec<Late>, Error> {
+    async fn due(
+        &self,
+        shard: Shard,
+        until: i64,
+        limit: usize,
+        except: Vec<(UserId, DeviceId)>,
+    ) -> Result<Vec<Late>, Error> {
+        let except: HashSet<_> = except.into_iter().collect();
         self.run(move |connection| {
-            let select = "SELECT * FROM late WHERE shard = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3";
+            let select = "SELECT * FROM late WHERE shard = ?1 AND due_at <= ?2 ORDER BY due_at";
             let mut select = connection.prepare_cached(select)?;
-            select.query_map(params![shard, until, limited(limit)], self::late)?.collect()
+            let rows = select.query_map(params![shard, until], self::late)?;
+            let wanted = |late: &Late| !except.contains(&(late.whom.0, late.whom.1));
+            rows.filter(|late| late.as_ref().map_or(true, wanted)).take(limit).collect()
         })
         .await
     }

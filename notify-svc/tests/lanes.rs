@@ -1,0 +1,235 @@
+//! What one device does not take is in nobody else's way: its lane is short, and the rest of it is kept in the database.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
+
+use async_trait::async_trait;
+use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::sqlite::SqliteLog, subscription::Handler as _};
+use madang_notify::{
+    audience::Audience,
+    notice::Notice,
+    provider::{Provider, Providers, Told, Verdict},
+    reader::Reader,
+    reports::Reports,
+    sender::{Kept, Origin, Push, Sender},
+    store::{Late, Settled, Subscription, Subscriptions, Target, sqlite::SqliteSubscriptions},
+    ticket::Progress,
+    words::Shown,
+};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient,
+    client::v1::{DeviceKind, PushType},
+    group::v1::group_service_client::GroupServiceClient,
+    id::{ConversationId, DeviceId, SessionId, UserId},
+    notify::v1::{Outcome, Provider as Name},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const SHARD: u32 = 3;
+
+/// What was sent: to which device, and which message.
+type Sent = Arc<Mutex<Vec<(DeviceId, u64)>>>;
+
+/// Takes at once what goes to `well`; anything else gets its answer when it is given.
+struct Stub {
+    answer: watch::Receiver<Option<Verdict>>,
+    sent: Sent,
+}
+
+#[async_trait]
+impl Provider for Stub {
+    fn host(&self, to: &Subscription) -> String {
+        to.target.host()
+    }
+
+    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
+        self.sent.lock().unwrap().push((to.device, notice.seq));
+        let verdict = match to.target.host().as_str() {
+            "well" => Verdict::Sent,
+            _ => self.answer.clone().wait_for(Option::is_some).await.unwrap().unwrap(),
+        };
+        Told { verdict, status: 0 }
+    }
+}
+
+struct Stage {
+    _folder: TempDir,
+    store: Arc<dyn Subscriptions>,
+    sender: Arc<Sender>,
+    reader: Reader,
+    reports: Arc<Reports>,
+    answer: watch::Sender<Option<Verdict>>,
+    sent: Sent,
+    log: Progress,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Subscriptions> = Arc::new(SqliteSubscriptions::open(folder.path()).unwrap());
+        let log = Arc::new(SqliteLog::open(folder.path()).unwrap());
+        // Nobody answers who is asked whether a push is still to be sent.
+        let (channels, nobody) = (Channels::new(), "http://127.0.0.1:1");
+        let channel = channels.get(nobody).unwrap();
+        let (group, account) = (GroupServiceClient::new(channel.clone()), AccountServiceClient::new(channel));
+        let homes = Homes::follow(channels.clone(), nobody);
+        let audience = Arc::new(Audience::new(store.clone(), group, account, homes, channels));
+        let (reports, sent) = (Arc::<Reports>::default(), Sent::default());
+        let (answer, given) = watch::channel(None);
+        let mut providers = Providers::default();
+        providers.add(Name::Webhook, Stub { answer: given, sent: sent.clone() });
+        let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
+        let wait = Duration::ZERO;
+        let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), wait);
+        Self { _folder: folder, store, sender, reader, reports, answer, sent, log: Progress::from(0) }
+    }
+
+    async fn device(&self, host: &str) -> Subscription {
+        let device = Subscription {
+            id: Uuid::new_v4(),
+            user: UserId::new(),
+            device: DeviceId::new(),
+            session: SessionId::new(),
+            kind: DeviceKind::Mobile,
+            target: Target {
+                provider: Name::Webhook,
+                address: format!("https://{host}/{}", Uuid::new_v4()),
+                secret: Vec::new(),
+            },
+            locale: String::new(),
+            preview: true,
+            created_at: 1,
+        };
+        self.store.put(device.clone()).await.unwrap();
+        device
+    }
+
+    /// Sends it as the next of the log.
+    async fn send(&self, push: Push) {
+        let ticket = self.log.take(self.log.read() + 1);
+        let sent = tokio::time::timeout(PATIENCE, self.sender.send(push, Origin::Log(ticket))).await;
+        assert!(sent.expect("there is room"));
+    }
+
+    /// What is kept for a device, of which messages.
+    async fn kept(&self, of: &Subscription) -> Vec<u64> {
+        let all = self.store.due(SHARD, i64::MAX, usize::MAX, Vec::new()).await.unwrap();
+        all.iter().filter(|late| late.whom.1 == of.device).map(|late| late.seq).collect()
+    }
+
+    fn sent(&self, to: &Subscription) -> Vec<u64> {
+        self.sent.lock().unwrap().iter().filter(|(device, _)| *device == to.device).map(|(_, seq)| *seq).collect()
+    }
+
+    fn outcomes(&self, of: &Subscription) -> Vec<Outcome> {
+        let device = of.device.to_string();
+        let all = self.reports.latest(100, |each| each.device == device);
+        all.iter().rev().map(|each| each.outcome()).collect()
+    }
+
+    async fn all_written(&self) {
+        until(async || self.log.done() == self.log.read()).await;
+    }
+}
+
+/// A message of a conversation to a device.
+fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
+    Push {
+        to: Arc::new(to.clone()),
+        kind: PushType::Message,
+        conversation,
+        shard: SHARD,
+        seq,
+        revision: seq,
+        sender: None,
+        mention: false,
+        at_ms: now_ms(),
+        group: String::new(),
+        name: String::new(),
+        shown: Shown::Nothing,
+        badge: 0,
+        tries: 0,
+        // It is not looked at again, however slow this machine is.
+        checked: Instant::now() + Duration::from_secs(3600),
+        trace: None,
+    }
+}
+
+async fn until(holds: impl AsyncFn() -> bool) {
+    let found = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_takes_nobody_elses_room() {
+    let stage = Stage::set();
+    let (slow, well) = (stage.device("slow").await, stage.device("well").await);
+    for seq in 1..=20_100 {
+        stage.send(push(&slow, ConversationId::new(), seq)).await;
+    }
+    stage.send(push(&well, ConversationId::new(), 1)).await;
+    until(async || stage.sent(&well) == [1]).await;
+    assert_eq!(stage.sent(&slow), [1], "one at a time");
+    let device = (slow.user, slow.device);
+    assert_eq!(stage.sender.full(), [device]);
+    until(async || stage.sender.sending() == 33).await;
+    assert_eq!(stage.kept(&slow).await.len(), 20_100 - 33);
+    // What is kept of it hides nobody else's.
+    let kept = Kept::late(&push(&well, ConversationId::new(), 2), now_ms());
+    stage.store.settle(Settled { late: [(kept.whom, kept)].into(), ..Settled::default() }, now_ms()).await.unwrap();
+    assert_eq!(stage.reader.cursor(SHARD).await.unwrap(), 0);
+    // It is taken up, and then nobody can say whether it is still to be sent.
+    until(async || stage.outcomes(&well).last() == Some(&Outcome::Later)).await;
+    assert_eq!(stage.kept(&slow).await.len(), 20_100 - 33, "there is no room for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_have_all_places_of_a_provider_are_not_waited_for() {
+    let stage = Stage::set();
+    for host in 0..4 {
+        for _ in 0..256 {
+            stage.send(push(&stage.device(&format!("slow{host}")).await, ConversationId::new(), 1)).await;
+        }
+    }
+    until(async || stage.sent.lock().unwrap().len() == 1024).await;
+    let well = stage.device("well").await;
+    stage.send(push(&well, ConversationId::new(), 1)).await;
+    until(async || stage.kept(&well).await == [1]).await;
+    assert_eq!(stage.outcomes(&well), [Outcome::Later]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_taken_back_takes_none_before_it_along() {
+    let stage = Stage::set();
+    let (to, here) = (stage.device("slow").await, ConversationId::new());
+    let keep = async |late: Late| {
+        stage.store.settle(Settled { late: [(late.whom, late)].into(), ..Settled::default() }, 1).await.unwrap();
+    };
+    keep(Kept::late(&push(&to, here, 5), i64::MAX)).await;
+    stage.sender.amended.note(here, 6, None);
+    stage.send(push(&to, here, 6)).await;
+    stage.all_written().await;
+    assert_eq!((stage.outcomes(&to), stage.kept(&to).await), (vec![Outcome::Moot], vec![5]));
+
+    // Nor does one that another process was sending wipe what is newer.
+    stage.send(push(&to, here, 7)).await;
+    until(async || stage.sent(&to) == [7]).await;
+    keep(Kept::late(&push(&to, here, 8), i64::MAX)).await;
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.kept(&to).await, [8]);
+    stage.send(push(&to, here, 9)).await;
+    stage.all_written().await;
+    assert_eq!(stage.kept(&to).await, [0; 0]);
+    let showing = stage.store.showing(vec![(to.user, here, 8), (to.user, here, 9)]).await.unwrap();
+    assert_eq!(showing, [((to.user, to.device, here), 9)]);
+}
