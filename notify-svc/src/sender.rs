@@ -341,6 +341,10 @@ impl Sender {
                 if let Err(error) = self.store.drop_one(push.to.id).await {
                     tracing::warn!(%error, "a subscription that is gone could not be dropped; the next push will");
                 }
+                for item in self.lanes.take((push.to.user, push.to.device), push.to.id) {
+                    let write = self.end(&item.push, Outcome::Moot, 0);
+                    self.result(item, write).await;
+                }
                 self.end(push, Outcome::Gone, status)
             }
             Verdict::Refused => self.end(push, Outcome::Refused, status),

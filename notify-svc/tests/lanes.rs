@@ -208,6 +208,28 @@ async fn hosts_that_have_all_places_of_a_provider_are_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_device_that_is_gone_is_not_sent() {
+    let stage = Stage::set();
+    let gone = stage.device("slow").await;
+    for seq in 1..=4 {
+        stage.send(push(&gone, ConversationId::new(), seq)).await;
+    }
+    // It has been registered anew, elsewhere, since the last one was decided on.
+    let anew = Subscription { id: Uuid::new_v4(), ..gone.clone() };
+    let anew = Subscription { target: Target { address: "https://well/".into(), ..gone.target.clone() }, ..anew };
+    stage.store.put(anew.clone()).await.unwrap();
+    stage.send(push(&anew, ConversationId::new(), 5)).await;
+    until(async || stage.sent(&gone) == [1]).await;
+    stage.answer.send_replace(Some(Verdict::Gone));
+    stage.all_written().await;
+    assert_eq!(stage.sent(&gone), [1, 5], "what is of the new registration is sent there");
+    use Outcome::{Gone, Moot, Sent};
+    assert_eq!(stage.outcomes(&gone), [Moot, Moot, Moot, Gone, Sent]);
+    assert_eq!(stage.kept(&gone).await, [0; 0]);
+    assert_eq!(stage.store.of_users(vec![gone.user]).await.unwrap(), [anew]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_taken_back_takes_none_before_it_along() {
     let stage = Stage::set();
     let (to, here) = (stage.device("slow").await, ConversationId::new());

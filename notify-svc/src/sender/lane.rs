@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use uuid::Uuid;
 
 /// How many wait for a device at most; the rest is kept in the database.
 const WAITING: usize = 32;
@@ -87,6 +88,16 @@ impl Lanes {
         };
         lane.current = (next.push.conversation, next.push.seq);
         Some(next)
+    }
+
+    /// Takes out what waits for a device by a registration.
+    pub fn take(&self, device: Device, registration: Uuid) -> Vec<Item> {
+        let mut lanes = self.lock();
+        let Some(lane) = lanes.get_mut(&device) else { return Vec::new() };
+        let all = lane.waiting.drain(..);
+        let (taken, rest) = all.partition::<Vec<_>, _>(|item| item.push.to.id == registration);
+        lane.waiting.extend(rest);
+        taken
     }
 
     /// The devices for which as many wait as may.
