@@ -9,6 +9,7 @@ pub mod encryption;
 pub mod ends;
 pub mod form;
 pub mod http;
+pub mod marks;
 pub mod notice;
 pub mod provider;
 pub mod reader;

@@ -308,6 +308,12 @@ impl Work {
             }
             let pause = if together.len() < TOGETHER { APART } else { Duration::ZERO };
             earliest = Instant::now() + pause;
+            // Before it is asked what is shown: what is on its way now is cleared when it has arrived.
+            for job in &together {
+                if let What::Read { user, seq, .. } = job.what {
+                    self.sender.marks.note(user, job.conversation, seq);
+                }
+            }
             let found = tokio::select! {
                 found = self.audience.pushes(self.shard, together) => found,
                 () = cancel.cancelled() => return,

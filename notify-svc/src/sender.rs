@@ -14,6 +14,7 @@ pub use taken::{Taken, TakenUp};
 use crate::{
     amended::Amended,
     audience::Audience,
+    marks::Marks,
     notice::Notice,
     provider::{Providers, Told, Verdict, label},
     reports::Reports,
@@ -179,6 +180,31 @@ impl Done {
             Write::Forget => settled.drop_one(whom, row),
         }
     }
+
+    /// What clears it, where its message was read while it was on its way: that found nothing shown yet.
+    fn clear(&self, marks: &Marks) -> Option<Late> {
+        let Item { push, .. } = &self.item;
+        let told = matches!(self.write, Write::Sent) && push.kind == PushType::Message;
+        let seq = marks.up_to(push.to.user, push.conversation);
+        if !told || seq < push.seq {
+            return None;
+        }
+        let now = now_ms();
+        let read = Push {
+            kind: PushType::Read,
+            seq,
+            revision: 0,
+            sender: None,
+            mention: false,
+            at_ms: now,
+            name: String::new(),
+            shown: Shown::Nothing,
+            tries: 0,
+            trace: None,
+            ..push.clone()
+        };
+        Some(Kept::late(&read, now))
+    }
 }
 
 /// What is to be written of a push.
@@ -200,6 +226,8 @@ pub struct Sender {
     health: Health,
     /// What became of messages meanwhile.
     pub amended: Amended,
+    /// What was read meanwhile.
+    pub marks: Arc<Marks>,
     slots: HashMap<&'static str, Semaphore>,
     /// What waits for each device that something is on its way to.
     lanes: Lanes,
@@ -218,13 +246,14 @@ impl Sender {
     ) -> Arc<Self> {
         let (results, written) = mpsc::channel(RESULTS);
         metrics::queue("push_results", "what became of pushes, to be written", &results);
-        tokio::spawn(write(store.clone(), written));
+        let marks = Arc::<Marks>::default();
+        tokio::spawn(write(store.clone(), marks.clone(), written));
         let slots = ["web_push", "fcm", "apns", "webhook", "none"];
         let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
         let (health, lanes, room) = (Health::default(), Lanes::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
         let amended = Amended::default();
-        Arc::new(Self { store, providers, check, reports, health, amended, slots, lanes, results, room })
+        Arc::new(Self { store, providers, check, reports, health, amended, marks, slots, lanes, results, room })
     }
 
     /// How many are being sent.
@@ -382,15 +411,25 @@ impl Sender {
 }
 
 /// Writes results, many together; what they are of is done then, and not before.
-async fn write(store: Arc<dyn Subscriptions>, mut results: mpsc::Receiver<Done>) {
-    let mut some = Vec::new();
+async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, mut results: mpsc::Receiver<Done>) {
+    let mut some: Vec<Done> = Vec::new();
     while results.recv_many(&mut some, TOGETHER).await > 0 {
         let mut settled = Settled::default();
-        some.iter().for_each(|done: &Done| done.settle(&mut settled));
-        while let Err(error) = store.settle(settled.clone(), now_ms()).await {
-            tracing::warn!(%error, "what became of pushes could not be written; trying again");
-            tokio::time::sleep(AGAIN).await;
+        some.iter().for_each(|done| done.settle(&mut settled));
+        settle(&*store, &settled).await;
+        // After that: a mark that comes now finds what is shown.
+        let mut clear = Settled::default();
+        some.iter().filter_map(|done| done.clear(&marks)).for_each(|late| clear.keep(late));
+        if !clear.late.is_empty() {
+            settle(&*store, &clear).await;
         }
         some.drain(..).for_each(|done| done.item.origin.done());
+    }
+}
+
+async fn settle(store: &dyn Subscriptions, settled: &Settled) {
+    while let Err(error) = store.settle(settled.clone(), now_ms()).await {
+        tracing::warn!(%error, "what became of pushes could not be written; trying again");
+        tokio::time::sleep(AGAIN).await;
     }
 }

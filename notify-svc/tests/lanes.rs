@@ -255,3 +255,20 @@ async fn a_message_that_was_taken_back_takes_none_before_it_along() {
     let showing = stage.store.showing(vec![(to.user, here, 8), (to.user, here, 9)]).await.unwrap();
     assert_eq!(showing, [((to.user, to.device, here), 9)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_while_its_push_was_on_its_way_is_cleared() {
+    let stage = Stage::set();
+    let (to, here, there) = (stage.device("slow").await, ConversationId::new(), ConversationId::new());
+    stage.send(push(&to, here, 5)).await;
+    stage.send(push(&to, there, 5)).await;
+    until(async || stage.sent(&to) == [5]).await;
+    stage.sender.marks.note(to.user, here, 6);
+    stage.sender.marks.note(to.user, there, 4);
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.kept(&to).await, [6], "of what was read");
+    let kept = stage.store.due(SHARD, now_ms(), 10, Vec::new()).await.unwrap();
+    let read = Kept::push(&kept[0], Arc::new(to.clone()), Instant::now()).unwrap();
+    assert_eq!((read.kind, read.seq, read.conversation), (PushType::Read, 6, here));
+}
