@@ -250,7 +250,7 @@ impl Socket {
     pub async fn attempt(door: SocketAddr, person: &Person, resume: &str) -> Option<(Self, Value)> {
         let mut socket = Self::upgraded(TcpStream::connect(door).await.ok()?).await.ok()?;
         socket.stream.send(Message::Text(hello(person, resume).to_string().into())).await.ok()?;
-        let frame = timeout(PATIENCE, socket.next_or_end()).await.expect("nothing after hello")?;
+        let frame = timeout(PATIENCE, socket.next_or_end()).await.unwrap()?;
         if frame["ready"].is_null() {
             eprintln!("not ready: {frame}");
             return None;
@@ -268,7 +268,7 @@ impl Socket {
 
     /// The next frame; a close is `{"close": code}`.
     pub async fn next(&mut self) -> Value {
-        timeout(PATIENCE, self.next_or_end()).await.expect("nothing came").expect("it broke")
+        timeout(PATIENCE, self.next_or_end()).await.unwrap().unwrap()
     }
 
     /// The same; none: it broke.

@@ -220,7 +220,7 @@ async fn a_group_has_so_many_invites_and_codes_are_not_to_be_guessed() {
 
     // Thirty at once, and one a second: this machine may take long for all of them.
     let guess = async |n: u32| loop {
-        let path = if n % 2 == 0 { "/v1/invites/a" } else { "/v1/invites/b" };
+        let path = if n.is_multiple_of(2) { "/v1/invites/a" } else { "/v1/invites/b" };
         match call_once(club.server.http, "GET", path, &club.people[1].token, "", Value::Null).await {
             Some((503, _)) | None => {}
             Some(answer) => break reason(answer),

@@ -207,7 +207,7 @@ async fn told_alone(ann: &Device, group: &Value, said: &mut u32, push: &PushServ
             let told = loop {
                 let told = device.told(push).await;
                 // Of what was said before, in such a case.
-                if told["seq"] == said.to_string() {
+                if told["seq"].as_str() == Some(&said.to_string()) {
                     break told;
                 }
             };

@@ -129,7 +129,8 @@ async fn a_home_that_does_not_answer_has_delivered_nothing() {
         // What it has heard counts also after its home.
         got.closed().await;
     });
-    let told = async |device: &Device, seq: u32| while device.told(&push).await["seq"] != seq.to_string() {};
+    let told =
+        async |device: &Device, seq: u32| while device.told(&push).await["seq"].as_str() != Some(&seq.to_string()) {};
     let mut seq = 0;
     loop {
         seq += 1;
