@@ -155,8 +155,8 @@ pub struct Changes {
     pub messages: Vec<Message>,
     /// All up to this event are there.
     pub revision: u64,
-    /// But for those that were changed again after [`Since::until`]: the newest event of which there is one.
-    pub later: Option<u64>,
+    /// But for those that were changed again after [`Since::until`]: as they are now, at most [`Since::limit`] of them.
+    pub again: Vec<Message>,
 }
 
 /// How far a conversation's rows have come.

@@ -26,8 +26,6 @@ const BYTES: usize = 4 << 20;
 const WANTED: usize = 1000;
 /// How many conversations are read at once for one request.
 const READS: usize = 16;
-/// How often what is changed all the while is read again.
-const TRIES: usize = 5;
 /// A day, in microseconds.
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
@@ -65,14 +63,14 @@ impl History {
         self.since(id, &user, access, revision, since, self.settings.page(limit)).await?.ok_or_else(too_old)
     }
 
-    /// What came after `since`, as of `revision` or later; none if that is too old. A message that was changed again after
-    /// `revision` would not be there, nor come with what follows, which is but how it was changed: then it is told as of that.
+    /// What came after `since`, as of `revision`; none if that is too old. A message that was changed again after `revision` does
+    /// not come with what follows, which is but how it was changed: it is told as it is, to who may still see it as of that.
     pub(super) async fn since(
         &self,
         id: ConversationId,
         user: &str,
-        mut access: Access,
-        mut revision: u64,
+        access: Access,
+        revision: u64,
         since: u64,
         limit: usize,
     ) -> Result<Option<ListChangesResponse>, Status> {
@@ -80,22 +78,11 @@ impl History {
             return Ok(Some(ListChangesResponse { revision, ..ListChangesResponse::default() }));
         }
         let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
-        let mut again = 1..TRIES;
-        let changes = loop {
-            let Access { first_seq, last_seq, .. } = access;
-            let wanted =
-                Since { revision: since, until: revision, first_seq, last_seq, limit: limit + 1, oldest_micros };
-            let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
-            match changes.later {
-                Some(later) if changes.messages.len() <= limit => {
-                    again.next().ok_or_else(behind)?;
-                    (access, revision) = self.access(id, user, later).await?;
-                }
-                _ => break changes,
-            }
-        };
+        let Access { first_seq, last_seq, .. } = access;
+        let wanted = Since { revision: since, until: revision, first_seq, last_seq, limit: limit + 1, oldest_micros };
+        let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
         let mut answer = ListChangesResponse::default();
-        let Changes { mut messages, revision: whole, .. } = changes;
+        let Changes { mut messages, revision: whole, mut again } = changes;
         let found = messages.len();
         Near::First.cut(&mut messages, PAGE_BYTES, limit);
         answer.revision = match messages.last() {
@@ -110,6 +97,15 @@ impl History {
             answer.more = true;
             answer.revision = notices.last().map_or(answer.revision, |last| last.revision);
             messages.retain(|message| message.revision <= answer.revision);
+        }
+        if !answer.more && !again.is_empty() {
+            self.still(id, user, revision, &mut again).await?;
+            // Those that find no room are changes after this revision: they come with what is asked for next.
+            let room = limit.saturating_sub(messages.len()).max(1);
+            let found = again.len();
+            Near::First.cut(&mut again, PAGE_BYTES, room);
+            answer.more = again.len() < found;
+            messages.append(&mut again);
         }
         self.mark_mine(id, user, messages.iter_mut()).await?;
         (answer.messages, answer.notices) = (messages, notices);

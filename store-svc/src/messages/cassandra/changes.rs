@@ -3,7 +3,7 @@
 
 use super::{
     BUCKET_BITS, CassandraMessages, HOLES, READS, bucket, id,
-    rows::{ChangeRows, WAYMARK},
+    rows::{ChangeRows, MessageRows, WAYMARK},
 };
 use crate::messages::{Changes, Error, Loaded, Since, number, whole};
 use cdrs_tokio::{TryFromRow, consistency::Consistency, query_values, types::blob::Blob};
@@ -167,7 +167,7 @@ impl CassandraMessages {
         let events = head.revision.saturating_sub(from).max(0);
         let low = (head.last_seq - events + 1).max(before.map_or(0, |mark| mark.last_seq) + 1);
         let (mut next, mut found) = (low.max(number(since.first_seq)), Vec::new());
-        let mut later = None;
+        let mut again = BTreeMap::new();
         // The first of them may have been sent before: as many as there are between two waymarks.
         let most = i64::try_from(since.limit).unwrap_or(i64::MAX).clamp(number(WAYMARK), number(u64::MAX >> 8));
         for _ in 0..STEPS {
@@ -193,7 +193,9 @@ impl CassandraMessages {
             let all = sent.into_iter().chain(others.into_iter().flatten()).map(|stored| stored.message);
             let all: Vec<_> = all.collect();
             let left_out = all.iter().filter(|each| number(each.revision) > until && each.seq <= since.last_seq);
-            later = later.max(left_out.map(|each| each.revision).max());
+            for each in left_out {
+                again.insert(each.seq, each.clone());
+            }
             // What an event after these changes again comes with that one.
             let in_range = |each: &Message| (from + 1..=upto).contains(&number(each.revision));
             let mut round: Vec<_> = all.into_iter().filter(in_range).collect();
@@ -207,7 +209,7 @@ impl CassandraMessages {
             }
         }
         let revision = from.max(number(since.revision)).unsigned_abs();
-        Ok(Some(Changes { messages: found, revision, later }))
+        Ok(Some(Changes { messages: found, revision, again: again.into_values().take(since.limit).collect() }))
     }
 
     pub(super) async fn load_message(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error> {
@@ -278,8 +280,9 @@ impl CassandraMessages {
 
     /// Writes changes. Whose an emoji is comes before how many there are: who reads between the two is told of the
     /// change again by its event, as of a revision that the message does not have yet.
-    pub(super) async fn write_changes(&self, rows: ChangeRows) -> Result<(), Error> {
-        let ChangeRows { reacted, unreacted, forgotten, edited, counted, deleted, by_revision } = rows;
+    pub(super) async fn write_changes(&self, mut rows: ChangeRows) -> Result<(), Error> {
+        let MessageRows { edited, counted, both, deleted } = rows.messages();
+        let ChangeRows { reacted, unreacted, forgotten, by_revision, .. } = rows;
         let of = &self.statements;
         for (statement, rows) in [
             (&of.insert_reaction, reacted),
@@ -287,6 +290,7 @@ impl CassandraMessages {
             (&of.delete_reactions, forgotten),
             (&of.edit_message, edited),
             (&of.count_reactions, counted),
+            (&of.amend_message, both),
             (&of.delete_message, deleted),
             (&of.insert_change, by_revision),
         ] {

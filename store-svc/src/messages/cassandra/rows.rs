@@ -43,16 +43,34 @@ impl Rows {
 /// A conversation's bucket.
 pub(super) type Partition = (ConversationId, i32);
 
+/// What all changes of a message leave of its own row. That is written as one, so that whoever reads the message as of an event
+/// reads all that was before that event.
+#[derive(Default)]
+struct Amended {
+    body: Option<Vec<u8>>,
+    reactions: Option<Vec<u8>>,
+    deleted: bool,
+    revision: i64,
+    at: i64,
+}
+
 /// What changes of messages leave, each kind for a statement of its own.
 #[derive(Default)]
 pub(super) struct ChangeRows {
     pub(super) reacted: BTreeMap<Partition, Rows>,
     pub(super) unreacted: BTreeMap<Partition, Rows>,
     pub(super) forgotten: BTreeMap<Partition, Rows>,
+    messages: BTreeMap<(Partition, i64), Amended>,
+    pub(super) by_revision: BTreeMap<Partition, Rows>,
+}
+
+/// Messages' own rows, by what is written of them: each is in one of these.
+#[derive(Default)]
+pub(super) struct MessageRows {
     pub(super) edited: BTreeMap<Partition, Rows>,
     pub(super) counted: BTreeMap<Partition, Rows>,
+    pub(super) both: BTreeMap<Partition, Rows>,
     pub(super) deleted: BTreeMap<Partition, Rows>,
-    pub(super) by_revision: BTreeMap<Partition, Rows>,
 }
 
 impl ChangeRows {
@@ -62,18 +80,14 @@ impl ChangeRows {
         let c = || id(conversation);
         let mut message = Message::default();
         change.apply(&mut message, used);
-        let body = message.encode_to_vec();
-        let bytes = body.len() + 96;
+        let amended = self.messages.entry((place, seq)).or_default();
+        (amended.revision, amended.at) = (revision, at);
         match change {
-            Change::Edited(_) => {
-                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
-                self.edited.entry(place).or_default().push(row, bytes);
-            }
+            Change::Edited(_) => amended.body = Some(message.encode_to_vec()),
             Change::Deleted => {
                 let row = query_values!(at, c(), place.1, seq);
                 self.forgotten.entry(place).or_default().push(row, 64);
-                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
-                self.deleted.entry(place).or_default().push(row, bytes);
+                (amended.body, amended.deleted) = (Some(message.encode_to_vec()), true);
             }
             Change::Reacted { key, user, removed, began, .. } => {
                 let user = Blob::from(user.clone());
@@ -84,13 +98,37 @@ impl ChangeRows {
                     let row = query_values!(c(), place.1, seq, user, key.as_str(), number(*began), at);
                     self.reacted.entry(place).or_default().push(row, 128);
                 }
-                let row = query_values!(at, Blob::from(body), revision, at, c(), place.1, seq);
-                self.counted.entry(place).or_default().push(row, bytes);
+                amended.reactions = Some(message.encode_to_vec());
             }
         }
         let place = (conversation, change_bucket(revision));
         let row = query_values!(c(), place.1, revision, seq, at, Blob::from(used.encode_to_vec()), at);
         self.by_revision.entry(place).or_default().push(row, 128);
+    }
+
+    /// Takes what is written of messages' own rows.
+    pub(super) fn messages(&mut self) -> MessageRows {
+        let mut rows = MessageRows::default();
+        for ((place, seq), amended) in std::mem::take(&mut self.messages) {
+            let Amended { body, reactions, deleted, revision, at } = amended;
+            let bytes = [&body, &reactions].into_iter().flatten().map(Vec::len).sum::<usize>() + 96;
+            let (c, bucket) = (id(place.0), place.1);
+            let (kind, row) = match (body.map(Blob::from), reactions.map(Blob::from)) {
+                (Some(body), _) if deleted => {
+                    (&mut rows.deleted, query_values!(at, body, revision, at, c, bucket, seq))
+                }
+                (Some(body), Some(reactions)) => {
+                    (&mut rows.both, query_values!(at, body, reactions, revision, at, c, bucket, seq))
+                }
+                (Some(body), None) => (&mut rows.edited, query_values!(at, body, revision, at, c, bucket, seq)),
+                (None, Some(reactions)) => {
+                    (&mut rows.counted, query_values!(at, reactions, revision, at, c, bucket, seq))
+                }
+                (None, None) => continue,
+            };
+            kind.entry(place).or_default().push(row, bytes);
+        }
+        rows
     }
 }
 

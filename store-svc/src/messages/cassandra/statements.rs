@@ -30,6 +30,7 @@ pub(super) struct Statements {
     pub insert_message: PreparedQuery,
     pub edit_message: PreparedQuery,
     pub count_reactions: PreparedQuery,
+    pub amend_message: PreparedQuery,
     pub delete_message: PreparedQuery,
     pub insert_reaction: PreparedQuery,
     pub delete_reaction: PreparedQuery,
@@ -109,6 +110,7 @@ impl Statements {
                     .await?,
                 edit_message: session.prepare(update("body = ?, ")).await?,
                 count_reactions: session.prepare(update("reactions = ?, ")).await?,
+                amend_message: session.prepare(update("body = ?, reactions = ?, ")).await?,
                 delete_message: session.prepare(update("reactions = null, body = ?, ")).await?,
                 insert_reaction: session
                     .prepare(format!(

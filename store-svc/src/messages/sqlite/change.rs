@@ -84,13 +84,15 @@ pub(super) fn since(
     let messages = bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<Vec<_>, _>>()?;
     let more = messages.last().filter(|_| messages.len() >= since.limit);
     let revision = more.map_or(since.until, |last| last.revision);
-    let later: Option<i64> = connection
+    let bodies: Vec<Vec<u8>> = connection
         .prepare_cached(
-            "SELECT max(revision) FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
-             AND seq BETWEEN ?3 AND ?4",
+            "SELECT body FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
+             AND seq BETWEEN ?3 AND ?4 LIMIT ?5",
         )?
-        .query_row(params![conversation.bytes(), until, first, number(since.last_seq)], |row| row.get(0))?;
-    Ok(Some(Changes { messages, revision, later: later.map(i64::unsigned_abs) }))
+        .query_map(params![conversation.bytes(), until, first, number(since.last_seq), limit], body)?
+        .collect::<Result<_, _>>()?;
+    let again = bodies.iter().map(|body| Message::decode(&body[..])).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Changes { messages, revision, again }))
 }
 
 /// A message with all who reacted to it.
