@@ -54,11 +54,15 @@ impl Accounts {
 
     async fn delete_gone(&self) -> Result<(), Refusal> {
         let Ok(pictures) = self.pictures() else { return Ok(()) };
+        let mut all = Ok(());
         for picture in self.store.gone(now_ms(), DELETE.1).await.map_err(failed)? {
-            pictures.delete(&picture).await?;
-            self.store.deleted(picture).await.map_err(failed)?;
+            // One that can't be deleted keeps no other.
+            match pictures.delete(&picture).await {
+                Ok(()) => self.store.deleted(picture).await.map_err(failed)?,
+                Err(refusal) => all = Err(refusal),
+            }
         }
-        Ok(())
+        all
     }
 
     /// Deletes what could not be deleted, for as long as this runs.

@@ -417,9 +417,10 @@ async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, mut results: mp
         let mut settled = Settled::default();
         some.iter().for_each(|done| done.settle(&mut settled));
         settle(&*store, &settled).await;
-        // After that: a mark that comes now finds what is shown.
+        // After that: a mark that comes now finds what is shown. What is newer has taken its place on the device already.
         let mut clear = Settled::default();
-        some.iter().filter_map(|done| done.clear(&marks)).for_each(|late| clear.keep(late));
+        let newest = |late: &Late| settled.shown.get(&late.whom).is_none_or(|shown| *shown <= late.seq);
+        some.iter().filter_map(|done| done.clear(&marks)).filter(newest).for_each(|late| clear.keep(late));
         if !clear.late.is_empty() {
             settle(&*store, &clear).await;
         }

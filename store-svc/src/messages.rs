@@ -155,7 +155,7 @@ pub struct Changes {
     pub messages: Vec<Message>,
     /// All up to this event are there.
     pub revision: u64,
-    /// But for those that were changed again after [`Since::until`]: as they are now, at most [`Since::limit`] of them.
+    /// But for those that were changed again after [`Since::until`]: as they are now; the newest, at most [`Since::limit`].
     pub again: Vec<Message>,
 }
 

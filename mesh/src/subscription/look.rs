@@ -39,6 +39,8 @@ pub(super) async fn look(reader: Arc<Reader>) {
     loop {
         let asked = Instant::now();
         let all = join_all((0..lag.shards()).map(|shard| see(&reader, shard))).await;
+        // One log alone that does not answer answers nobody.
+        let cut_off = all.iter().all(|seen| matches!(seen, Seen::Nothing)) && *reader.config.others_hear.borrow();
         for (shard, seen) in (0..).zip(all) {
             match (seen, awaited.get(&shard).copied()) {
                 (Seen::All, _) => {
@@ -54,9 +56,7 @@ pub(super) async fn look(reader: Arc<Reader>) {
                 }
                 // Only if nothing is known to wait, and if others hear nothing either; and not after a pause, of which
                 // nothing is known.
-                (Seen::Nothing, None) if lag.of(shard) <= STALE && !*reader.config.others_hear.borrow() => {
-                    lag.proven(shard, asked);
-                }
+                (Seen::Nothing, None) if lag.of(shard) <= STALE && !cut_off => lag.proven(shard, asked),
                 (Seen::Some { .. } | Seen::Nothing, _) => {}
             }
             if reader.reached(shard).is_some() {

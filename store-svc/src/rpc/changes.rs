@@ -98,9 +98,13 @@ impl History {
             answer.revision = notices.last().map_or(answer.revision, |last| last.revision);
             messages.retain(|message| message.revision <= answer.revision);
         }
-        if !answer.more && !again.is_empty() {
+        if !again.is_empty() {
+            // group-svc has come to the newest of them then: those that do not come now come with what is asked for next, as of
+            // that or later.
             self.still(id, user, revision, &mut again).await?;
-            // Those that find no room are changes after this revision: they come with what is asked for next.
+        }
+        if !answer.more && !again.is_empty() {
+            again.sort_unstable_by_key(|message| message.revision);
             let room = limit.saturating_sub(messages.len()).max(1);
             let found = again.len();
             Near::First.cut(&mut again, PAGE_BYTES, room);

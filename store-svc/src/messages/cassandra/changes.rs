@@ -209,7 +209,10 @@ impl CassandraMessages {
             }
         }
         let revision = from.max(number(since.revision)).unsigned_abs();
-        Ok(Some(Changes { messages: found, revision, again: again.into_values().take(since.limit).collect() }))
+        let mut again: Vec<Message> = again.into_values().collect();
+        again.sort_unstable_by_key(|message| std::cmp::Reverse(message.revision));
+        again.truncate(since.limit);
+        Ok(Some(Changes { messages: found, revision, again }))
     }
 
     pub(super) async fn load_message(&self, conversation: ConversationId, seq: u64) -> Result<Option<Loaded>, Error> {

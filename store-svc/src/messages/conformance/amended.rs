@@ -230,11 +230,14 @@ async fn changes(store: &dyn Messages, conversation: ConversationId, model: &Mod
             assert_eq!(is, should, "changes after {from}, {limit} at once");
         }
     }
-    // One that was changed again after what is asked for is not among those, and told as it is.
+    // Those that were changed again after what is asked for are not among those, and told as they are.
     let all = model.messages.values().filter(|each| each.deleted || !each.reactions.is_empty());
     let changed = all.max_by_key(|each| each.revision).expect("something was changed");
     let until = changed.revision - 1;
-    for (last_seq, again) in [(changed.seq, vec![changed.clone()]), (0, Vec::new())] {
+    let again = model.messages.range(..=changed.seq).map(|(_, each)| each.clone());
+    let mut again: Vec<_> = again.filter(|each| each.revision > until).collect();
+    again.sort_unstable_by_key(|each| std::cmp::Reverse(each.revision));
+    for (last_seq, again) in [(changed.seq, again), (0, Vec::new())] {
         let since = Since { revision: 0, until, first_seq: 1, last_seq, limit: 10_000, oldest_micros: 0 };
         let found = store.changes(conversation, since).await.expect(failed).expect("it is not too old");
         assert!(found.messages.iter().all(|each| each.seq != changed.seq));

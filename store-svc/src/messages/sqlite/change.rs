@@ -87,7 +87,7 @@ pub(super) fn since(
     let bodies: Vec<Vec<u8>> = connection
         .prepare_cached(
             "SELECT body FROM message INDEXED BY message_revision WHERE conversation = ?1 AND revision > ?2
-             AND seq BETWEEN ?3 AND ?4 LIMIT ?5",
+             AND seq BETWEEN ?3 AND ?4 ORDER BY revision DESC LIMIT ?5",
         )?
         .query_map(params![conversation.bytes(), until, first, number(since.last_seq), limit], body)?
         .collect::<Result<_, _>>()?;

@@ -201,6 +201,18 @@ async fn what_was_changed_again_meanwhile_is_not_left_out_of_changes() {
     assert_eq!(changes((CHANGED, None)).await.unwrap_err(), Code::NotFound, "who was put out is shown none of it");
 }
 
+/// Where there is no room for it, the next question is answered as of what changed it, or it would not come at all.
+#[tokio::test]
+async fn nor_where_it_finds_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = Group { first: (ASKED, Some(1)), later: (CHANGED + 2, Some(1)), asked: Arc::default() };
+    let (id, history) = history(&group, folder.path()).await;
+    let access = Access { first_seq: 1, first_revision: 1, last_seq: 17 };
+    let found = history.since(id, READER, access, ASKED, 10, 1).await.unwrap().unwrap();
+    assert!(found.more && found.messages.iter().all(|message| message.seq != 14), "{found:?}");
+    assert_eq!(*group.asked.lock().unwrap(), [CHANGED]);
+}
+
 #[tokio::test]
 async fn a_list_waits_for_what_is_as_new_as_the_list() {
     let folder = tempfile::tempdir().unwrap();
