@@ -21,6 +21,7 @@ use madang_proto::{
         *,
     },
     client::v1::{Ack, ClientFrame, Device, DeviceKind, Resume, ServerFrame, server_frame},
+    id::ClientId,
 };
 use madang_tests::client::{Person, Socket};
 use prost::Message as _;
@@ -358,4 +359,45 @@ async fn a_home_that_comes_and_goes_interrupts_once() {
     assert_eq!(trunk.frame().await, (connection, 4));
     trunk.ack(connection, 4, 4).await;
     assert_eq!(socket.next().await["ack"]["seq"], "4");
+}
+
+/// A home that takes nothing any more holds up nobody whose home is another one, nor the reading of the sockets that are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_stalls_holds_up_nobody_elses() {
+    let mut rig = rig(&["--max-in-flight", "200"]).await;
+    let (mut stalled, mut first, connection) = rig.connect().await;
+    rig.map.send_replace(homes(Some(1)));
+    let mut other = Socket::over(TcpStream::connect(rig.http).await.unwrap()).await;
+    let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_SERVICE"});
+    other.send(json!({"id": 1, "hello": {"token": rig.person.token, "device": device}})).await;
+    let mut second = rig.trunk(1).await;
+    let (number, _) = second.open().await;
+    second.opened(number, "other", Resume::New).await;
+    assert!(other.next().await["ready"].is_object());
+    // Over 12 MiB: more than a trunk's window and its queue take. Nobody reads it.
+    let text = "x".repeat(64 << 10);
+    for id in 2..=190 {
+        let room = uuid::Uuid::new_v4().to_string();
+        let send = json!({"conversation": room, "clientId": ClientId::now().to_string(), "text": text});
+        stalled.send(json!({"id": id, "send": send})).await;
+    }
+    for id in 2..=50 {
+        other.send(ask(id)).await;
+        assert_eq!(second.frame().await, (number, u32::try_from(id).unwrap()));
+        second.ack(number, u32::try_from(id).unwrap(), id).await;
+        let frame = other.next().await;
+        assert_eq!((&frame["id"], &frame["ack"]["seq"]), (&json!(id), &json!(id.to_string())), "{frame}");
+    }
+    stalled.send(json!({"id": 500, "ping": {}})).await;
+    loop {
+        let frame = stalled.next().await;
+        if frame["id"] == 500 {
+            assert!(frame["pong"].is_object(), "{frame}");
+            break;
+        }
+        // What is not answered in time, or found the trunk full.
+        assert_eq!(frame["error"]["retryable"], true, "{frame}");
+    }
+    // It goes on where it was.
+    assert_eq!(first.frame().await, (connection, 2));
 }
