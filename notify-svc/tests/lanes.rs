@@ -1,36 +1,33 @@
 //! What one device does not take is in nobody else's way: its lane is short, and the rest of it is kept in the database.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
+#[path = "shared/alone.rs"]
+mod alone;
+
+use alone::{Alone, SHARD};
 use async_trait::async_trait;
-use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::sqlite::SqliteLog, subscription::Handler as _};
+use madang_mesh::{clock::now_ms, subscription::Handler as _};
 use madang_notify::{
-    audience::Audience,
     notice::Notice,
     provider::{Provider, Providers, Told, Verdict},
-    reader::Reader,
-    reports::Reports,
-    sender::{Kept, Origin, Push, Sender},
-    store::{Late, Settled, Subscription, Subscriptions, Target, sqlite::SqliteSubscriptions},
+    sender::{Kept, Origin, Push},
+    store::{Late, Settled, Subscription, Target},
     ticket::Progress,
-    words::Shown,
 };
 use madang_proto::{
-    account::v1::account_service_client::AccountServiceClient,
-    client::v1::{DeviceKind, PushType},
-    group::v1::group_service_client::GroupServiceClient,
-    id::{ConversationId, DeviceId, SessionId, UserId},
+    client::v1::PushType,
+    id::{ConversationId, DeviceId},
     notify::v1::{Outcome, Provider as Name},
 };
 use std::{
+    ops::Deref,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const SHARD: u32 = 3;
 
 /// What was sent: to which device, and which message.
 type Sent = Arc<Mutex<Vec<(DeviceId, u64)>>>;
@@ -59,55 +56,30 @@ impl Provider for Stub {
 }
 
 struct Stage {
-    _folder: TempDir,
-    store: Arc<dyn Subscriptions>,
-    sender: Arc<Sender>,
-    reader: Reader,
-    reports: Arc<Reports>,
+    alone: Alone,
     answer: watch::Sender<Option<Verdict>>,
     sent: Sent,
     log: Progress,
 }
 
+impl Deref for Stage {
+    type Target = Alone;
+
+    fn deref(&self) -> &Alone {
+        &self.alone
+    }
+}
+
 impl Stage {
     fn set() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Subscriptions> = Arc::new(SqliteSubscriptions::open(folder.path()).unwrap());
-        let log = Arc::new(SqliteLog::open(folder.path()).unwrap());
-        // Nobody answers who is asked whether a push is still to be sent.
-        let (channels, nobody) = (Channels::new(), "http://127.0.0.1:1");
-        let channel = channels.get(nobody).unwrap();
-        let (group, account) = (GroupServiceClient::new(channel.clone()), AccountServiceClient::new(channel));
-        let homes = Homes::follow(channels.clone(), nobody);
-        let audience = Arc::new(Audience::new(store.clone(), group, account, homes, channels));
-        let (reports, sent) = (Arc::<Reports>::default(), Sent::default());
-        let (answer, given) = watch::channel(None);
+        let (sent, (answer, given)) = (Sent::default(), watch::channel(None));
         let mut providers = Providers::default();
         providers.add(Name::Webhook, Stub { answer: given, sent: sent.clone() });
-        let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
-        let wait = Duration::ZERO;
-        let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), wait);
-        Self { _folder: folder, store, sender, reader, reports, answer, sent, log: Progress::from(0) }
+        Self { alone: Alone::with(providers), answer, sent, log: Progress::from(0) }
     }
 
     async fn device(&self, host: &str) -> Subscription {
-        let device = Subscription {
-            id: Uuid::new_v4(),
-            user: UserId::new(),
-            device: DeviceId::new(),
-            session: SessionId::new(),
-            kind: DeviceKind::Mobile,
-            target: Target {
-                provider: Name::Webhook,
-                address: format!("https://{host}/{}", Uuid::new_v4()),
-                secret: Vec::new(),
-            },
-            locale: String::new(),
-            preview: true,
-            created_at: 1,
-        };
-        self.store.put(device.clone()).await.unwrap();
-        device
+        self.alone.device(format!("https://{host}/{}", Uuid::new_v4())).await
     }
 
     /// Sends it as the next of the log.
@@ -138,27 +110,9 @@ impl Stage {
     }
 }
 
-/// A message of a conversation to a device.
+/// A message of a conversation to a device. It is not looked at again, however slow this machine is.
 fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
-    Push {
-        to: Arc::new(to.clone()),
-        kind: PushType::Message,
-        conversation,
-        shard: SHARD,
-        seq,
-        revision: seq,
-        sender: None,
-        mention: false,
-        at_ms: now_ms(),
-        group: String::new(),
-        name: String::new(),
-        shown: Shown::Nothing,
-        badge: 0,
-        tries: 0,
-        // It is not looked at again, however slow this machine is.
-        checked: Instant::now() + Duration::from_secs(3600),
-        trace: None,
-    }
+    Push { checked: Instant::now() + Duration::from_secs(3600), ..alone::push(to, conversation, seq) }
 }
 
 async fn until(holds: impl AsyncFn() -> bool) {

@@ -243,10 +243,16 @@ impl Rig {
 
     /// A socket that is ready, its home's trunk, and its number there.
     async fn connect(&mut self) -> (Socket, Trunk, u64) {
+        let device = self.person.device.clone();
+        self.connect_to(0, &device).await
+    }
+
+    /// The same, of a device of the person's, at a home.
+    async fn connect_to(&mut self, home: usize, device: &str) -> (Socket, Trunk, u64) {
         let mut socket = Socket::over(TcpStream::connect(self.http).await.unwrap()).await;
-        let device = json!({"id": self.person.device, "kind": "DEVICE_KIND_SERVICE"});
+        let device = json!({"id": device, "kind": "DEVICE_KIND_SERVICE"});
         socket.send(json!({"id": 1, "hello": {"token": self.person.token, "device": device}})).await;
-        let mut trunk = self.trunk(0).await;
+        let mut trunk = self.trunk(home).await;
         let (connection, resume) = trunk.open().await;
         assert_eq!(resume, "");
         trunk.opened(connection, "first", Resume::New).await;
@@ -367,13 +373,7 @@ async fn a_home_that_stalls_holds_up_nobody_elses() {
     let mut rig = rig(&["--max-in-flight", "200"]).await;
     let (mut stalled, mut first, connection) = rig.connect().await;
     rig.map.send_replace(homes(Some(1)));
-    let mut other = Socket::over(TcpStream::connect(rig.http).await.unwrap()).await;
-    let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_SERVICE"});
-    other.send(json!({"id": 1, "hello": {"token": rig.person.token, "device": device}})).await;
-    let mut second = rig.trunk(1).await;
-    let (number, _) = second.open().await;
-    second.opened(number, "other", Resume::New).await;
-    assert!(other.next().await["ready"].is_object());
+    let (mut other, mut second, number) = rig.connect_to(1, &uuid::Uuid::new_v4().to_string()).await;
     // Over 12 MiB: more than a trunk's window and its queue take. Nobody reads it.
     let text = "x".repeat(64 << 10);
     for id in 2..=190 {

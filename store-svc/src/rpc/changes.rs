@@ -102,14 +102,14 @@ impl History {
             // group-svc has come to the newest of them then: those that do not come now come with what is asked for next, as of
             // that or later.
             self.still(id, user, revision, &mut again).await?;
-        }
-        if !answer.more && !again.is_empty() {
-            again.sort_unstable_by_key(|message| message.revision);
-            let room = limit.saturating_sub(messages.len()).max(1);
-            let found = again.len();
-            Near::First.cut(&mut again, PAGE_BYTES, room);
-            answer.more = again.len() < found;
-            messages.append(&mut again);
+            if !answer.more {
+                again.sort_unstable_by_key(|message| message.revision);
+                let room = limit.saturating_sub(messages.len()).max(1);
+                let found = again.len();
+                Near::First.cut(&mut again, PAGE_BYTES, room);
+                answer.more = again.len() < found;
+                messages.append(&mut again);
+            }
         }
         self.mark_mine(id, user, messages.iter_mut()).await?;
         (answer.messages, answer.notices) = (messages, notices);

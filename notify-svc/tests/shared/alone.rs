@@ -1,0 +1,95 @@
+//! notify-svc by itself: on a database of its own, where nobody answers who is to be told, or whether a push is still to be sent.
+#![allow(dead_code)] // not every test needs all of it
+
+use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::sqlite::SqliteLog};
+use madang_notify::{
+    audience::Audience,
+    provider::Providers,
+    reader::Reader,
+    reports::Reports,
+    sender::{Push, Sender},
+    store::{Subscription, Subscriptions, Target, sqlite::SqliteSubscriptions},
+    words::Shown,
+};
+use madang_proto::{
+    account::v1::account_service_client::AccountServiceClient,
+    client::v1::{DeviceKind, PushType},
+    group::v1::group_service_client::GroupServiceClient,
+    id::{ConversationId, DeviceId, SessionId, UserId},
+    notify::v1::Provider,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Whose log is read.
+pub const SHARD: u32 = 3;
+
+/// Its parts.
+pub struct Alone {
+    _folder: TempDir,
+    pub store: Arc<dyn Subscriptions>,
+    pub sender: Arc<Sender>,
+    pub reader: Reader,
+    pub reports: Arc<Reports>,
+}
+
+impl Alone {
+    /// One that sends by these.
+    pub fn with(providers: Providers) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Subscriptions> = Arc::new(SqliteSubscriptions::open(folder.path()).unwrap());
+        let log = Arc::new(SqliteLog::open(folder.path()).unwrap());
+        let (channels, nobody) = (Channels::new(), "http://127.0.0.1:1");
+        let channel = channels.get(nobody).unwrap();
+        let (group, account) = (GroupServiceClient::new(channel.clone()), AccountServiceClient::new(channel));
+        let homes = Homes::follow(channels.clone(), nobody);
+        let audience = Arc::new(Audience::new(store.clone(), group, account, homes, channels));
+        let reports = Arc::<Reports>::default();
+        let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
+        let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), Duration::ZERO);
+        Self { _folder: folder, store, sender, reader, reports }
+    }
+
+    /// A device that is told at an address.
+    pub async fn device(&self, address: String) -> Subscription {
+        let device = Subscription {
+            id: Uuid::new_v4(),
+            user: UserId::new(),
+            device: DeviceId::new(),
+            session: SessionId::new(),
+            kind: DeviceKind::Mobile,
+            target: Target { provider: Provider::Webhook, address, secret: Vec::new() },
+            locale: String::new(),
+            preview: true,
+            created_at: 1,
+        };
+        self.store.put(device.clone()).await.unwrap();
+        device
+    }
+}
+
+/// A message of a conversation to a device.
+pub fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
+    Push {
+        to: Arc::new(to.clone()),
+        kind: PushType::Message,
+        conversation,
+        shard: SHARD,
+        seq,
+        revision: seq,
+        sender: None,
+        mention: false,
+        at_ms: now_ms(),
+        group: String::new(),
+        name: String::new(),
+        shown: Shown::Nothing,
+        badge: 0,
+        tries: 0,
+        checked: Instant::now(),
+        trace: None,
+    }
+}
