@@ -413,6 +413,7 @@ fn push(
         revision: 0,
         sender: None,
         mention,
+        messages: 0,
         at_ms: job.at_ms,
         group: group.unwrap_or_default(),
         name: String::new(),
@@ -426,6 +427,7 @@ fn push(
         What::Read { seq, .. } => push.seq = *seq,
         What::Message(message) => {
             (push.kind, push.seq, push.revision) = (PushType::Message, message.seq, message.revision);
+            push.messages = 1;
             push.sender = Some(message.sender);
             push.name = names.get(&message.sender).cloned().unwrap_or_default();
             push.shown = message.shown.clone();

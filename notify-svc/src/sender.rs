@@ -18,13 +18,13 @@ use crate::{
     notice::Notice,
     provider::{Providers, Told, Verdict, label},
     reports::Reports,
-    store::{Late, Settled, Subscription, Subscriptions, Where},
+    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where, stand_for},
     ticket::Ticket,
     words::{Language, Shown},
 };
 use check::Check;
 use health::{Health, NotNow};
-use lane::{Lanes, Put};
+use lane::{Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
     metrics,
@@ -94,6 +94,9 @@ pub struct Push {
     pub name: String,
     /// What is shown.
     pub shown: Shown,
+    /// Of how many messages the device was not told yet, this one among them. 0: that something was read, 1: a message,
+    /// [`SEVERAL`]: it has taken the place of others, of which is told if this one is taken back.
+    pub messages: u32,
     /// The sum of what is unread.
     pub badge: u64,
     /// How often it was tried.
@@ -107,6 +110,11 @@ pub struct Push {
 impl Push {
     fn whom(&self) -> Where {
         (self.to.user, self.to.device, self.conversation)
+    }
+
+    /// It takes the place of one that stood for so many messages.
+    fn follows(&mut self, messages: u32) {
+        self.messages = stand_for(self.messages, messages);
     }
 
     fn notice(&self) -> Notice {
@@ -196,6 +204,7 @@ impl Done {
             revision: 0,
             sender: None,
             mention: false,
+            messages: 0,
             at_ms: now,
             name: String::new(),
             shown: Shown::Nothing,
@@ -230,7 +239,7 @@ pub struct Sender {
     pub marks: Arc<Marks>,
     slots: HashMap<&'static str, Semaphore>,
     /// What waits for each device that something is on its way to.
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
     results: mpsc::Sender<Done>,
     room: Arc<Semaphore>,
 }
@@ -247,10 +256,11 @@ impl Sender {
         let (results, written) = mpsc::channel(RESULTS);
         metrics::queue("push_results", "what became of pushes, to be written", &results);
         let marks = Arc::<Marks>::default();
-        tokio::spawn(write(store.clone(), marks.clone(), written));
+        let lanes = Arc::<Lanes>::default();
+        tokio::spawn(write(store.clone(), marks.clone(), lanes.clone(), written));
         let slots = ["web_push", "fcm", "apns", "webhook", "none"];
         let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
-        let (health, lanes, room) = (Health::default(), Lanes::default(), Arc::new(Semaphore::new(UNDER_WAY)));
+        let (health, room) = (Health::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
         let amended = Amended::default();
         Arc::new(Self { store, providers, check, reports, health, amended, marks, slots, lanes, results, room })
@@ -286,11 +296,11 @@ impl Sender {
             }
             // Its row stays for what becomes of the newer one.
             Put::Older(Item { origin: Origin::Kept(_), .. }) => return true,
-            Put::Older(item) => vec![item],
+            Put::Older(item) => Some(item),
             Put::Waits(before) => before,
         };
-        // What takes their place is written of in theirs.
-        for Item { push, origin, .. } in moot {
+        // What takes its place is written of in its stead.
+        if let Some(Item { push, origin, .. }) = moot {
             self.reports.add(&push, Outcome::Moot, 0);
             origin.done();
         }
@@ -299,7 +309,7 @@ impl Sender {
 
     /// Sends one, and what has come for its device meanwhile.
     async fn run(self: Arc<Self>, item: Item) {
-        let device = (item.push.to.user, item.push.to.device);
+        let device = device(&item.push);
         let mut next = Some(item);
         while let Some(mut item) = next {
             let write = self.attempt(&mut item.push).await;
@@ -370,7 +380,7 @@ impl Sender {
                 if let Err(error) = self.store.drop_one(push.to.id).await {
                     tracing::warn!(%error, "a subscription that is gone could not be dropped; the next push will");
                 }
-                for item in self.lanes.take((push.to.user, push.to.device), push.to.id) {
+                for item in self.lanes.take(device(push), push.to.id) {
                     let write = self.end(&item.push, Outcome::Moot, 0);
                     self.result(item, write).await;
                 }
@@ -386,10 +396,13 @@ impl Sender {
             return true;
         }
         let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
-        let now = self.amended.shown(push.conversation, push.seq, shown);
-        let is_there = now.is_some();
-        push.shown = now.unwrap_or(Shown::Nothing);
-        is_there
+        match self.amended.shown(push.conversation, push.seq, shown) {
+            Some(shown) => push.shown = shown,
+            None if push.messages < SEVERAL => return false,
+            // Others are there that it has taken the place of.
+            None => (push.sender, push.name) = (None, String::new()),
+        }
+        true
     }
 
     fn end(&self, push: &Push, outcome: Outcome, status: u16) -> Write {
@@ -411,7 +424,7 @@ impl Sender {
 }
 
 /// Writes results, many together; what they are of is done then, and not before.
-async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, mut results: mpsc::Receiver<Done>) {
+async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, lanes: Arc<Lanes>, mut results: mpsc::Receiver<Done>) {
     let mut some: Vec<Done> = Vec::new();
     while results.recv_many(&mut some, TOGETHER).await > 0 {
         let mut settled = Settled::default();
@@ -424,7 +437,10 @@ async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, mut results: mp
         if !clear.late.is_empty() {
             settle(&*store, &clear).await;
         }
-        some.drain(..).for_each(|done| done.item.origin.done());
+        for Done { item: Item { push, origin, .. }, .. } in some.drain(..) {
+            lanes.written(&push);
+            origin.done();
+        }
     }
 }
 

@@ -22,6 +22,16 @@ use uuid::Uuid;
 /// How long it is remembered what a device was notified of, in ms: 30 days.
 pub const SHOWN_MS: i64 = 30 * 24 * 3600 * 1000;
 
+/// As many messages as this, or more.
+pub const SEVERAL: u32 = 2;
+
+/// How many messages a push stands for that takes the place of an older one.
+#[must_use]
+pub fn stand_for(newer: u32, older: u32) -> u32 {
+    // What was read is told of no more.
+    if newer == 0 { 0 } else { (newer + older).min(SEVERAL) }
+}
+
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed: {0}")]
@@ -100,6 +110,9 @@ pub struct Late {
     pub shard: Shard,
     /// When, ms since 1970.
     pub due_at: i64,
+    /// How many messages it stands for. 0: it tells that something was read; [`SEVERAL`]: also for some that it has taken
+    /// the place of.
+    pub messages: u32,
     /// What it is, encoded.
     pub push: Vec<u8>,
 }
@@ -115,7 +128,8 @@ pub struct Settled {
     pub done: BTreeMap<Where, u64>,
     /// What is kept of these messages is: of another of the conversation it is not said.
     pub dropped: BTreeSet<(Where, u64)>,
-    /// What is to be sent later, where nothing newer is.
+    /// What is to be sent later, where nothing newer is. What takes the place of something older stands for it as well
+    /// ([`stand_for`]).
     pub late: BTreeMap<Where, Late>,
 }
 
@@ -134,7 +148,12 @@ impl Settled {
     }
 
     /// A device is told later.
-    pub fn keep(&mut self, late: Late) {
+    pub fn keep(&mut self, mut late: Late) {
+        if let Some(kept) = self.late.get(&late.whom)
+            && kept.seq < late.seq
+        {
+            late.messages = stand_for(late.messages, kept.messages);
+        }
         self.unless(late.whom, |kept| kept.seq <= late.seq);
         self.late.entry(late.whom).or_insert(late);
     }
@@ -217,7 +236,10 @@ mod tests {
     #[test]
     fn of_what_comes_together_the_older_touches_nothing_that_is_newer() {
         let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
-        let keep = |settled: &mut Settled, seq| settled.keep(Late { whom, seq, shard: 0, due_at: 0, push: Vec::new() });
+        let keep = |settled: &mut Settled, seq| {
+            let messages = u32::from(seq < 9);
+            settled.keep(Late { whom, seq, shard: 0, due_at: 0, messages, push: Vec::new() });
+        };
         let kept = |settled: &Settled| settled.late.get(&whom).map(|late| late.seq);
         let mut settled = Settled::default();
         keep(&mut settled, 6);
@@ -227,12 +249,17 @@ mod tests {
         assert_eq!(kept(&settled), Some(6));
         settled.drop_one(whom, 6);
         assert_eq!(kept(&settled), None);
+        keep(&mut settled, 7);
+        keep(&mut settled, 7);
+        assert_eq!(settled.late[&whom].messages, 1, "the same once more");
         keep(&mut settled, 8);
+        assert_eq!(settled.late[&whom].messages, SEVERAL);
         settled.done(whom, 9);
         settled.done(whom, 8);
         assert_eq!((kept(&settled), settled.done[&whom]), (None, 9));
         keep(&mut settled, 9);
         assert_eq!(kept(&settled), Some(9), "that it was read, after the message");
+        assert_eq!(settled.late[&whom].messages, 0);
         assert_eq!(settled.dropped, [(whom, 6), (whom, 7)].into());
     }
 }

@@ -10,7 +10,7 @@ use madang_mesh::{clock::now_ms, subscription::Handler as _};
 use madang_notify::{
     notice::Notice,
     provider::{Provider, Providers, Told, Verdict},
-    sender::{Kept, Origin, Push},
+    sender::{Kept, Origin, Push, TakenUp},
     store::{Late, Settled, Subscription, Target},
     ticket::Progress,
 };
@@ -226,4 +226,47 @@ async fn what_was_read_while_its_push_was_on_its_way_is_cleared() {
     let kept = stage.store.due(SHARD, now_ms(), 10, Vec::new()).await.unwrap();
     let read = Kept::push(&kept[0], Arc::new(to.clone()), Instant::now()).unwrap();
     assert_eq!((read.kind, read.seq, read.conversation), (PushType::Read, 6, here));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_is_not_sent_behind_what_is_not_written_yet() {
+    let stage = Stage::set();
+    let (to, here) = (stage.device("well").await, ConversationId::new());
+    let late = Kept::late(&push(&to, here, 5), i64::MAX);
+    stage.store.settle(Settled { late: [(late.whom, late.clone())].into(), ..Settled::default() }, 1).await.unwrap();
+    // Nothing can be written.
+    let database = rusqlite::Connection::open(stage.folder.path().join("push.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    stage.send(push(&to, here, 6)).await;
+    until(async || stage.outcomes(&to) == [Outcome::Sent]).await;
+    let taken = TakenUp::default().take(&late).unwrap();
+    assert!(stage.sender.send(push(&to, here, 5), Origin::Kept(taken)).await);
+    let read = Push { kind: PushType::Read, messages: 0, ..push(&to, here, 6) };
+    stage.send(read).await;
+    until(async || stage.sent(&to) == [6, 6]).await;
+    database.execute_batch("ROLLBACK").unwrap();
+    stage.all_written().await;
+    assert_eq!((stage.outcomes(&to), stage.kept(&to).await), (vec![Outcome::Sent; 2], vec![]));
+    // What is written is known no more.
+    stage.send(push(&to, here, 5)).await;
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [6, 6, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_message_took_the_place_of_is_told_of_if_that_one_is_taken_back() {
+    let stage = Stage::set();
+    let (to, here) = (stage.device("slow").await, ConversationId::new());
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    for seq in [5, 6] {
+        stage.send(push(&to, here, seq)).await;
+    }
+    let there = ConversationId::new();
+    stage.send(push(&to, there, 7)).await;
+    for (conversation, seq) in [(here, 6), (there, 7)] {
+        stage.sender.amended.note(conversation, seq, None);
+    }
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [1, 6], "there is 5, and before 7 nothing");
 }

@@ -3,7 +3,7 @@
 use super::Push;
 use crate::{
     amended::Changes,
-    store::{Late, Subscription},
+    store::{Late, SEVERAL, Subscription},
     words::{Attached, Shown},
 };
 use madang_mesh::trace::Context;
@@ -81,15 +81,19 @@ impl Kept {
             trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
         };
         let whom = (push.to.user, push.to.device, push.conversation);
-        Late { whom, seq: push.seq, shard: push.shard, due_at, push: kept.encode_to_vec() }
+        let messages = push.messages;
+        Late { whom, seq: push.seq, shard: push.shard, due_at, messages, push: kept.encode_to_vec() }
     }
 
-    /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back. None: it is not
-    /// of such a message, or shows nothing of it.
+    /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back and stands for no
+    /// others. None: it is not of such a message, or shows nothing of it.
     #[must_use]
     pub fn changed(late: &Late, changes: &Changes) -> Option<Option<Vec<u8>>> {
         let kept = Self::decode(&late.push[..]).ok().filter(|kept| kept.kind() == PushType::Message)?;
-        let Some(shown) = changes.get(&(late.whom.2, kept.seq))? else { return Some(None) };
+        let Some(shown) = changes.get(&(late.whom.2, kept.seq))? else {
+            let others = Self { sender: Vec::new(), name: String::new(), text: String::new(), attached: 0, ..kept };
+            return Some((late.messages >= SEVERAL).then(|| others.encode_to_vec()));
+        };
         if kept.text.is_empty() && kept.attached == 0 {
             return None;
         }
@@ -121,6 +125,7 @@ impl Kept {
             group: kept.group,
             name: kept.name,
             shown,
+            messages: late.messages,
             badge: 0,
             tries: kept.tries,
             checked,
@@ -140,7 +145,7 @@ mod tests {
         let kept = |seq, text: &str, kind: PushType| {
             let kept = Kept { seq, text: text.into(), kind: kind.into(), name: "ann".into(), ..Kept::default() };
             let whom = (UserId::new(), DeviceId::new(), here);
-            Late { whom, seq, shard: 0, due_at: 0, push: kept.encode_to_vec() }
+            Late { whom, seq, shard: 0, due_at: 0, messages: 1, push: kept.encode_to_vec() }
         };
         let changes = Changes::from([
             ((here, 1), Some(Shown::Text("as it is".into()))),
@@ -157,6 +162,12 @@ mod tests {
         let as_it_was = |seq| changed(kept(seq, "as it was", PushType::Message));
         assert_eq!(as_it_was(1), Some(Some((1, "ann".into(), "as it is".into(), 0))));
         assert_eq!(as_it_was(2), Some(None));
+        let of_several = Late { messages: SEVERAL, ..kept(2, "as it was", PushType::Message) };
+        assert_eq!(
+            changed(of_several),
+            Some(Some((2, String::new(), String::new(), 0))),
+            "of the others, nothing is known"
+        );
         assert_eq!(as_it_was(3), Some(Some((3, "ann".into(), String::new(), 3))));
         assert_eq!(as_it_was(4), None, "another message");
         assert_eq!(changed(kept(1, "", PushType::Message)), None, "nothing is shown of it, and nothing is to be");

@@ -1,10 +1,14 @@
 //! What each device is being told, and what waits for that: one after the other, of a conversation the newest. So much
-//! waits at most: a device that is slow takes up nobody else's room.
+//! waits at most: a device that is slow takes up nobody else's room. What was tried stays known until it is written what
+//! has become of it: so what is kept of it, or is older, is not sent behind it.
 
-use super::Item;
-use madang_proto::id::{ConversationId, DeviceId, UserId};
+use super::{Item, Push};
+use madang_proto::{
+    client::v1::PushType,
+    id::{ConversationId, DeviceId, UserId},
+};
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use uuid::Uuid;
@@ -15,18 +19,47 @@ const WAITING: usize = 32;
 /// Whose, and which.
 pub(super) type Device = (UserId, DeviceId);
 
+/// Whom a push goes to.
+pub(super) fn device(push: &Push) -> Device {
+    (push.to.user, push.to.device)
+}
+
+/// Which push: of what is told of a conversation, the greatest is the newest. That a message was read comes after it.
+type Which = (u64, bool);
+
+fn which(push: &Push) -> Which {
+    (push.seq, push.kind == PushType::Read)
+}
+
+#[derive(Default)]
 struct Lane {
-    current: (ConversationId, u64),
+    /// Something is on its way.
+    is_busy: bool,
+    /// That, and what was tried before it and is not written yet. As many as are under way, at most.
+    tried: Vec<(ConversationId, Which)>,
     waiting: VecDeque<Item>,
 }
 
 impl Lane {
-    fn new(item: &Item) -> Self {
-        Self { current: (item.push.conversation, item.push.seq), waiting: VecDeque::new() }
+    /// It goes now.
+    fn go(&mut self, push: &Push) {
+        self.is_busy = true;
+        self.tried.push((push.conversation, which(push)));
+    }
+
+    /// Whether this, or something newer of its conversation, was tried or is going to be.
+    fn has(&self, push: &Push) -> bool {
+        let new = (push.conversation, which(push));
+        let waiting = self.waiting.iter().map(|item| (item.push.conversation, which(&item.push)));
+        self.tried.iter().copied().chain(waiting).any(|(conversation, which)| conversation == new.0 && which >= new.1)
     }
 
     fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING
+    }
+
+    fn is_over(&self) -> bool {
+        !self.is_busy && self.tried.is_empty()
     }
 }
 
@@ -34,9 +67,9 @@ impl Lane {
 pub(super) enum Put {
     /// It may go: nothing else is on its way there.
     Go(Item),
-    /// It waits, in the place of those before it of its conversation.
-    Waits(Vec<Item>),
-    /// Something newer of its conversation is there.
+    /// It waits, in the place of the one before it of its conversation.
+    Waits(Option<Item>),
+    /// It is there already, or something newer of its conversation is.
     Older(Item),
     /// As many as may wait already.
     Full(Item),
@@ -51,25 +84,21 @@ impl Lanes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn put(&self, item: Item) -> Put {
-        let (conversation, seq) = (item.push.conversation, item.push.seq);
+    pub fn put(&self, mut item: Item) -> Put {
         let mut lanes = self.lock();
-        let lane = match lanes.entry((item.push.to.user, item.push.to.device)) {
-            Entry::Occupied(lane) => lane.into_mut(),
-            Entry::Vacant(lane) => {
-                lane.insert(Lane::new(&item));
-                return Put::Go(item);
-            }
-        };
-        let of = |other: &Item| other.push.conversation == conversation;
-        if lane.current.0 == conversation && lane.current.1 > seq
-            || lane.waiting.iter().any(|other| of(other) && other.push.seq > seq)
-        {
+        let lane = lanes.entry(device(&item.push)).or_default();
+        if lane.has(&item.push) {
             return Put::Older(item);
         }
-        let mut before = Vec::new();
-        while let Some(at) = lane.waiting.iter().position(of) {
-            before.extend(lane.waiting.remove(at));
+        if !lane.is_busy {
+            lane.go(&item.push);
+            return Put::Go(item);
+        }
+        let conversation = item.push.conversation;
+        let before = lane.waiting.iter().position(|other| other.push.conversation == conversation);
+        let before = before.and_then(|at| lane.waiting.remove(at));
+        if let Some(before) = &before {
+            item.push.follows(before.push.messages);
         }
         if lane.is_full() {
             return Put::Full(item);
@@ -78,16 +107,32 @@ impl Lanes {
         Put::Waits(before)
     }
 
-    /// What goes to a device next; if nothing does, its lane is gone.
+    /// What goes to a device next.
     pub fn next(&self, device: Device) -> Option<Item> {
         let mut lanes = self.lock();
         let lane = lanes.get_mut(&device)?;
         let Some(next) = lane.waiting.pop_front() else {
-            lanes.remove(&device);
+            lane.is_busy = false;
+            if lane.is_over() {
+                lanes.remove(&device);
+            }
             return None;
         };
-        lane.current = (next.push.conversation, next.push.seq);
+        lane.go(&next.push);
         Some(next)
+    }
+
+    /// It is written what has become of a push. If nothing else is known of its device, its lane is gone.
+    pub fn written(&self, push: &Push) {
+        let mut lanes = self.lock();
+        let Some(lane) = lanes.get_mut(&device(push)) else { return };
+        // Not every push was tried: some find no room.
+        if let Some(at) = lane.tried.iter().position(|tried| *tried == (push.conversation, which(push))) {
+            lane.tried.swap_remove(at);
+        }
+        if lane.is_over() {
+            lanes.remove(&device(push));
+        }
     }
 
     /// Takes out what waits for a device by a registration.

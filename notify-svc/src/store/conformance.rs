@@ -1,7 +1,7 @@
 //! What every store of subscriptions must do; each adapter passes it.
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
-use super::{Late, SHOWN_MS, Settled, Subscription, Subscriptions, Target, Where};
+use super::{Late, SEVERAL, SHOWN_MS, Settled, Subscription, Subscriptions, Target, Where};
 use madang_proto::{
     client::v1::DeviceKind,
     id::{ConversationId, DeviceId, SessionId, UserId},
@@ -87,7 +87,8 @@ async fn subscriptions(store: &dyn Subscriptions) {
 
 async fn late(store: &dyn Subscriptions) {
     let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
-    let of = |n: u8| Late { whom, seq: n.into(), shard: 3, due_at: 100 + i64::from(n), push: vec![n] };
+    let of = |n: u8| Late { whom, seq: n.into(), shard: 3, due_at: 100 + i64::from(n), messages: 1, push: vec![n] };
+    let of_several = |n: u8| Late { messages: SEVERAL, ..of(n) };
     let other = Late { whom: (UserId::new(), whom.1, whom.2), ..of(9) };
     let keep = async |late: Vec<Late>| {
         let late = late.into_iter().map(|late| (late.whom, late)).collect();
@@ -103,24 +104,25 @@ async fn late(store: &dyn Subscriptions) {
     keep(vec![of(2)]).await;
     let due = async |until, limit| store.due(3, until, limit, Vec::new()).await.expect(FAILED);
     assert_eq!(due(101, 10).await, [], "the newest of a conversation alone is kept");
-    assert_eq!(due(102, 10).await, [of(2)]);
-    assert_eq!(due(1000, 10).await, [of(2), other.clone()]);
-    assert_eq!(due(1000, 1).await, [of(2)]);
+    assert_eq!(due(102, 10).await, [of_several(2)], "it stands for those before it");
+    assert_eq!(due(1000, 10).await, [of_several(2), other.clone()]);
+    assert_eq!(due(1000, 1).await, [of_several(2)]);
     assert_eq!(store.due(4, 1000, 10, Vec::new()).await.expect(FAILED), [], "of another shard");
     let but = |except| store.due(3, 1000, 1, except);
     assert_eq!(but(vec![(whom.0, whom.1), (UserId::new(), whom.1)]).await.expect(FAILED), slice::from_ref(&other));
-    assert_eq!(but(vec![(other.whom.0, whom.1), (whom.0, DeviceId::new())]).await.expect(FAILED), [of(2)]);
+    assert_eq!(but(vec![(other.whom.0, whom.1), (whom.0, DeviceId::new())]).await.expect(FAILED), [of_several(2)]);
     done(other.whom, 9).await;
     done((whom.0, whom.1, ConversationId::new()), 9).await;
-    assert_eq!(due(1000, 10).await, [of(2)]);
+    keep(vec![of(2)]).await;
+    assert_eq!(due(1000, 10).await, [of_several(2)], "the same once more");
     let of_room = async |shard| store.late_of(shard, vec![whom.2, ConversationId::new()]).await.expect(FAILED);
-    assert_eq!((of_room(3).await, of_room(4).await), (vec![of(2)], vec![]));
+    assert_eq!((of_room(3).await, of_room(4).await), (vec![of_several(2)], vec![]));
     let change = async |was: Late, now: Option<Vec<u8>>| store.change(vec![(was, now)]).await.expect(FAILED);
     change(of(1), None).await;
     change(of(1), Some(vec![7])).await;
-    assert_eq!(due(1000, 10).await, [of(2)], "something newer is kept meanwhile");
+    assert_eq!(due(1000, 10).await, [of_several(2)], "something newer is kept meanwhile");
     change(of(2), Some(vec![7])).await;
-    let changed = Late { push: vec![7], ..of(2) };
+    let changed = Late { push: vec![7], ..of_several(2) };
     assert_eq!(due(1000, 10).await, slice::from_ref(&changed));
     change(changed, None).await;
     assert_eq!(due(1000, 10).await, []);
@@ -136,7 +138,12 @@ async fn late(store: &dyn Subscriptions) {
     assert_eq!(due(1000, 10).await, slice::from_ref(&again), "the same again, later");
     leave(whom, 5).await;
     assert_eq!(due(1000, 10).await, []);
-    keep(vec![of(5)]).await;
+    keep(vec![of(4)]).await;
+    let read = Late { messages: 0, ..of(5) };
+    keep(vec![read.clone()]).await;
+    assert_eq!(due(1000, 10).await, [read], "those before it were read");
+    keep(vec![of(6)]).await;
+    assert_eq!(due(1000, 10).await, [of(6)]);
     done(whom, 6).await;
     assert_eq!(due(1000, 10).await, []);
     let together = Settled { done: [(whom, 7)].into(), late: [(whom, of(7))].into(), ..Settled::default() };

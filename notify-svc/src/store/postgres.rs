@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, OptionalExtension, QueryDsl, Queryable, QueryableByName,
     Selectable, SelectableHelper,
+    dsl::sql,
     query_dsl::methods::FilterDsl,
     result::Error as DieselError,
     sql_query,
@@ -60,6 +61,7 @@ struct LateRow {
     due_at: i64,
     push: Vec<u8>,
     seq: i64,
+    messages: i32,
 }
 
 impl From<SubscriptionRow> for Subscription {
@@ -90,6 +92,7 @@ impl From<Late> for LateRow {
             due_at: late.due_at,
             push: late.push,
             seq: number(late.seq),
+            messages: late.messages.cast_signed(),
         }
     }
 }
@@ -98,7 +101,7 @@ impl From<LateRow> for Late {
     fn from(row: LateRow) -> Self {
         let whom = (row.user.into(), row.device.into(), row.conversation.into());
         let (seq, shard) = (row.seq.unsigned_abs(), row.shard.unsigned_abs());
-        Self { whom, seq, shard, due_at: row.due_at, push: row.push }
+        Self { whom, seq, shard, due_at: row.due_at, messages: row.messages.cast_unsigned(), push: row.push }
     }
 }
 
@@ -132,6 +135,10 @@ const DONE: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d(
     WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation AND l.seq <= d.seq"#;
 const DROP: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d("user", device, conversation, seq)
     WHERE l."user" = d."user" AND l.device = d.device AND l.conversation = d.conversation AND l.seq = d.seq"#;
+/// As [`super::stand_for`] has it.
+const STANDS_FOR: &str = "CASE WHEN excluded.messages = 0 THEN 0
+    WHEN push_late.seq < excluded.seq THEN least(push_late.messages + excluded.messages, 2)
+    ELSE greatest(push_late.messages, excluded.messages) END";
 const SHOWING: &str = r#"SELECT s."user", s.device, s.conversation, d.seq FROM push_shown s
     JOIN unnest($1, $2, $3) AS d("user", conversation, seq)
     ON s."user" = d."user" AND s.conversation = d.conversation AND s.seq <= d.seq"#;
@@ -364,6 +371,7 @@ impl Subscriptions for PostgresSubscriptions {
                         push_late::due_at.eq(excluded(push_late::due_at)),
                         push_late::push.eq(excluded(push_late::push)),
                         push_late::seq.eq(excluded(push_late::seq)),
+                        push_late::messages.eq(sql::<Integer>(STANDS_FOR)),
                     ));
                 FilterDsl::filter(set, push_late::seq.le(excluded(push_late::seq))).execute(connection).await?;
             }

@@ -54,7 +54,8 @@ fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
 fn late(row: &Row<'_>) -> rusqlite::Result<Late> {
     let whom = (id(row, "user")?, id(row, "device")?, id(row, "conversation")?);
     let seq = row.get::<_, i64>("seq")?.unsigned_abs();
-    Ok(Late { whom, seq, shard: row.get("shard")?, due_at: row.get("due_at")?, push: row.get("push")? })
+    let (shard, due_at, messages) = (row.get("shard")?, row.get("due_at")?, row.get("messages")?);
+    Ok(Late { whom, seq, shard, due_at, messages, push: row.get("push")? })
 }
 
 fn limited(limit: usize) -> i64 {
@@ -76,6 +77,7 @@ impl SqliteSubscriptions {
              CREATE TABLE IF NOT EXISTS late (
                  user BLOB NOT NULL, device BLOB NOT NULL, conversation BLOB NOT NULL, shard INTEGER NOT NULL,
                  due_at INTEGER NOT NULL, push BLOB NOT NULL, seq INTEGER NOT NULL DEFAULT 0,
+                 messages INTEGER NOT NULL DEFAULT 1,
                  PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS late_due ON late (shard, due_at);
              CREATE INDEX IF NOT EXISTS late_conversation ON late (conversation);
@@ -87,10 +89,13 @@ impl SqliteSubscriptions {
              CREATE TABLE IF NOT EXISTS ended (one INTEGER PRIMARY KEY CHECK (one = 1), until INTEGER NOT NULL);
              CREATE TABLE IF NOT EXISTS key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL);",
         )?;
-        // Files of earlier versions lack it.
-        let known = "SELECT count(*) FROM pragma_table_info('late') WHERE name = 'seq'";
-        if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
-            connection.execute_batch("ALTER TABLE late ADD COLUMN seq INTEGER NOT NULL DEFAULT 0")?;
+        // Files of earlier versions lack them.
+        for (column, before) in [("seq", 0), ("messages", 1)] {
+            let known = "SELECT count(*) FROM pragma_table_info('late') WHERE name = ?1";
+            if connection.query_row(known, [column], |row| row.get::<_, i64>(0))? == 0 {
+                let add = format!("ALTER TABLE late ADD COLUMN {column} INTEGER NOT NULL DEFAULT {before}");
+                connection.execute_batch(&add)?;
+            }
         }
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
@@ -288,14 +293,18 @@ impl Subscriptions for SqliteSubscriptions {
                 let values = params![user.bytes(), device.bytes(), conversation.bytes(), number(seq)];
                 transaction.prepare_cached(delete)?.execute(values)?;
             }
-            let keep = "INSERT INTO late (user, device, conversation, shard, due_at, push, seq)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            // As `stand_for` has it.
+            let keep = "INSERT INTO late (user, device, conversation, shard, due_at, push, seq, messages)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                         ON CONFLICT DO UPDATE SET
-                            shard = excluded.shard, due_at = excluded.due_at, push = excluded.push, seq = excluded.seq
+                            shard = excluded.shard, due_at = excluded.due_at, push = excluded.push, seq = excluded.seq,
+                            messages = CASE WHEN excluded.messages = 0 THEN 0
+                                WHEN seq < excluded.seq THEN min(messages + excluded.messages, 2)
+                                ELSE max(messages, excluded.messages) END
                         WHERE seq <= excluded.seq";
-            for Late { whom: (user, device, conversation), seq, shard, due_at, push } in late.into_values() {
+            for Late { whom: (user, device, conversation), seq, shard, due_at, messages, push } in late.into_values() {
                 let (user, device, conversation) = (user.bytes(), device.bytes(), conversation.bytes());
-                let values = params![user, device, conversation, shard, due_at, push, number(seq)];
+                let values = params![user, device, conversation, shard, due_at, push, number(seq), messages];
                 transaction.prepare_cached(keep)?.execute(values)?;
             }
             transaction.execute("DELETE FROM shown WHERE at < ?1", [now - SHOWN_MS])?;

@@ -30,7 +30,7 @@ pub const SHARD: u32 = 3;
 
 /// Its parts.
 pub struct Alone {
-    _folder: TempDir,
+    pub folder: TempDir,
     pub store: Arc<dyn Subscriptions>,
     pub sender: Arc<Sender>,
     pub reader: Reader,
@@ -51,7 +51,7 @@ impl Alone {
         let reports = Arc::<Reports>::default();
         let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
         let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), Duration::ZERO);
-        Self { _folder: folder, store, sender, reader, reports }
+        Self { folder, store, sender, reader, reports }
     }
 
     /// A device that is told at an address.
@@ -87,6 +87,7 @@ pub fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
         group: String::new(),
         name: String::new(),
         shown: Shown::Nothing,
+        messages: 1,
         badge: 0,
         tries: 0,
         checked: Instant::now(),

@@ -27,6 +27,7 @@ diesel::table! {
         due_at -> BigInt,
         push -> Binary,
         seq -> BigInt,
+        messages -> Integer,
     }
 }
 
