@@ -42,14 +42,19 @@ impl Passwords {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Argon2<'_>) -> T + Send + 'static) -> Result<T, Refusal> {
-        let Ok(_place) = self.waiting.try_acquire() else {
+        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
             return Err(
                 Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000)
             );
         };
-        let _turn = self.turns.acquire().await.map_err(|_| internal())?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| internal())?;
         let argon = self.argon.clone();
-        tokio::task::spawn_blocking(move || work(&argon)).await.map_err(|_| internal())
+        // Who asks may be gone before it is done: its turn is over when the work is.
+        let work = move || {
+            let _turns = (place, turn);
+            work(&argon)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| internal())
     }
 
     /// A password's hash, with a new salt.
@@ -69,5 +74,46 @@ impl Passwords {
             PasswordHash::new(&hash).is_ok_and(|hash| argon.verify_password(password.as_bytes(), &hash).is_ok())
         });
         Ok(right.await? && known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn a_turn_is_over_when_its_work_is_and_not_when_nobody_waits_for_it() {
+        let passwords = Passwords::new(8).unwrap();
+        let (begun, begins) = mpsc::channel();
+        let mut gates = Vec::new();
+        for _ in 0..AT_ONCE {
+            let (passwords, begun, (gate, closed)) = (passwords.clone(), begun.clone(), mpsc::channel::<()>());
+            gates.push(gate);
+            // It works until its gate is gone.
+            let work = move |_: &Argon2<'_>| (begun.send(()).unwrap(), closed.recv().is_err());
+            let asking = tokio::spawn(async move { passwords.run(work).await });
+            while begins.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            asking.abort();
+            assert!(asking.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(passwords.turns.available_permits(), 0, "they still work");
+        let waits = WAITING - AT_ONCE;
+        let waiting: Vec<_> = (0..waits)
+            .map(|_| {
+                let passwords = passwords.clone();
+                tokio::spawn(async move { passwords.hash("a password".into()).await })
+            })
+            .collect();
+        while passwords.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = passwords.hash("a password".into()).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Overloaded);
+        waiting.iter().skip(1).for_each(tokio::task::JoinHandle::abort);
+        drop(gates);
+        assert!(waiting.into_iter().next().unwrap().await.unwrap().is_ok());
     }
 }

@@ -43,8 +43,8 @@ pub struct Unusable {
 /// The pictures.
 pub struct Pictures {
     store: Arc<dyn ObjectStore>,
-    turns: Semaphore,
-    places: Semaphore,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 fn nothing() -> Refusal {
@@ -73,19 +73,24 @@ impl Pictures {
             let folder = LocalFileSystem::new_with_prefix(place).map_err(|error| unusable(error.to_string()))?;
             Arc::new(folder.with_automatic_cleanup(true))
         };
-        Ok(Self { store, turns: Semaphore::new(AT_ONCE), places: Semaphore::new(WAITING) })
+        Ok(Self { store, turns: Arc::new(Semaphore::new(AT_ONCE)), places: Arc::new(Semaphore::new(WAITING)) })
     }
 
     /// Keeps an upload in all sizes; its id, new with each.
     pub async fn keep(&self, upload: Bytes) -> Result<String, Refusal> {
         let busy = "many pictures are being made: try again a little later";
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             return Err(Refusal::new(Reason::Overloaded, busy).after(1000));
         };
         let internal = || Refusal::new(Reason::Internal, "the picture could not be made: try again");
-        let made = {
-            let _turn = self.turns.acquire().await.map_err(|_| internal())?;
-            tokio::task::spawn_blocking(move || render(&upload)).await.map_err(|_| internal())??
+        let (made, _place) = {
+            let turn = self.turns.clone().acquire_owned().await.map_err(|_| internal())?;
+            // Who asks may be gone before it is done: its turn is over when the work is.
+            let work = move || {
+                let _turn = turn;
+                render(&upload).map(|made| (made, place))
+            };
+            tokio::task::spawn_blocking(work).await.map_err(|_| internal())??
         };
         let picture = PictureId::from(Uuid::new_v4()).to_string();
         for (size, jpeg) in SIZES.into_iter().zip(made) {

@@ -25,6 +25,7 @@ use futures_util::stream::BoxStream;
 use madang_mesh::{
     metrics,
     shard::{Shard, shard_of},
+    vital::vital,
 };
 use madang_proto::{
     chat::v1::{ConnectResponse, Open},
@@ -110,7 +111,7 @@ impl Runner {
                 let Some((_, task)) = self.running.remove(&shard) else { continue };
                 match task.await {
                     Ok(state) => drop(self.parked.insert(shard, (Instant::now(), state))),
-                    Err(error) => tracing::error!(shard, %error, "the task of a shard's users has failed"),
+                    Err(error) => tracing::error!(shard, %error, "the task of a shard's users was cut off"),
                 }
             }
             if cancel.is_cancelled() {
@@ -144,7 +145,7 @@ impl Runner {
         );
         self.connections.lock().insert(shard, sender);
         let task = Task { shard, inbox: self.inbox.clone(), origins: self.origins.clone() };
-        let running = tokio::spawn(task.run(state, receiver, token.clone()));
+        let running = tokio::spawn(vital("the users of a shard", task.run(state, receiver, token.clone())));
         self.running.insert(shard, (token, running));
     }
 }
@@ -170,7 +171,7 @@ impl Connections {
             running: HashMap::new(),
             parked: HashMap::new(),
         };
-        tokio::spawn(runner.follow(held, cancel));
+        tokio::spawn(vital("connections", runner.follow(held, cancel)));
         connections
     }
 

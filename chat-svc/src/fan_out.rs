@@ -12,6 +12,7 @@ use madang_mesh::{
     log::Position,
     metrics,
     shard::{Shard, shard_of},
+    vital::vital,
 };
 use madang_proto::{
     id::UserId,
@@ -109,12 +110,13 @@ impl FanOut {
                 lane: lane.clone(),
             };
             let cancel = cancel.clone();
-            tokio::spawn(async move { cancel.run_until_cancelled(task.run(receiver)).await });
+            let publishing = async move { cancel.run_until_cancelled(task.run(receiver)).await };
+            tokio::spawn(vital("a publisher to inboxes", publishing));
             (sender, lane)
         };
         let lanes = (0..shards).map(start).collect();
         let beacons = publisher::beacons(inbox, shards, progress.clone());
-        tokio::spawn(async move { cancel.run_until_cancelled(beacons).await });
+        tokio::spawn(vital("beacons", async move { cancel.run_until_cancelled(beacons).await }));
         Self { lanes, progress, split: Arc::default() }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     home::{self, HomeHandle, World},
     shelf::{self, Shelf},
 };
-use madang_mesh::{channel::Channels, lease::Leases, metrics, shard::Shard};
+use madang_mesh::{channel::Channels, lease::Leases, metrics, shard::Shard, vital::vital};
 use prometheus::IntGauge;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -84,7 +84,7 @@ impl Homes {
                     let cancel = CancellationToken::new();
                     let task =
                         self.clone().keep(*shard, world.clone(), leases.clone(), channels.clone(), cancel.clone());
-                    tasks.spawn(task);
+                    tasks.spawn(vital("a home", task));
                     cancel
                 });
             }
@@ -92,7 +92,7 @@ impl Homes {
                 changed = held.changed() => if changed.is_err() { drain.cancelled().await },
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(shard) => drop(ending.remove(&shard)),
-                    Err(error) => tracing::error!(%error, "a home's task has panicked"),
+                    Err(error) => tracing::error!(%error, "a home's task was cut off"),
                 },
                 () = drain.cancelled(), if !drain.is_cancelled() => {}
             }

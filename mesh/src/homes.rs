@@ -3,6 +3,7 @@
 use crate::{
     channel::Channels,
     shard::{Home, ShardMap, shard_of},
+    vital::vital,
 };
 use futures_util::StreamExt;
 use madang_proto::chat::v1::{WatchShardsRequest, home_service_client::HomeServiceClient};
@@ -29,7 +30,7 @@ impl Homes {
         let map = Arc::new(watch::Sender::new(ShardMap::default()));
         let (hears, awake) = watch::channel(false);
         let (follower, chats) = (Arc::downgrade(&map), chats.to_owned());
-        tokio::spawn(async move {
+        let follow = async move {
             for chat in chats.split(',').cycle() {
                 let Some(map) = follower.upgrade() else { return };
                 watch_map(&channels, chat.trim(), &map, &hears).await;
@@ -37,7 +38,8 @@ impl Homes {
                 drop(map);
                 tokio::time::sleep(AGAIN).await;
             }
-        });
+        };
+        tokio::spawn(vital("the list of homes", follow));
         Self { map, awake }
     }
 

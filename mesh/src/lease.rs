@@ -15,6 +15,7 @@ mod view;
 use crate::{
     registry::Registry,
     shard::{Home, Shard, ShardMap},
+    vital::vital,
 };
 use member::{Member, Renewal};
 use std::{
@@ -174,6 +175,6 @@ pub async fn join(config: Config, registry: Arc<dyn Registry>, drain: Cancellati
         left,
     };
     let member = Member::new(config, registry, renewal, (held, map, others), &leases);
-    tokio::spawn(member.run(drain));
+    tokio::spawn(vital("the renewal of leases", member.run(drain)));
     leases
 }

@@ -13,6 +13,7 @@ use crate::{
     settings::Settings,
     telemetry,
     tls::{self, Tls, door::Certificate},
+    vital::vital,
 };
 use axum::{Router, http::StatusCode, routing::get};
 use madang_proto::access::{self, Service as Name};
@@ -315,7 +316,7 @@ where
         http_at = Some(listener.local_addr()?);
         at_door.spawn(door::serve(listener, router, limits.secured(certificate), doors.clone()));
     }
-    serving.spawn(service.run(services.clone()));
+    serving.spawn(vital("the service", service.run(services.clone())));
     let ((grpc, admin), http, tasks) = (addresses, http_at, [serving, at_door, carrying]);
     Ok(Running { grpc, admin, http, doors, services, transports, tasks, patience })
 }

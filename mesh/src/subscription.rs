@@ -14,6 +14,7 @@ use crate::{
     metrics,
     registry::Registry,
     shard::Shard,
+    vital::vital,
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
@@ -105,9 +106,8 @@ pub async fn run(
         for shard in lost {
             if let Some((cancel, task)) = running.remove(&shard) {
                 cancel.cancel();
-                if task.await.is_err() {
-                    tracing::error!(shard, group = reader.config.group, "a reader of the log has panicked");
-                }
+                // It does not panic, and nobody aborts it.
+                drop(task.await);
                 reader.lock().remove(&shard);
                 reader.handler.released(shard).await;
                 leases.end(shard);
@@ -121,7 +121,7 @@ pub async fn run(
             running.entry(shard).or_insert_with(|| {
                 leases.begin(shard);
                 let cancel = drain.child_token();
-                (cancel.clone(), tokio::spawn(reader.clone().shard(shard, cancel)))
+                (cancel.clone(), tokio::spawn(vital("a reader of the log", reader.clone().shard(shard, cancel))))
             });
         }
         tokio::select! {

@@ -12,6 +12,7 @@ use crate::{
     channel::{Channel, Channels, InvalidAddress},
     clock::now_ms,
     status::from_status,
+    vital::vital,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ended::Ended;
@@ -105,7 +106,8 @@ impl Verifier {
         let ended = Ended::follow(account.clone());
         let (keys, admitted, fetched) = (Arc::default(), Arc::default(), Arc::default());
         let verifier = Self { account, issuer, keys, ended, admitted, fetched };
-        tokio::spawn(follow_keys(verifier.account.clone(), Arc::downgrade(&verifier.keys)));
+        let following = follow_keys(verifier.account.clone(), Arc::downgrade(&verifier.keys));
+        tokio::spawn(vital("the list of token keys", following));
         Ok(verifier)
     }
 

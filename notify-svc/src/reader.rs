@@ -18,6 +18,7 @@ use madang_mesh::{
     shard::Shard,
     subscription::{HandleError, Handler},
     trace::{Kind, Span},
+    vital::vital,
 };
 use madang_proto::{
     id::{ConversationId, UserId},
@@ -111,9 +112,9 @@ impl Reader {
             wait: self.wait,
         };
         let work = Arc::new(work);
-        tokio::spawn(work.clone().jobs(receiver, cancel.clone()));
-        tokio::spawn(work.clone().save(progress.clone(), cancel.clone()));
-        tokio::spawn(work.late(cancel.clone()));
+        tokio::spawn(vital("a shard of pushes", work.clone().jobs(receiver, cancel.clone())));
+        tokio::spawn(vital("a cursor of pushes", work.clone().save(progress.clone(), cancel.clone())));
+        tokio::spawn(vital("late pushes", work.late(cancel.clone())));
         self.lock().insert(shard, Running { progress, jobs, cancel });
     }
 

@@ -30,6 +30,7 @@ use madang_mesh::{
     metrics,
     shard::Shard,
     trace::{Context, Kind, Span},
+    vital::vital,
 };
 use madang_proto::{
     client::v1::PushType,
@@ -257,7 +258,7 @@ impl Sender {
         metrics::queue("push_results", "what became of pushes, to be written", &results);
         let marks = Arc::<Marks>::default();
         let lanes = Arc::<Lanes>::default();
-        tokio::spawn(write(store.clone(), marks.clone(), lanes.clone(), written));
+        tokio::spawn(vital("what became of pushes", write(store.clone(), marks.clone(), lanes.clone(), written)));
         let slots = ["web_push", "fcm", "apns", "webhook", "none"];
         let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
         let (health, room) = (Health::default(), Arc::new(Semaphore::new(UNDER_WAY)));

@@ -13,6 +13,7 @@ use madang_mesh::{
     settings::Settings,
     telemetry,
     tls::{self, door::Certificate},
+    vital::vital,
 };
 use madang_proto::access::Service;
 use std::{
@@ -162,15 +163,15 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let check = move |token: &str| tokens.check(token).map(str::to_owned);
     let entrance = Entrance::with_tokens(grpc, Arc::new(check), grants);
     carrying.spawn(report("grpc", serve::grpc(Routes::from(public), Some(entrance), None, transports.clone())));
-    serving.spawn(account.run(services.clone()));
-    serving.spawn(store.run(services.clone()));
-    serving.spawn(group.run(services.clone()));
-    serving.spawn(notify.run(services.clone()));
+    serving.spawn(vital("account", account.run(services.clone())));
+    serving.spawn(vital("store", store.run(services.clone())));
+    serving.spawn(vital("group", group.run(services.clone())));
+    serving.spawn(vital("notify", notify.run(services.clone())));
     let homes = chat.homes();
-    serving.spawn(chat.run(services.clone()));
+    serving.spawn(vital("chat", chat.run(services.clone())));
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
-    departing.spawn(gateway.run(leaving.clone()));
-    departing.spawn(api.run(leaving.clone()));
+    departing.spawn(vital("gateway", gateway.run(leaving.clone())));
+    departing.spawn(vital("api", api.run(leaving.clone())));
     at_door.spawn(door::serve(http, router, limits.secured(certificate), doors.clone()));
     carrying.spawn(door::serve(admin, health(leaving.clone()), limits, transports.clone()));
     // Ready is who takes a message: every shard has its home.

@@ -2,7 +2,7 @@
 //! good. What it costs does not depend on how many sessions there are, only on how many end.
 
 use super::ends::{self, Ends};
-use crate::channel::Channel;
+use crate::{channel::Channel, vital::vital};
 use madang_proto::{account::v1::account_service_client::AccountServiceClient, id::SessionId};
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ impl Ended {
     pub fn follow(account: AccountServiceClient<Channel>) -> Self {
         let sessions = Arc::default();
         let (sender, heard) = watch::channel(false);
-        tokio::spawn(follow(account, Arc::downgrade(&sessions), sender));
+        tokio::spawn(vital("the list of ended sessions", follow(account, Arc::downgrade(&sessions), sender)));
         Self { sessions, heard }
     }
 
