@@ -90,6 +90,12 @@ fn check_plans(plans: &BTreeMap<String, String>, tables: &[&str]) {
                 scan == Some(table)
             });
             assert!(!whole, "{table} is read whole:\n{statement}\n{plan}");
+            let lines: Vec<_> = plan.lines().chain([""]).collect();
+            let through = lines.windows(2).any(|pair| {
+                let scan = pair[0].contains("Scan using ") && pair[0].contains(&format!(" on {table} "));
+                scan && !pair[0].contains("never executed") && !pair[1].contains("Index Cond")
+            });
+            assert!(!through, "an index of {table} is read from its beginning:\n{statement}\n{plan}");
         }
     }
 }

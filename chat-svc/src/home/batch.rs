@@ -6,7 +6,7 @@ use crate::{
     home::fetch::{Absent, Wanted},
     retry::{Key, Known, Use},
     room::{
-        self, Amendment, Blocks, Limits, Numbered, Request, Room, State, Verdict, blocks,
+        self, Amendment, Blocks, How, Limits, Numbered, Request, Room, State, Verdict, blocks,
         facts::{self, Facts},
     },
 };
@@ -15,7 +15,7 @@ use madang_mesh::{log::Position, trace::Context};
 use madang_proto::{
     client::v1::Ack,
     id::{ConversationId, UserId},
-    log::v1::{FanOutPosition, Record},
+    log::v1::{FanOutPosition, LoggedEvent, Record, logged_event::Body},
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
@@ -191,6 +191,13 @@ impl Batch {
                 self.again.push(ask);
                 return Ok(());
             }
+            if let Request::Amend(Amendment { seq, how: How::Delete | How::Edit(..), .. }) = request
+                && self.tells(conversation, *seq)
+            {
+                // What takes a text back is in a later record than the text: the log may forget all but its newest.
+                self.again.push(ask);
+                return Ok(());
+            }
             let member = state.as_ref().is_some_and(|state| state.members.get(&actor).is_some());
             match room.map(|room| room.seen.look_up(&key, *dated)) {
                 Some(Known::Used(known)) => {
@@ -305,6 +312,13 @@ impl Batch {
     /// What is known of a message, as this batch leaves it.
     fn known(&self, conversation: ConversationId, seq: u64, room: Option<&Room>) -> Option<Arc<Facts>> {
         self.facts.get(&(conversation, seq)).or_else(|| room?.recent.get(seq)).cloned()
+    }
+
+    /// Whether this batch has a text of a message.
+    fn tells(&self, conversation: ConversationId, seq: u64) -> bool {
+        let has_text = |event: &LoggedEvent| matches!(event.body, Some(Body::Message(_) | Body::Edited(_)));
+        let of = |event: &LoggedEvent| facts::message_of(event) == Some(seq) && has_text(event);
+        self.events.iter().any(|(room, numbered, _)| *room == conversation && of(&numbered.event))
     }
 
     /// Takes note of what an event makes of a message.

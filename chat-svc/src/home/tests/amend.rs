@@ -154,3 +154,25 @@ async fn so_it_is_for_a_retry_that_comes_at_once() {
         assert!(one.unwrap().unwrap().duplicate);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_a_text_back_is_in_a_later_record_than_the_text() {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let room = ConversationId::direct(ann, bob);
+    home.send(ann, bob, ClientId::now()).await.unwrap();
+    // All at once, by a client that guesses its message's number.
+    let said = home.ask(room, ann, what(bob, ClientId::now()));
+    let reacted = home.ask(room, bob, change(2, ClientId::now(), 4, react("a")));
+    let deleted = home.ask(room, ann, change(2, ClientId::now(), 5, How::Delete));
+    let (said, reacted, deleted) = tokio::join!(said, reacted, deleted);
+    assert_eq!(
+        (said.unwrap().unwrap().seq, reacted.unwrap().unwrap().revision, deleted.unwrap().unwrap().revision),
+        (2, 4, 5)
+    );
+    let bodies =
+        |record: &madang_proto::log::v1::Record| record.events.iter().map(|event| event.revision).collect::<Vec<_>>();
+    let records: Vec<_> = stage.log.records().iter().map(bodies).collect();
+    assert_eq!(records, [vec![], vec![1, 2], vec![3, 4], vec![5]], "a reaction need not wait");
+}

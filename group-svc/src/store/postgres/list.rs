@@ -14,7 +14,8 @@ use madang_proto::{
 };
 use uuid::Uuid;
 
-/// A page. $1 is the user, $2 positions since when (of shard 0, 1, …; none: all), $3 and $4 the place, $5 the limit, $6
+/// A page. What belongs to its conversations is looked up one by one (`OFFSET 0`): a join might read an index whole for them,
+/// from its beginning to the last one that is wanted. $1 is the user, $2 positions since when (of shard 0, 1, …; none: all), $3 and $4 the place, $5 the limit, $6
 /// whether those are wanted that were left, and how many, $7 now.
 const LIST: &str = r#"
 WITH mine AS MATERIALIZED (
@@ -37,8 +38,8 @@ CROSS JOIN (SELECT array_agg(conversation) AS removed FROM (
     SELECT m.conversation FROM member m JOIN conversation c ON c.conversation = m.conversation
     WHERE m."user" = $1 AND m.left_revision > 0 AND m.left_position > coalesce($2[c.shard + 1], 0) LIMIT $6) l) gone
 LEFT JOIN page p ON true
-LEFT JOIN conversation c ON c.conversation = p.conversation
-LEFT JOIN member m ON m.conversation = p.conversation AND m."user" = $1
+LEFT JOIN LATERAL (SELECT * FROM conversation x WHERE x.conversation = p.conversation OFFSET 0) c ON true
+LEFT JOIN LATERAL (SELECT * FROM member x WHERE x.conversation = p.conversation AND x."user" = $1 OFFSET 0) m ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS count, (array_agg(x."user" ORDER BY x.joined_revision, x."user"))[1:4] AS first
     FROM member x WHERE x.conversation = p.conversation AND x.left_revision = 0) people ON true
