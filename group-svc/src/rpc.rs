@@ -2,6 +2,7 @@
 
 mod again;
 mod bring;
+mod coming;
 pub mod invites;
 mod make;
 mod own;
@@ -12,6 +13,7 @@ use crate::{
     token::{Place, Sync},
 };
 use again::{has_ended, has_left, has_role};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_mesh::{
     channel::Channel,
     clock,
@@ -94,6 +96,9 @@ fn conversation(text: &str) -> Result<ConversationId, Status> {
 
 /// How long a change that a home has made is waited for; the call's own deadline comes later.
 const DONE: Duration = Duration::from_secs(6);
+
+/// How many of the conversations that are about to begin are looked at at once.
+const BEGINS: usize = 8;
 
 fn found(room: Result<Option<RoomState>, Option<store::Error>>) -> Result<RoomState, Status> {
     match room {
@@ -435,14 +440,18 @@ impl GroupService for Groups {
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {
-        let LoadRoomsRequest { conversations: asked, users } = request.into_inner();
-        if asked.len().max(users.len()) > 1000 {
-            let field = if asked.len() > 1000 { "conversations" } else { "users" };
-            return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
+        let LoadRoomsRequest { conversations: asked, users, begins } = request.into_inner();
+        for (field, count) in [("conversations", asked.len()), ("users", users.len()), ("begins", begins.len())] {
+            if count > 1000 {
+                return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
+            }
         }
         let ids = asked.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
         let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
-        Ok(Response::new(LoadRoomsResponse { rooms, full: self.full_of(users).await? }))
+        let full = self.full_of(users).await?;
+        let begins = stream::iter(begins).map(|each| self.begins(each)).buffered(BEGINS);
+        let kept_out = begins.try_filter_map(|kept_out| std::future::ready(Ok(kept_out))).try_collect().await?;
+        Ok(Response::new(LoadRoomsResponse { rooms, full, kept_out }))
     }
 
     async fn list_badges(&self, request: Request<ListBadgesRequest>) -> Answer<ListBadgesResponse> {

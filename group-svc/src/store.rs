@@ -1,6 +1,7 @@
 //! The port to conversations and their members: rows that the log makes, each batch in one transaction with the cursor
 //! that says how much of the log they hold. An event that a row has already is skipped.
 
+pub mod comings;
 pub mod conformance;
 pub mod invites;
 pub mod keys;
@@ -183,7 +184,7 @@ pub struct Membership {
 
 /// Conversations and their members.
 #[async_trait]
-pub trait GroupStore: invites::Invites {
+pub trait GroupStore: comings::Comings + invites::Invites {
     /// How much of a shard's log the rows hold.
     async fn cursor(&self, shard: Shard) -> Result<Position, Error>;
 

@@ -4,7 +4,7 @@
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use madang_group::store::{
     After,
-    conformance::{check, check_invites, check_lists, check_replicas, check_settings},
+    conformance::{check, check_comings, check_invites, check_lists, check_replicas, check_settings},
     invites::{Invited, Invites, Kept, Taken, hash, new_code},
     postgres::{PostgresGroups, acquainted::ACQUAINTED, list::statement},
     sqlite::SqliteGroups,
@@ -25,6 +25,8 @@ async fn sqlite() {
     check_settings(&SqliteGroups::open(folder.path()).unwrap()).await;
     let folder = tempfile::tempdir().unwrap();
     check_invites(&SqliteGroups::open(folder.path()).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    check_comings(&SqliteGroups::open(folder.path()).unwrap()).await;
 }
 
 /// A new database; its URL.
@@ -47,6 +49,7 @@ async fn postgres() {
     check_lists(&PostgresGroups::open(&database().await).await.unwrap()).await;
     check_settings(&PostgresGroups::open(&database().await).await.unwrap()).await;
     check_invites(&PostgresGroups::open(&database().await).await.unwrap()).await;
+    check_comings(&PostgresGroups::open(&database().await).await.unwrap()).await;
 }
 
 /// Whoever goes away in the middle of a transaction holds up nobody for long.

@@ -286,7 +286,7 @@ impl Audience {
         let all: Vec<String> = conversations.iter().map(ConversationId::to_string).collect();
         let mut found = Rooms::new();
         for some in all.chunks(AT_ONCE) {
-            let request = LoadRoomsRequest { conversations: some.to_vec(), users: Vec::new() };
+            let request = LoadRoomsRequest { conversations: some.to_vec(), ..LoadRoomsRequest::default() };
             let rooms = self.group.clone().load_rooms(request).await?.into_inner().rooms;
             found.extend(
                 rooms.into_iter().filter_map(|room| Some((ConversationId::from_slice(&room.conversation).ok()?, room))),

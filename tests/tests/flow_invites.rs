@@ -196,6 +196,46 @@ async fn nobody_is_in_more_conversations_than_one_may_be() {
     assert_eq!(reason(club.ask(2, "POST", "/v1/messages", say(3)).await), too_many);
 }
 
+/// Whatever is asked at once: to make groups, to be brought into others, to come by an invite, to begin to write and be written to.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_into_more_by_asking_at_once() {
+    let club = Club::new(2, &["--max-conversations", "4"]).await;
+    let code = club.invite(json!({})).await;
+    let [who, other] = [2, 3].map(|n: usize| club.people[n].id.clone());
+    let say = |to: &str| json!({"user": to, "clientId": ClientId::now().to_string(), "text": "안녕"});
+    let asked = [
+        (2, "/v1/groups", json!({"name": "one"})),
+        (2, "/v1/groups", json!({"name": "two"})),
+        (2, "/v1/groups", json!({"name": "three"})),
+        (2, "/v1/groups", json!({"name": "four"})),
+        (0, "/v1/groups", json!({"name": "five", "members": [who]})),
+        (1, "/v1/groups", json!({"name": "six", "members": [who]})),
+        (1, "/v1/groups", json!({"name": "seven", "members": [who]})),
+        (0, "{g}/members", json!({"users": [who]})),
+        (2, &*format!("/v1/invites/{code}"), Value::Null),
+        (2, "/v1/messages", say(&other)),
+        (2, "/v1/messages", say(&club.people[1].id)),
+        (3, "/v1/messages", say(&who)),
+        (0, "/v1/messages", say(&who)),
+    ];
+    let answers = join_all(asked.into_iter().map(|(n, path, body)| club.ask(n, "POST", path, body))).await;
+    let count = async || {
+        // What is under way is there after a moment at the latest.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        club.ask(2, "GET", "/v1/conversations", Value::Null).await.1["conversations"].as_array().unwrap().len()
+    };
+    assert_eq!(count().await, 4, "{answers:?}");
+    let (_, list) = club.ask(2, "GET", "/v1/conversations", Value::Null).await;
+    let group = list["conversations"].as_array().unwrap().iter().find(|each| each["kind"] == "CONVERSATION_KIND_GROUP");
+    // What was refused takes no room: once they leave one, there is a place.
+    let group = group.unwrap()["conversation"].as_str().unwrap().to_owned();
+    assert_eq!(club.ask(2, "DELETE", &format!("/v1/groups/{group}/members/{who}"), Value::Null).await.0, 200);
+    assert_eq!(club.ask(2, "POST", "/v1/groups", json!({"name": "eight"})).await.0, 201);
+    let too_many = (409, "TOO_MANY_CONVERSATIONS".to_owned());
+    assert_eq!(reason(club.ask(2, "POST", "/v1/groups", json!({"name": "nine"})).await), too_many);
+    assert_eq!(count().await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_has_so_many_invites_and_codes_are_not_to_be_guessed() {
     let club = Club::new(1, &[]).await;

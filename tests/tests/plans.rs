@@ -8,7 +8,7 @@
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use madang_group::store::{
     After, GroupStore, Wanted,
-    conformance::{check, check_invites, check_lists, check_replicas, check_settings},
+    conformance::{check, check_comings, check_invites, check_lists, check_replicas, check_settings},
     postgres::PostgresGroups,
 };
 use madang_mesh::secret::Secret;
@@ -179,16 +179,26 @@ async fn groups_are_found_by_indexes() {
     database.run("TRUNCATE group_cursor").await;
     check_invites(&store).await;
     database.run("TRUNCATE group_cursor").await;
+    check_comings(&store).await;
+    database.run("TRUNCATE group_cursor").await;
     check_replicas(&store, &PostgresGroups::open(&database.url).await.unwrap()).await;
     let plans = plans(before);
     let seen = |part: &str| assert!(plans.keys().any(|statement| statement.contains(part)), "{part} was not asked");
-    for part in
-        ["WITH mine", "FOR UPDATE", "UNNEST", "invite_use", "array_agg", "GROUP BY", "FILTER", "INSERT INTO made"]
-    {
+    for part in [
+        "WITH mine",
+        "FOR UPDATE",
+        "UNNEST",
+        "invite_use",
+        "INTO coming",
+        "array_agg",
+        "GROUP BY",
+        "FILTER",
+        "INSERT INTO made",
+    ] {
         seen(part);
     }
     assert!(plans.len() >= 25, "{}", plans.len());
-    check_plans(&plans, &["conversation", "member", "made", "invite", "invite_use"]);
+    check_plans(&plans, &["conversation", "member", "made", "invite", "invite_use", "coming"]);
     if let Ok(out) = std::env::var("MADANG_PLANS_OUT") {
         let mut text = format!("p50 {half:.1} ms, p99 {most:.1} ms\n");
         for (statement, plan) in &plans {

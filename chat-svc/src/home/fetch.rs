@@ -14,7 +14,8 @@ use madang_proto::{
     account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
     client::v1::{self as client, ConversationKind},
     group::v1::{
-        self as group, ListAcquaintedRequest, LoadRoomsRequest, RoomState, group_service_client::GroupServiceClient,
+        self as group, Beginning, ListAcquaintedRequest, LoadRoomsRequest, RoomState,
+        group_service_client::GroupServiceClient,
     },
     id::{ClientId, ConversationId, UserId},
     reason::{Reason, Refusal},
@@ -77,8 +78,9 @@ pub trait Sources: Send + Sync + 'static {
     /// Those of these users who are somebody.
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal>;
 
-    /// Those of these users who are in as many conversations as one may be in.
-    async fn full(&self, _users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
+    /// Of these conversations, which are about to begin between two, those that may not, and because of whom: they are in as many
+    /// as one may be in. The others count as begun.
+    async fn kept_out(&self, _first: &[(ConversationId, Pair)]) -> Result<HashSet<(ConversationId, UserId)>, Refusal> {
         Ok(HashSet::new())
     }
 
@@ -190,8 +192,10 @@ impl Sources for Services {
     async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         let mut found = HashMap::new();
         for some in conversations.chunks(ROOMS) {
-            let request =
-                LoadRoomsRequest { conversations: some.iter().map(ToString::to_string).collect(), users: Vec::new() };
+            let request = LoadRoomsRequest {
+                conversations: some.iter().map(ToString::to_string).collect(),
+                ..Default::default()
+            };
             for room in bounded(self.group.clone().load_rooms(request)).await?.rooms {
                 if let Ok(id) = ConversationId::from_slice(&room.conversation) {
                     found.insert(id, room);
@@ -259,15 +263,29 @@ impl Sources for Services {
         Ok(known)
     }
 
-    async fn full(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
-        let mut full = HashSet::new();
-        let all: Vec<String> = users.iter().map(ToString::to_string).collect();
-        for some in all.chunks(ROOMS) {
-            let request = LoadRoomsRequest { conversations: Vec::new(), users: some.to_vec() };
-            let found = bounded(self.group.clone().load_rooms(request)).await?.full;
-            full.extend(found.iter().filter_map(|user| user.parse::<UserId>().ok()));
+    async fn kept_out(&self, first: &[(ConversationId, Pair)]) -> Result<HashSet<(ConversationId, UserId)>, Refusal> {
+        let mut kept_out = HashSet::new();
+        for some in first.chunks(ROOMS / 2) {
+            let begins: Vec<_> = some
+                .iter()
+                .map(|(id, (one, other))| {
+                    let users = vec![one.to_string(), other.to_string()];
+                    Beginning { conversation: id.to_string(), users }
+                })
+                .collect();
+            // A group-svc of the version before counts users alone.
+            let users = begins.iter().flat_map(|each| each.users.clone()).collect();
+            let request = LoadRoomsRequest { conversations: Vec::new(), users, begins };
+            let found = bounded(self.group.clone().load_rooms(request)).await?;
+            let full: HashSet<UserId> = found.full.iter().filter_map(|user| user.parse().ok()).collect();
+            let both = some.iter().flat_map(|(id, (one, other))| [(*id, *one), (*id, *other)]);
+            kept_out.extend(both.filter(|(_, user)| full.contains(user)));
+            for Beginning { conversation, users } in found.kept_out {
+                let Ok(id) = conversation.parse::<ConversationId>() else { continue };
+                kept_out.extend(users.iter().filter_map(|user| Some((id, user.parse().ok()?))));
+            }
         }
-        Ok(full)
+        Ok(kept_out)
     }
 
     async fn blocked(&self, pairs: &[Pair]) -> Result<HashSet<Pair>, Refusal> {
@@ -375,11 +393,21 @@ async fn fetch_rooms(
     let first = || wanted.iter().filter(|(id, _)| !found.contains_key(id)).filter_map(|(_, first)| *first);
     let both: HashSet<_> = first().flat_map(|(one, other)| [one, other]).collect();
     let pairs: Vec<_> = found.values().filter_map(pair).chain(first()).collect();
-    let (known, full, blocked) = tokio::join!(sources.known(&both), sources.full(&both), sources.blocked(&pairs));
-    let (known, full) = match known.and_then(|known| Ok((known, full?))) {
+    let (known, blocked) = tokio::join!(sources.known(&both), sources.blocked(&pairs));
+    let begins = async {
+        let known = known?;
+        let may = |(one, other): &Pair| known.contains(one) && known.contains(other);
+        let free = |pair: &Pair| blocked.as_ref().ok().is_none_or(|blocked| !blocked.contains(pair));
+        let begin = wanted.iter().filter(|(id, _)| !found.contains_key(id));
+        let begin = begin.filter_map(|(id, first)| Some((*id, first.filter(|pair| may(pair) && free(pair))?)));
+        let begin: Vec<_> = begin.collect();
+        let kept_out = if begin.is_empty() { HashSet::new() } else { sources.kept_out(&begin).await? };
+        Ok((known, kept_out))
+    };
+    let (known, kept_out) = match begins.await {
         Ok(found) => found,
         Err(refusal) => {
-            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
+            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, Refusal::clone(&refusal))));
         }
     };
     // Rooms are read without this as well: it is asked again by who says something.
@@ -394,7 +422,8 @@ async fn fetch_rooms(
         }
         None => {
             let both_known = first.map(|(one, other)| known.contains(&one) && known.contains(&other));
-            let full = first.map_or((false, false), |(one, other)| (full.contains(&one), full.contains(&other)));
+            let full = |user: UserId| kept_out.contains(&(id, user));
+            let full = first.map_or((false, false), |(one, other)| (full(one), full(other)));
             Fetched::Absent(id, Absent { both_known, full, blocks: blocks(first) })
         }
     }));

@@ -1,7 +1,10 @@
 //! Invites: an admin makes one, whoever has its code joins. A place is taken first and then the room's home is asked, as
 //! for everybody who comes; a home that does not answer leaves the place taken, for the same user to ask again.
 
-use super::{Groups, again::has_ended, conversation, failed, good_key, not_found, refuse, reused, user, user_of, view};
+use super::{
+    Groups, again::has_ended, coming::may_be_done, conversation, failed, good_key, not_found, refuse, reused, user,
+    view,
+};
 use crate::store::{
     Seen,
     invites::{Hash, Invited, Kept, Taken, code, hash, new_code},
@@ -14,7 +17,7 @@ use madang_mesh::{
 };
 use madang_proto::{
     chat::v1::{self as chat, operation::Body},
-    client::v1::{Conversation, ConversationKind, Role},
+    client::v1::{Ack, Conversation, ConversationKind, Role},
     group::v1::*,
     id::{ConversationId, UserId},
     reason::{self, Reason},
@@ -166,25 +169,13 @@ impl Groups {
             let me = me.clone();
             return Ok(view(Seen::of(room, me)));
         }
-        self.may_join(whose).await?;
-        let now = clock::now_ms();
-        match self.store.take_place(hash, whose, now, room.revision).await.map_err(|error| failed(&error))? {
-            Taken::Place => {}
-            Taken::Expired => return Err(expired()),
-            Taken::UsedUp => return Err(used_up()),
-            Taken::Gone => return Err(no_invite()),
-        }
-        let operated = self.operate(id, whose, Body::Admit(chat::Admit {})).await;
-        let ack = match operated {
+        self.announce_self(id, whose).await?;
+        let come = self.come_by(id, (hash, whose), room.revision).await;
+        let ack = match come {
             Ok(ack) => ack,
             Err(status) => {
-                let refusal = from_status(&status);
-                // Not where it may have been done all the same.
-                if !matches!(refusal.reason, Reason::Unavailable | Reason::Timeout | Reason::NotHome | Reason::Internal)
-                {
-                    self.store.settle(hash, whose, None).await.map_err(|error| failed(&error))?;
-                }
-                return Err(if refusal.reason == Reason::ConversationNotFound { no_invite() } else { status });
+                self.call_off(id, vec![whose], &status).await;
+                return Err(status);
             }
         };
         self.store.settle(hash, whose, Some(ack.revision)).await.map_err(|error| failed(&error))?;
@@ -192,25 +183,21 @@ impl Groups {
         Ok(view(seen))
     }
 
-    /// Those of these users who are in as many conversations as one may be in.
-    pub(super) async fn full_of(&self, users: Vec<String>) -> Result<Vec<String>, Status> {
-        if users.is_empty() {
-            return Ok(users);
+    /// Takes a place, who was not in the group at a revision, and comes in.
+    async fn come_by(&self, id: ConversationId, (hash, whose): (Hash, UserId), looked_at: u64) -> Result<Ack, Status> {
+        let now = clock::now_ms();
+        match self.store.take_place(hash, whose, now, looked_at).await.map_err(|error| failed(&error))? {
+            Taken::Place => {}
+            Taken::Expired => return Err(expired()),
+            Taken::UsedUp => return Err(used_up()),
+            Taken::Gone => return Err(no_invite()),
         }
-        let ids = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
-        let counts = self.store.counts(ids).await.map_err(|error| failed(&error))?;
-        let full = counts.into_iter().filter(|(_, count)| *count >= self.settings.max_conversations);
-        Ok(full.map(|(user, _)| user.to_string()).collect())
-    }
-
-    /// That somebody is in fewer conversations than one may be in.
-    pub(super) async fn may_join(&self, whose: UserId) -> Result<(), Status> {
-        let counts = self.store.counts(vec![whose]).await.map_err(|error| failed(&error))?;
-        let count = counts.get(&whose).copied().unwrap_or(0);
-        if count >= self.settings.max_conversations {
-            let message = format!("you are in {count} conversations, as many as one may be in: leave one first");
-            return Err(refuse(Reason::TooManyConversations, message));
+        let operated = self.operate(id, whose, Body::Admit(chat::Admit {})).await;
+        let Err(status) = operated else { return operated };
+        let refusal = from_status(&status);
+        if !may_be_done(&refusal) {
+            self.store.settle(hash, whose, None).await.map_err(|error| failed(&error))?;
         }
-        Ok(())
+        Err(if refusal.reason == Reason::ConversationNotFound { no_invite() } else { status })
     }
 }

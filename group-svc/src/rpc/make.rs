@@ -1,7 +1,7 @@
 //! Groups are made: under an idempotency key once, and whoever asks again is told of the same one, also where they could make
 //! no further one.
 
-use super::{Groups, clock, failed, good_key, group_name, reused, user, view};
+use super::{Groups, bring::sorted, clock, failed, good_key, group_name, reused, user, view};
 use crate::store::{keys, present};
 use madang_proto::{
     chat::v1::{self as chat, operation::Body},
@@ -33,7 +33,7 @@ impl Groups {
                 }
             }
         }
-        self.may_join(whose).await?;
+        self.announce_self(id, whose).await?;
         let create = |members: Vec<String>| {
             if members.len() + 1 > self.settings.max_members as usize {
                 return Err(self.full());
@@ -41,7 +41,13 @@ impl Groups {
             let (name, data) = (name.clone(), data.clone());
             Ok(Body::CreateGroup(chat::CreateGroup { name, history, data, members }))
         };
-        let (ack, refused) = self.bring("members", &members, (id, whose), create).await?;
+        let (ack, refused) = match self.bring("members", &members, (id, whose), create).await {
+            Ok(brought) => brought,
+            Err(status) => {
+                self.call_off(id, vec![whose], &status).await;
+                return Err(status);
+            }
+        };
         self.made(whose, key, asked).await?;
         let room = self.changed(id, &ack).await?;
         let seen = self.seen(whose, room)?;
@@ -58,7 +64,10 @@ impl Groups {
 
     /// The group as it is now, and who is not in it because they could not be brought in.
     async fn again(&self, whose: UserId, room: RoomState, members: &[String]) -> Result<CreateGroupResponse, Status> {
-        let (_, mut refused) = self.known("members", members, whose).await?;
+        let known = self.known("members", members, whose).await?;
+        let ids = known.iter().map(|(user, _)| user.to_string()).collect();
+        let full = self.full_of(ids).await?.iter().filter_map(|user| user.parse().ok()).collect();
+        let (_, mut refused) = sorted(known, &full);
         // Whom the group itself has brought to as many conversations as one may be in was not refused.
         refused.retain(|each| each.user.parse().is_ok_and(|user| present(&room, user).is_none()));
         let seen = self.seen(whose, room)?;

@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used)] // checks for tests: a panic is how they tell
 
+mod comings;
 mod invites;
 
+pub use comings::check_comings;
 pub use invites::check_invites;
 
 use super::{After, Error, GroupStore, Page, Positions, Wanted, keys::Made};

@@ -3,6 +3,7 @@
 
 pub mod acquainted;
 mod apply;
+pub mod comings;
 pub mod invites;
 pub mod list;
 mod memberships;

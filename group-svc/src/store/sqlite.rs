@@ -1,6 +1,7 @@
 //! Conversations and members in one SQLite file, in the transaction of the cursor that says how much of the log they
 //! hold. Every write is idempotent: an event that a row has is skipped.
 
+mod comings;
 mod invites;
 mod list;
 mod memberships;
@@ -78,6 +79,7 @@ impl SqliteGroups {
                  user BLOB, key TEXT, conversation BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;",
         )?;
         connection.execute_batch(invites::TABLES)?;
+        connection.execute_batch(comings::TABLE)?;
         // Files of earlier versions lack these.
         for (table, column, form) in LATER {
             let known = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = '{column}'");

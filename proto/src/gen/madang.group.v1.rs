@@ -231,12 +231,25 @@ pub struct ConversationAccess {
     pub last_seq: u64,
 }
 /// Which rooms.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LoadRoomsRequest {
     /// At most 1,000.
     #[prost(string, repeated, tag = "1")]
     pub conversations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Users of whom it is asked whether they are in as many conversations as one may be in; at most 1,000.
+    #[prost(string, repeated, tag = "2")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Conversations that are about to begin: who will be in them is counted as in them from now on; at most 1,000.
+    #[prost(message, repeated, tag = "3")]
+    pub begins: ::prost::alloc::vec::Vec<Beginning>,
+}
+/// A conversation and who will be in it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Beginning {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub conversation: ::prost::alloc::string::String,
+    /// Who.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -249,6 +262,9 @@ pub struct LoadRoomsResponse {
     /// Those of the users who are in as many conversations as one may be in.
     #[prost(string, repeated, tag = "2")]
     pub full: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Conversations that can't begin, and because of whom: they are or will be in as many as one may be in.
+    #[prost(message, repeated, tag = "3")]
+    pub kept_out: ::prost::alloc::vec::Vec<Beginning>,
 }
 /// A room as of its `revision`.
 #[derive(Clone, PartialEq, ::prost::Message)]
