@@ -485,3 +485,6 @@ impl GroupService for Groups {
         Ok(Response::new(ListMembershipsResponse { memberships: found.into_iter().map(one).collect() }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,16 @@
 //! Who is brought into a group: whom somebody may bring in is asked of account-svc and the database, right before each try.
+//! account-svc is asked about blocks once more when they are in: a block that was answered before the home let them in, and
+//! after it was asked for, would count for nothing. Who has blocked the other by then goes again; nobody is answered before that.
 
 use super::{Groups, operation, refuse, user_of};
+use crate::store::present;
 use madang_mesh::{
     operations::Tries,
     status::{from_status, to_status},
 };
 use madang_proto::{
     account::v1::{FindBlocksRequest, GetUsersRequest},
-    chat::v1::operation::Body,
+    chat::v1::{RemoveMember, operation::Body},
     client::v1::Ack,
     group::v1::Refusal,
     id::{ConversationId, UserId},
@@ -49,11 +52,57 @@ impl Groups {
         body: impl Fn(Vec<String>) -> Result<Body, Status>,
     ) -> Result<(Ack, Vec<Refusal>), Status> {
         let mut announced = Announced::default();
-        let brought = self.try_to_bring(field, users, (id, actor), body, &mut announced).await;
-        if let (Err(status), false) = (&brought, announced.unanswered) {
-            self.call_off(id, announced.users.into_iter().collect(), status).await;
+        match self.try_to_bring(field, users, (id, actor), body, &mut announced).await {
+            Ok((ack, refused)) => {
+                let (ack, blocked) = self.look_again((id, actor), ack, announced.users.into_iter().collect()).await?;
+                Ok((ack, refused.into_iter().chain(blocked).collect()))
+            }
+            Err(status) => {
+                if !announced.unanswered {
+                    self.call_off(id, announced.users.into_iter().collect(), &status).await;
+                }
+                Err(status)
+            }
         }
-        brought
+    }
+
+    /// Puts those out again who came in by this, as of an event, and between whom and the actor there is a block now.
+    async fn look_again(
+        &self,
+        (id, actor): (ConversationId, UserId),
+        mut ack: Ack,
+        users: Vec<UserId>,
+    ) -> Result<(Ack, Vec<Refusal>), Status> {
+        let mut refused = Vec::new();
+        if ack.duplicate || users.is_empty() {
+            return Ok((ack, refused));
+        }
+        let blocked = self.blocked(actor, &users).await?;
+        if blocked.is_empty() {
+            return Ok((ack, refused));
+        }
+        let room = self.changed(id, &ack).await?;
+        let came = |user: UserId| present(&room, user).is_some_and(|member| member.joined_revision == ack.revision);
+        let out: Vec<UserId> = blocked.into_iter().filter(|user| came(*user)).collect();
+        for user in out {
+            let leave = Body::RemoveMember(RemoveMember { user: user.to_string() });
+            match self.operations.operate(id, operation(id, user, leave)).await {
+                Ok(left) => ack.revision = left.revision,
+                // They have left by themselves.
+                Err(refusal) if refusal.reason == Reason::ConversationNotFound => {}
+                Err(refusal) => return Err(to_status(&refusal)),
+            }
+            refused.push(Refusal { user: user.to_string(), reason: Reason::Blocked.word().into() });
+        }
+        Ok((ack, refused))
+    }
+
+    /// Those of these users who block somebody or are blocked by them, as account-svc has it now.
+    async fn blocked(&self, actor: UserId, users: &[UserId]) -> Result<HashSet<UserId>, Status> {
+        let pairs = users.iter().flat_map(|other| [*actor.bytes(), *other.bytes()]).flatten().collect();
+        let answer = self.account.clone().find_blocks(FindBlocksRequest { pairs }).await;
+        let places = answer.map_err(|status| to_status(&from_status(&status)))?.into_inner().blocked;
+        Ok(places.into_iter().filter_map(|place| users.get(place as usize).copied()).collect())
     }
 
     /// The same; who may be is looked at right before each try, for a block holds once it is acknowledged.
@@ -99,23 +148,19 @@ impl Groups {
         }
         let users = asked.iter().chain([&actor]).map(ToString::to_string).collect();
         let profiles = GetUsersRequest { users, handle: String::new() };
-        let pairs = asked.iter().flat_map(|other| [*actor.bytes(), *other.bytes()]).flatten().collect();
-        let (mut account, mut again) = (self.account.clone(), self.account.clone());
-        let answers = tokio::join!(account.get_users(profiles), again.find_blocks(FindBlocksRequest { pairs }));
-        let unanswered = |status| to_status(&from_status(&status));
-        let (users, blocks) =
-            (answers.0.map_err(unanswered)?.into_inner(), answers.1.map_err(unanswered)?.into_inner());
+        let mut account = self.account.clone();
+        let (users, blocked) = tokio::join!(account.get_users(profiles), self.blocked(actor, &asked));
+        let (users, blocked) = (users.map_err(|status| to_status(&from_status(&status)))?.into_inner(), blocked?);
         let known: HashSet<String> =
             users.users.into_iter().filter(|user| !user.deleted).map(|user| user.user).collect();
         if !known.contains(&actor.to_string()) {
             return Err(refuse(Reason::UserNotFound, "there is no such user as this is to be done for: check the id"));
         }
-        let blocked: HashSet<u32> = blocks.blocked.into_iter().collect();
-        let one = |(place, user): (u32, UserId)| {
+        let one = |user: UserId| {
             let unknown = !known.contains(&user.to_string());
             let reason = if unknown { Some(Reason::UserNotFound) } else { None };
-            (user, reason.or(blocked.contains(&place).then_some(Reason::Blocked)))
+            (user, reason.or(blocked.contains(&user).then_some(Reason::Blocked)))
         };
-        Ok((0..).zip(asked).map(one).collect())
+        Ok(asked.into_iter().map(one).collect())
     }
 }
