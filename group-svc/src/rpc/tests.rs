@@ -1,6 +1,7 @@
 //! The service by itself: beside it a home that may answer UNAVAILABLE to what it has done, and an account-svc that may
 //! hear of blocks in between.
 
+mod again;
 mod blocks;
 
 use super::*;

@@ -1,0 +1,73 @@
+//! A home does what it is asked, and nobody hears of it: what is asked again is found done. What it refuses stays refused.
+
+use super::*;
+use tonic::Code;
+
+fn code<T>(answer: Result<Response<T>, Status>) -> Result<T, Code> {
+    answer.map(Response::into_inner).map_err(|status| status.code())
+}
+
+impl Stage {
+    async fn remove(&self, actor: UserId, member: UserId) -> Result<u64, Code> {
+        let (user, conversation, member) = (actor.to_string(), self.id.to_string(), member.to_string());
+        let request = RemoveMemberRequest { user, conversation, member };
+        Ok(code(self.groups.remove_member(Request::new(request)).await)?.revision)
+    }
+
+    async fn hand_over(&self, actor: UserId, member: UserId) -> Result<u64, Code> {
+        let (user, conversation, member) = (actor.to_string(), self.id.to_string(), member.to_string());
+        let request = SetRoleRequest { user, conversation, member, role: Role::Owner.into() };
+        Ok(code(self.groups.set_role(Request::new(request)).await)?.revision)
+    }
+
+    async fn end(&self, actor: UserId) -> Result<EndGroupResponse, Code> {
+        let request = EndGroupRequest { user: actor.to_string(), conversation: self.id.to_string() };
+        code(self.groups.end_group(Request::new(request)).await)
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_heard_of_is_done_once_and_found_done() {
+    let stage = Stage::new().await;
+    let (ann, bob, cho) = (stage.ann, stage.bob, stage.cho);
+    stage.turns(&[Turn::Unheard]);
+    let added = stage.add(ann, &[cho]).await.unwrap();
+    assert_eq!((added.revision, added.refused, stage.now().0), (2, vec![], 2));
+    stage.turns(&[Turn::Down, Turn::Unheard, Turn::Down]);
+    assert_eq!((stage.remove(ann, cho).await, stage.now().0), (Ok(3), 3));
+    let again = stage.add(ann, &[cho]).await.unwrap();
+    assert_eq!((again.revision, stage.now().0), (4, 4), "who was put out may be brought in");
+    // From here on the second try is refused: who has left is in no such group, and who has handed over is no owner.
+    stage.turns(&[Turn::Unheard]);
+    assert_eq!((stage.remove(cho, cho).await, stage.now().0), (Ok(5), 5));
+    stage.turns(&[Turn::Unheard]);
+    assert_eq!((stage.hand_over(ann, bob).await, stage.now().0), (Ok(6), 6));
+    let room = stage.groups.room(stage.id, 6).await.unwrap();
+    assert!(has_role(&room, bob, Role::Owner.into()) && has_left(&room, cho));
+    stage.turns(&[Turn::Unheard]);
+    assert_eq!((stage.end(bob).await.map(|ended| ended.revision), stage.now()), (Ok(7), (7, vec![])));
+    assert!(has_ended(&stage.groups.room(stage.id, 7).await.unwrap()), "as who asked is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_stays_refused() {
+    let stage = Stage::new().await;
+    let (ann, bob, cho) = (stage.ann, stage.bob, stage.cho);
+    let refused = |code| (Err(code), 1);
+    // Also where a try was not answered before: nothing of it is found done.
+    for turns in [vec![], vec![Turn::Down]] {
+        stage.turns(&turns);
+        assert_eq!((stage.remove(cho, cho).await, stage.now().0), refused(Code::NotFound));
+        stage.turns(&turns);
+        assert_eq!((stage.remove(bob, ann).await, stage.now().0), refused(Code::PermissionDenied));
+        stage.turns(&turns);
+        assert_eq!((stage.hand_over(bob, cho).await, stage.now().0), refused(Code::PermissionDenied));
+        stage.turns(&turns);
+        assert_eq!((stage.end(bob).await.map(|ended| ended.revision), stage.now().0), refused(Code::PermissionDenied));
+        stage.turns(&turns);
+        assert_eq!(stage.add(cho, &[cho]).await.map(|_| ()).map_err(|status| status.code()), Err(Code::NotFound));
+    }
+    // No home answers at all.
+    stage.turns(&[Turn::Down; 100]);
+    assert_eq!((stage.remove(ann, bob).await, stage.now().0), refused(Code::Unavailable));
+}
