@@ -107,7 +107,7 @@ impl AccountService for Accounts {
         picture.as_deref().map_or(Ok(()), PictureId::or_none).map_err(refused)?;
         let change = Change { handle, name, status: status_message, picture };
         let whose = user(&whose)?;
-        let Some(updated) = self.store.update(whose, change).await.map_err(stored)? else {
+        let Some((updated, before)) = self.store.update(whose, change).await.map_err(stored)? else {
             let there = self.store.password(whose).await.map_err(stored)?.is_some();
             let (reason, message) = match there {
                 true => (Reason::HandleTaken, "this handle belongs to somebody: choose another"),
@@ -116,7 +116,7 @@ impl AccountService for Accounts {
             return Err(to_status(&Refusal::new(reason, message)));
         };
         self.changed(whose);
-        Ok(Response::new(UpdateProfileResponse { user: Some(updated) }))
+        Ok(Response::new(UpdateProfileResponse { user: Some(updated), picture_before: Some(before) }))
     }
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<ChangePasswordResponse> {

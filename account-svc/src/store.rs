@@ -109,8 +109,9 @@ pub trait AccountStore: BlockStore + DeletionStore + GonePictures + KeyStore + O
     /// Accounts by id, in that order; those that never were are left out, of those that were deleted there is only the id.
     async fn by_ids(&self, ids: Vec<UserId>) -> Result<Vec<User>, Error>;
 
-    /// Changes a profile; none: the handle is taken, or there is no such account.
-    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error>;
+    /// Changes a profile; with the picture that it showed and shows no more, or nothing. None: the handle is taken, or there is
+    /// no such account.
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<(User, String)>, Error>;
 
     /// The hash of an account's password; none: there is no such account.
     async fn password(&self, id: UserId) -> Result<Option<String>, Error>;

@@ -13,6 +13,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use madang_mesh::status::from_status;
 use madang_proto::{
     account::v1::{DeletePictureRequest, GetPictureRequest, StorePictureRequest, UpdateProfileRequest},
     reason::{Reason, Refusal},
@@ -36,12 +37,21 @@ pub(crate) async fn keep(shared: &mut Shared, body: Body) -> Result<String, Prob
     Ok(shared.account.store_picture(StorePictureRequest { image: image.into() }).await?.into_inner().picture)
 }
 
-/// Shows another picture, or none; the one before is forgotten.
+/// Shows another picture, or none; the one that it replaces is forgotten. A picture that may not be shown is not kept.
 async fn show(shared: &mut Shared, user: String, picture: String) -> Result<(), Problem> {
+    // An account-svc of the version before does not say what was replaced.
     let before = find(shared, vec![user.clone()]).await?.pop().ok_or_else(nobody)?.picture;
-    let request = UpdateProfileRequest { user, picture: Some(picture), ..UpdateProfileRequest::default() };
-    shared.account.update_profile(request).await?;
-    forget(shared, before).await
+    let request = UpdateProfileRequest { user, picture: Some(picture.clone()), ..UpdateProfileRequest::default() };
+    let shown = shared.account.update_profile(request).await;
+    let gone = match &shown {
+        Ok(answer) => answer.get_ref().picture_before.clone().unwrap_or(before),
+        // Whether it is shown is not known.
+        Err(status) if from_status(status).reason.retryable() => String::new(),
+        Err(_) => picture,
+    };
+    forget(shared, gone).await?;
+    shown?;
+    Ok(())
 }
 
 /// Forgets a picture that nothing shows any more; none if there is none.

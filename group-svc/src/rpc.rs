@@ -6,6 +6,7 @@ mod coming;
 pub mod invites;
 mod make;
 mod own;
+mod show;
 
 use crate::{
     projection::{PATIENCE, Projection, Unseen},
@@ -358,9 +359,8 @@ impl GroupService for Groups {
             request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         let name = name.map(|name| group_name(&name)).transpose()?;
-        let picture_before = self.room(id, 0).await?.picture;
-        let change = chat::ChangeGroup { name, picture, clear_data, data, drop_data };
-        let ack = self.operate(id, whose, Body::ChangeGroup(change)).await?;
+        let change = chat::ChangeGroup { name, picture, clear_data, data, drop_data, picture_was: None };
+        let (ack, picture_before) = self.show(id, whose, change).await?;
         let seen = self.seen(whose, self.changed(id, &ack).await?)?;
         Ok(Response::new(UpdateGroupResponse { conversation: Some(view(seen)), picture_before }))
     }

@@ -112,6 +112,32 @@ async fn a_picture_is_shown_to_everybody_until_there_is_another() {
     server.stop().await;
 }
 
+/// Whatever is set at once, of oneself and of a group: what is not shown is not kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_pictures_that_are_set_at_once_one_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let (_, group) = call(&server, "POST", "/v1/groups", &ann.token, json!({"name": "yard"})).await;
+    let group = group["conversation"].as_str().unwrap().to_owned();
+    for (path, look) in [
+        ("/v1/me/picture".to_owned(), "/v1/me".to_owned()),
+        (format!("/v1/groups/{group}/picture"), format!("/v1/conversations/{group}")),
+    ] {
+        let set = || exchange(&server, "PUT", &path, &ann.token, PNG);
+        let answers = futures_util::future::join_all((0..6).map(|_| set())).await;
+        assert!(answers.iter().all(|(status, ..)| *status == 200), "{answers:?}");
+        let (_, shown) = call(&server, "GET", &look, &ann.token, Value::Null).await;
+        let shown = shown["picture"].as_str().unwrap().to_owned();
+        let files = walk(&folder.path().join("pictures"));
+        let of_it = |file: &std::path::PathBuf| file.to_string_lossy().contains(&shown);
+        assert!(files.len() == 3 && files.iter().all(of_it), "{shown}: {files:?}");
+        assert_eq!(exchange(&server, "DELETE", &path, &ann.token, b"").await.0, 204);
+        assert_eq!(walk(&folder.path().join("pictures")), Vec::<std::path::PathBuf>::new());
+    }
+    server.stop().await;
+}
+
 /// What nobody shows any more is deleted once that can be done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_could_not_be_deleted_is_deleted_later() {

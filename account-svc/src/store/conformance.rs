@@ -62,7 +62,7 @@ async fn profiles(store: &dyn AccountStore) {
     assert_eq!(found.iter().map(|user| user.handle.as_str()).collect::<Vec<_>>(), ["bob", "ann"]);
     let change = Change { name: Some("앤 2".into()), status: Some("hi".into()), ..Change::default() };
     let changed = store.update(ann, change).await.expect(FAILED);
-    let changed = changed.expect("ann is there");
+    let (changed, _) = changed.expect("ann is there");
     assert_eq!(
         (changed.handle.as_str(), changed.name.as_str(), changed.status_message.as_str()),
         ("ann", "앤 2", "hi")
@@ -71,15 +71,22 @@ async fn profiles(store: &dyn AccountStore) {
     assert!(store.update(ann, handle("bob")).await.expect(FAILED).is_none(), "taken");
     assert!(store.update(UserId::new(), handle("x")).await.expect(FAILED).is_none());
     let renamed = store.update(ann, handle("ann_2")).await.expect(FAILED);
-    assert_eq!(renamed.expect("ann is there").handle, "ann_2");
+    assert_eq!(renamed.expect("ann is there").0.handle, "ann_2");
     assert!(store.by_handle("ann".into()).await.expect(FAILED).is_none());
-    let same = store.update(ann, Change::default()).await.expect(FAILED).expect("ann is there");
+    let (same, _) = store.update(ann, Change::default()).await.expect(FAILED).expect("ann is there");
     assert_eq!((same.handle.as_str(), same.picture.as_str()), ("ann_2", ""));
     let picture = |picture: &str| Change { picture: Some(picture.into()), ..Change::default() };
-    let shown = store.update(ann, picture("p")).await.expect(FAILED).expect("ann is there");
-    assert_eq!((shown.picture.as_str(), shown.name.as_str()), ("p", "앤 2"));
+    let show = async |shown: &str| store.update(ann, picture(shown)).await.expect(FAILED).expect("ann is there");
+    let (shown, before) = show("p").await;
+    assert_eq!((shown.picture.as_str(), shown.name.as_str(), before.as_str()), ("p", "앤 2", ""));
     assert_eq!(store.by_ids(vec![ann]).await.expect(FAILED)[0].picture, "p");
-    assert_eq!(store.update(ann, picture("")).await.expect(FAILED).expect("ann is there").picture, "");
+    assert_eq!((show("p").await.1, show("q").await.1, show("").await), (String::new(), "p".into(), (same, "q".into())));
+    // Of those that are set at once each is replaced once, but the one that is shown.
+    let all = futures_util::future::join_all(["a", "b", "c", "d"].map(show)).await;
+    let mut all: Vec<String> = all.into_iter().map(|(_, before)| before).collect();
+    all.push(show("").await.1);
+    all.sort_unstable();
+    assert_eq!(all, ["", "a", "b", "c", "d"]);
 }
 
 async fn kinds(store: &dyn AccountStore) {
@@ -93,7 +100,7 @@ async fn kinds(store: &dyn AccountStore) {
         let (found, _) = store.by_handle(handle).await.expect(FAILED).expect("it is there");
         let listed = store.by_ids(vec![id]).await.expect(FAILED).pop().expect("it is there");
         let change = Change { name: Some("another".into()), ..Change::default() };
-        let changed = store.update(id, change).await.expect(FAILED).expect("it is there");
+        let (changed, _) = store.update(id, change).await.expect(FAILED).expect("it is there");
         assert_eq!([refreshed, found, listed, changed].map(|user| user.kind()), [kind; 4]);
     }
 }

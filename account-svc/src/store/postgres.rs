@@ -226,28 +226,36 @@ impl AccountStore for PostgresAccounts {
         Ok(wanted.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error> {
-        let mut connection = self.connection().await?;
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<(User, String)>, Error> {
         let nothing = change == Change::default();
         let Change { handle, name, status, picture } = change;
-        if nothing {
-            let row = there(id).select(AccountRow::as_select());
-            return Ok(row.first(&mut connection).await.optional()?.map(User::from));
-        }
-        let changed = diesel::update(there(id))
-            .set((
-                handle.map(|handle| account::handle.eq(handle)),
-                name.map(|name| account::name.eq(name)),
-                status.map(|status| account::status_message.eq(status)),
-                picture.map(|picture| account::picture.eq(picture)),
-            ))
-            .returning(AccountRow::as_returning())
-            .get_result(&mut connection)
-            .await
-            .optional();
-        match changed {
+        let transaction = async |connection: &mut Connection| {
+            if nothing {
+                let row = there(id).select(AccountRow::as_select()).first(connection).await.optional()?;
+                return Ok(row.map(|row: AccountRow| (row.into(), String::new())));
+            }
+            let shown = match &picture {
+                // Two who change it at once do so one after the other.
+                Some(_) => there(id).select(account::picture).for_update().first(connection).await.optional()?,
+                None => None,
+            };
+            let changed = diesel::update(there(id))
+                .set((
+                    handle.map(|handle| account::handle.eq(handle)),
+                    name.map(|name| account::name.eq(name)),
+                    status.map(|status| account::status_message.eq(status)),
+                    picture.map(|picture| account::picture.eq(picture)),
+                ))
+                .returning(AccountRow::as_returning());
+            let now: Option<AccountRow> = changed.get_result(connection).await.optional()?;
+            Ok::<_, DieselError>(now.map(|now| {
+                let before = shown.filter(|shown: &String| *shown != now.picture);
+                (now.into(), before.unwrap_or_default())
+            }))
+        };
+        match self.connection().await?.transaction(transaction).await {
             Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(None),
-            other => Ok(other?.map(User::from)),
+            other => Ok(other?),
         }
     }
 

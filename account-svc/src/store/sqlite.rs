@@ -181,10 +181,13 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
-    async fn update(&self, id: UserId, change: Change) -> Result<Option<User>, Error> {
+    async fn update(&self, id: UserId, change: Change) -> Result<Option<(User, String)>, Error> {
         self.run(move |connection| {
             let Change { handle, name, status, picture } = change;
-            let changed = connection.execute(
+            let transaction = connection.transaction()?;
+            let select = "SELECT * FROM account WHERE user = ?1";
+            let before: Option<User> = transaction.query_row(select, [id.bytes()], user).optional()?;
+            let changed = transaction.execute(
                 "UPDATE OR IGNORE account SET handle = coalesce(?2, handle), name = coalesce(?3, name),
                  status_message = coalesce(?4, status_message), picture = coalesce(?5, picture)
                  WHERE user = ?1 AND deleted_at = 0",
@@ -193,7 +196,10 @@ impl AccountStore for SqliteAccounts {
             if changed == 0 {
                 return Ok(None);
             }
-            connection.query_row("SELECT * FROM account WHERE user = ?1", [id.bytes()], user).optional()
+            let now = transaction.query_row(select, [id.bytes()], user)?;
+            transaction.commit()?;
+            let before = before.map(|before| before.picture).filter(|before| *before != now.picture);
+            Ok(Some((now, before.unwrap_or_default())))
         })
         .await
     }

@@ -7,7 +7,7 @@ use madang_proto::{
     group::v1::RoomState,
     id::PictureId,
     log::v1::{self as log, LoggedEvent, logged_event::Body},
-    reason::Refusal,
+    reason::{Reason, Refusal},
 };
 use std::collections::HashMap;
 
@@ -56,6 +56,10 @@ impl Profile {
 
     /// With a change, if that leaves it within its limits.
     pub(super) fn changed(&self, change: ChangeGroup) -> Result<Self, Refusal> {
+        if change.picture_was.is_some_and(|was| was != self.picture) {
+            let message = "another picture was set just now: ask again";
+            return Err(Refusal::new(Reason::Lagging, message).after(100));
+        }
         let mut new = self.clone();
         if let Some(name) = change.name {
             new.name = name;

@@ -45,6 +45,24 @@ fn ask(state: &mut Option<State>, actor: u8, request: Request) -> Result<Vec<Num
 }
 
 #[test]
+fn a_picture_is_set_in_the_place_of_the_one_that_was_seen() {
+    let mut state = None;
+    ask(&mut state, 1, create(&[1, 2])).unwrap();
+    let [one, other] = ["6ba7b810-9dad-41d1-80b4-00c04fd430c8", "6ba7b811-9dad-41d1-80b4-00c04fd430c8"];
+    let set = |picture: &str, was: Option<&str>| {
+        let (picture, picture_was) = (Some(picture.into()), was.map(Into::into));
+        Request::Change(ChangeGroup { picture, picture_was, ..ChangeGroup::default() })
+    };
+    let mut set_to = |actor, picture, was| ask(&mut state, actor, set(picture, was)).map(|events| events.len());
+    assert_eq!(set_to(2, one, Some("x")), Err(Reason::RoleRequired));
+    assert_eq!(set_to(1, one, Some("")), Ok(1));
+    assert_eq!(set_to(1, other, Some("")), Err(Reason::Lagging), "another was quicker");
+    assert_eq!(set_to(1, one, Some(one)), Ok(0));
+    assert_eq!(set_to(1, other, Some(one)), Ok(1));
+    assert_eq!(set_to(1, one, None), Ok(1), "whatever it was");
+}
+
+#[test]
 fn a_first_message_makes_the_direct_room() {
     let mut state = None;
     let events = ask(&mut state, 1, say(Some(user(2)))).unwrap();

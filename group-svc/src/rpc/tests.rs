@@ -3,6 +3,7 @@
 
 mod again;
 mod blocks;
+mod pictures;
 
 use super::*;
 use crate::store::sqlite::SqliteGroups;
@@ -49,6 +50,7 @@ pub(super) enum Turn {
 struct Room {
     revision: u64,
     members: BTreeMap<UserId, Role>,
+    picture: String,
     turns: VecDeque<Turn>,
     /// For each time that it is asked: who is blocked by then.
     blocks: VecDeque<Vec<UserId>>,
@@ -110,7 +112,11 @@ impl Room {
                 Some(logged_event::Body::Role(RoleSet { user, role }))
             }
             Body::ChangeGroup(change) => {
+                if change.picture_was.is_some_and(|was| was != self.picture) {
+                    return Err(Reason::Lagging);
+                }
                 let picture = change.picture.unwrap_or_default();
+                self.picture.clone_from(&picture);
                 Some(logged_event::Body::Changed(GroupChanged { picture, ..Default::default() }))
             }
             Body::EndGroup(_) => {

@@ -163,6 +163,10 @@ pub struct UpdateProfileResponse {
     /// As it is now.
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<super::super::client::v1::User>,
+    /// The picture that this has replaced, which nothing shows any more; empty: none. Of two that are set at once, each is told what it
+    /// replaced itself.
+    #[prost(string, optional, tag = "2")]
+    pub picture_before: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A new password.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -360,6 +360,9 @@ pub struct ChangeGroup {
     /// Keys of data that go.
     #[prost(string, repeated, tag = "5")]
     pub drop_data: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only where it shows this picture; if not: UNAVAILABLE (LAGGING), for who asks has not heard yet of the one that it shows.
+    #[prost(string, optional, tag = "6")]
+    pub picture_was: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The group ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -391,7 +391,8 @@ pub struct UpdateGroupResponse {
     /// As it is now.
     #[prost(message, optional, tag = "1")]
     pub conversation: ::core::option::Option<super::super::client::v1::Conversation>,
-    /// The picture that it showed before.
+    /// The picture that this has replaced, which nothing shows any more; empty: none. Of two that are set at once, each is told what it
+    /// replaced itself.
     #[prost(string, tag = "2")]
     pub picture_before: ::prost::alloc::string::String,
 }
