@@ -3,14 +3,17 @@
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use madang_group::store::{
-    After,
+    After, GroupStore,
     conformance::{check, check_comings, check_invites, check_lists, check_replicas, check_settings},
     invites::{Invited, Invites, Kept, Taken, hash, new_code},
     postgres::{PostgresGroups, acquainted::ACQUAINTED, list::statement},
     sqlite::SqliteGroups,
 };
 use madang_mesh::secret::Secret;
-use madang_proto::id::{ConversationId, UserId};
+use madang_proto::{
+    id::{ConversationId, UserId},
+    log::v1::{Created, JoinedUser, LoggedEvent, MembersJoined, MembersLeft, logged_event::Body},
+};
 use std::time::Duration;
 
 #[tokio::test]
@@ -66,6 +69,48 @@ async fn nobody_waits_for_who_has_gone_away() {
         let _ = tokio::time::timeout(Duration::from_micros(micros), take()).await;
     }
     assert_eq!(take().await.unwrap(), Taken::Place);
+}
+
+/// Who takes a place holds the invite, then the place; who comes in by it and ends the group, at that moment, waits for both. And
+/// who makes an invite holds the group first.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_places_and_who_reads_the_log_hold_rows_in_one_order() {
+    let url = database().await;
+    let store = std::sync::Arc::new(PostgresGroups::open(&url).await.unwrap());
+    // What another process does, step by step, in the order of the service's own.
+    let mut other = AsyncPgConnection::establish(url.reveal()).await.unwrap();
+    let (groups, invites, places) = (
+        "SELECT FROM conversation FOR NO KEY UPDATE",
+        "UPDATE invite SET uses = uses",
+        "UPDATE invite_use SET at = at",
+    );
+    for (n, (first, then)) in (0..).zip([(invites, places), (groups, places), (groups, invites)]) {
+        let (group, ann, bob) = (ConversationId::new(), UserId::new(), UserId::new());
+        let event = |revision, body| LoggedEvent {
+            conversation: group.bytes().to_vec().into(),
+            revision,
+            body: Some(body),
+            ..LoggedEvent::default()
+        };
+        let member = |user: UserId| JoinedUser { user: user.bytes().to_vec().into(), role: 3 };
+        let created = Body::Created(Created { kind: 2, members: vec![member(ann)], ..Created::default() });
+        store.apply(0, vec![event(1, created)], 2 * n + 1).await.unwrap();
+        let invite = Kept { code: new_code(), conversation: group, by: ann, expires_at: 0, max_uses: 9, uses: 0 };
+        assert_eq!(store.invite(invite.clone(), None, 1).await.unwrap(), Invited::Made);
+        assert_eq!(store.take_place(hash(&invite.code), bob, 1, 1).await.unwrap(), Taken::Place);
+        let users = [ann, bob].map(|user| user.bytes().to_vec().into()).to_vec();
+        let come = event(2, Body::Joined(MembersJoined { members: vec![member(bob)] }));
+        let ended = event(3, Body::Left(MembersLeft { users, ended: true }));
+        other.batch_execute(&format!("BEGIN; {first}")).await.unwrap();
+        let reader = tokio::spawn({
+            let store = store.clone();
+            async move { store.apply(0, vec![come, ended], 2 * n + 2).await }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.batch_execute(&format!("{then}; COMMIT")).await.unwrap();
+        reader.await.unwrap().unwrap();
+        assert_eq!(store.invites(group).await.unwrap(), []);
+    }
 }
 
 #[derive(diesel::QueryableByName)]

@@ -185,6 +185,7 @@ impl GroupStore for PostgresGroups {
             }
             let position = number(position);
             let mut apply = Apply { connection, shard, position, heads: HashMap::new(), marks: HashMap::new() };
+            apply.hold_invites(&events).await?;
             apply.load_heads(&events).await?;
             for event in &events {
                 apply.event(event).await?;

@@ -1,7 +1,7 @@
 //! One batch of the log on its way into Postgres, within one transaction.
 
 use super::{
-    invites::{ENDED, JOINED},
+    invites::{ENDED, GROUPS, INVITES, JOINED},
     of, uuid,
 };
 use crate::store::{Error, Head, number, settings::Set};
@@ -14,7 +14,7 @@ use madang_proto::{
     id::ConversationId,
     log::v1::{JoinedUser, LoggedEvent, logged_event::Body},
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 #[derive(QueryableByName)]
@@ -65,6 +65,25 @@ impl Apply<'_> {
                 message_at: row.message_at,
             };
             self.heads.insert(row.conversation.into(), head);
+        }
+        Ok(())
+    }
+
+    /// Holds what is held in another order by who makes invites and takes places, in theirs: the groups into which somebody comes
+    /// or which end, then their invites, before anything is written that follows from these. Or each would wait for the other.
+    pub(super) async fn hold_invites(&mut self, events: &[LoggedEvent]) -> Result<(), Error> {
+        let touches = |event: &&LoggedEvent| match &event.body {
+            Some(Body::Joined(_)) => true,
+            Some(Body::Left(left)) => left.ended,
+            _ => false,
+        };
+        let groups: BTreeSet<&[u8]> = events.iter().filter(touches).map(|event| &event.conversation[..]).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let groups = groups.into_iter().map(uuid).collect::<Result<Vec<_>, _>>()?;
+        for statement in [GROUPS, INVITES] {
+            sql_query(statement).bind::<Array<SqlUuid>, _>(&groups).execute(self.connection).await?;
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Invites in Postgres: whoever takes a place holds the invite's row until it is taken, so that all come one after the other.
+//!
+//! Rows are held in one order by all: a group's, then its invites', then the places'.
 
 use super::{PostgresGroups, done, number, of};
 use crate::store::{
     Error,
-    invites::{Hash, INVITES, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
+    invites::{self, Hash, Invited, Invites, Kept, TAKEN_MS, Taken, hash},
     keys::Asked,
 };
 use async_trait::async_trait;
@@ -59,6 +61,11 @@ pub const ONE: &str = "SELECT * FROM invite WHERE hash = $1";
 /// Those of a group, $1, that are of no use at a time, $2, go.
 pub const USELESS: &str = "DELETE FROM invite WHERE conversation = $1
     AND (max_uses > 0 AND uses >= max_uses OR expires_at BETWEEN 1 AND $2)";
+/// Groups, $1, are held.
+pub const GROUPS: &str =
+    "SELECT FROM conversation WHERE conversation = ANY($1) ORDER BY conversation FOR NO KEY UPDATE";
+/// The invites of groups, $1, are held.
+pub const INVITES: &str = "SELECT FROM invite WHERE conversation = ANY($1) ORDER BY hash FOR UPDATE";
 /// A group, $1, has ended.
 pub const ENDED: &str = "DELETE FROM invite WHERE conversation = $1";
 /// Somebody, $2, asks for the place of an invite, $1, that they hold, or have come by after the revision, $4, at which they
@@ -162,13 +169,13 @@ impl Invites for PostgresGroups {
                 .bind::<SqlUuid, _>(of(invite.conversation))
                 .execute(connection)
                 .await?;
-            if count(connection, invite.conversation).await? >= INVITES {
+            if count(connection, invite.conversation).await? >= invites::INVITES {
                 sql_query(USELESS)
                     .bind::<SqlUuid, _>(of(invite.conversation))
                     .bind::<BigInt, _>(now_ms)
                     .execute(connection)
                     .await?;
-                if count(connection, invite.conversation).await? >= INVITES {
+                if count(connection, invite.conversation).await? >= invites::INVITES {
                     return Ok(Invited::Full);
                 }
             }
