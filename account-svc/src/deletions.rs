@@ -127,7 +127,8 @@ impl Accounts {
                 self.store.keep_deletion(job.clone(), now_ms() + TAKEN_MS).await.map_err(failed)?;
             }
         }
-        if let (Ok(_), false) = (self.pictures(), job.picture.is_empty()) {
+        // Once: from then on it is deleted, or noted as one that is to be.
+        if job.round == 0 && self.pictures().is_ok() && !job.picture.is_empty() {
             let forgotten = self.forget_picture(job.picture.clone()).await;
             self.or_later(job, forgotten).await?;
         }

@@ -4,7 +4,7 @@
 
 use crate::{
     accounts::{Accounts, failed},
-    store::{Error, requests::DAY_MS},
+    store::requests::DAY_MS,
 };
 use madang_mesh::clock::now_ms;
 use madang_proto::{id::PictureId, reason::Refusal};
@@ -16,24 +16,35 @@ const LOOK: Duration = Duration::from_secs(3600);
 /// How often pictures are deleted that could not be at once, and how many then.
 const DELETE: (Duration, u32) = (Duration::from_secs(60), 1000);
 
+/// Does something again and again, until this stops.
+async fn again<W>(pause: Duration, drain: &CancellationToken, what: &str, work: impl Fn() -> W)
+where
+    W: Future<Output = Result<(), Refusal>>,
+{
+    loop {
+        if let Err(refusal) = work().await {
+            tracing::warn!(what, reason = refusal.reason.word(), "what is to go can't be deleted; trying again");
+        }
+        tokio::select! {
+            () = drain.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
 impl Accounts {
-    async fn forget_now(&self) -> Result<(), Error> {
-        let now = now_ms();
-        self.store.forget_log_ins(now).await?;
-        self.store.forget_requests(now - DAY_MS).await
+    /// Forgets what is over, and deletes the pictures that could not be deleted, for as long as this runs.
+    pub(crate) async fn forget(&self, drain: CancellationToken) {
+        tokio::join!(
+            again(LOOK, &drain, "what is over", || self.forget_now()),
+            again(DELETE.0, &drain, "pictures", || self.delete_gone()),
+        );
     }
 
-    /// Forgets what is over, for as long as this runs.
-    pub(crate) async fn forget(&self, drain: CancellationToken) {
-        loop {
-            if let Err(error) = self.forget_now().await {
-                tracing::warn!(%error, "what is over can't be forgotten; trying again");
-            }
-            tokio::select! {
-                () = drain.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
+    async fn forget_now(&self) -> Result<(), Refusal> {
+        let now = now_ms();
+        self.store.forget_log_ins(now).await.map_err(failed)?;
+        self.store.forget_requests(now - DAY_MS).await.map_err(failed)
     }
 
     /// Deletes a picture that nothing shows any more: now, or as soon as its store can be reached.
@@ -63,18 +74,5 @@ impl Accounts {
             }
         }
         all
-    }
-
-    /// Deletes what could not be deleted, for as long as this runs.
-    pub(crate) async fn delete_pictures(&self, drain: CancellationToken) {
-        loop {
-            if let Err(refusal) = self.delete_gone().await {
-                tracing::warn!(reason = refusal.reason.word(), "pictures can't be deleted; trying again");
-            }
-            tokio::select! {
-                () = drain.cancelled() => return,
-                () = tokio::time::sleep(DELETE.0) => {}
-            }
-        }
     }
 }

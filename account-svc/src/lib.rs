@@ -127,12 +127,12 @@ impl process::Service for Service {
     async fn run(self, drain: CancellationToken) {
         let accounts = self.accounts;
         let (telling, cleaning) = (accounts.tell_forgotten(drain.clone()), accounts.clean_up(drain.clone()));
-        let (forgetting, deleting) = (accounts.forget(drain.clone()), accounts.delete_pictures(drain.clone()));
+        let forgetting = accounts.forget(drain.clone());
         let provider = async {
             if let Some(provider) = &accounts.provider {
                 provider.follow(drain.clone()).await;
             }
         };
-        tokio::join!(telling, cleaning, forgetting, deleting, provider, accounts.keys.follow(drain.clone()));
+        tokio::join!(telling, cleaning, forgetting, provider, accounts.keys.follow(drain.clone()));
     }
 }
