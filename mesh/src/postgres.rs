@@ -19,10 +19,10 @@ const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
 const CONNECTIONS: usize = 16;
 /// How long one is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What every connection is told. Everything is asked for by an index, of somebody's own: a table is never read whole, nor an
-/// index to join a part of it (which is what merge and hash joins would do), a page that is not in memory costs what it costs on a disk without heads, and nothing is worth compiling. A
-/// transaction whose owner has gone away in the middle ends: what it has locked is not locked until somebody happens to
-/// get that connection. docs/postgres.md has the plans that come of it.
+/// What every connection is told. Everything is asked for by an index, of somebody's own: a table is never read whole, nor
+/// an index to join a part of it, as merge and hash joins do. A page that is not in memory costs what it costs on a disk
+/// without heads, and nothing is worth compiling. A transaction whose owner has gone away in the middle ends: what it has
+/// locked is not locked until somebody happens to get that connection. docs/postgres.md has the plans that come of it.
 const SETTINGS: &str = "SET enable_seqscan = off; SET enable_mergejoin = off; SET enable_hashjoin = off; SET random_page_cost = 1.1; SET jit = off;
     SET idle_in_transaction_session_timeout = 3000";
 
