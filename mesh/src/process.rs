@@ -7,7 +7,7 @@ use crate::{
     grants::Grants,
     log::jetstream::JetStreamLog,
     metrics,
-    registry::jetstream::JetStreamRegistry,
+    registry::{Registry, jetstream::JetStreamRegistry},
     secret::Secret,
     serve::{self, Context, Entrance, Peers},
     settings::Settings,
@@ -138,6 +138,14 @@ pub enum Error {
     /// NATS can't be reached.
     #[error("can't reach NATS (--nats): {0}")]
     Nats(String),
+    /// Everything would be looked for where it is not.
+    #[error("the data in NATS is laid out for {there} shards, not for {wanted}: set --shards {there}")]
+    Shards {
+        /// As `madang migrate` has laid it out.
+        there: String,
+        /// As this process is told.
+        wanted: u32,
+    },
     /// The service can't be built.
     #[error(transparent)]
     Build(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -217,6 +225,20 @@ impl Running {
     }
 }
 
+/// Where the registry has the number of shards that the data was laid out for, once `madang migrate` has run.
+pub const SHARDS: &str = "layout.shards";
+
+/// Nobody starts on data that was laid out for another number of shards, whatever made it start so.
+async fn check_shards(registry: &dyn Registry, wanted: u32) -> Result<(), Error> {
+    let there = registry.get(SHARDS).await.map_err(|error| Error::Nats(error.to_string()))?;
+    match there.and_then(|item| item.value) {
+        Some(there) if *there != *wanted.to_string().as_bytes() => {
+            Err(Error::Shards { there: String::from_utf8_lossy(&there).into_owned(), wanted })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What NATS has to take at once, as it does where nothing else is configured: batches stay below half of it, and what a
 /// single large event adds.
 const MAX_PAYLOAD: usize = 1 << 20;
@@ -274,6 +296,7 @@ where
     let client = connect(name, &args.nats, &args.nats_tls).await?;
     let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
     let registry = registry.map_err(|error| Error::Nats(error.to_string()))?;
+    check_shards(&registry, args.settings.shards).await?;
     let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let peers = Peers {
@@ -366,8 +389,19 @@ pub fn health(draining: CancellationToken) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::memory::MemoryRegistry;
     use tonic::Code;
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+    #[tokio::test]
+    async fn nobody_starts_on_data_of_another_number_of_shards() {
+        let registry = MemoryRegistry::new();
+        assert!(check_shards(&registry, 64).await.is_ok(), "nothing is laid out yet");
+        registry.compare_and_set(SHARDS, "64".into(), 0).await.unwrap();
+        assert!(check_shards(&registry, 64).await.is_ok());
+        let refused = check_shards(&registry, 6).await.unwrap_err().to_string();
+        assert!(refused.contains("laid out for 64 shards, not for 6: set --shards 64"), "{refused}");
+    }
 
     #[tokio::test]
     async fn health_is_answered_for_every_service_that_is_served() {

@@ -7,7 +7,7 @@ use madang_account::store::postgres::PostgresAccounts;
 use madang_group::store::postgres::PostgresGroups;
 use madang_mesh::{
     log::{Log as _, jetstream::JetStreamLog},
-    process,
+    process::{self, SHARDS},
     registry::{Registry as _, jetstream::JetStreamRegistry},
     secret::Secret,
     settings::Settings,
@@ -19,8 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where the registry has the number of shards that the data was laid out for.
-const SHARDS: &str = "layout.shards";
 /// How long between tries.
 const AGAIN: Duration = Duration::from_secs(2);
 
