@@ -30,7 +30,7 @@ pub(super) const LISTED: Duration = Duration::from_secs(20);
 pub(super) struct Reach {
     sources: BTreeMap<Shard, Source>,
     /// Since when what is in the inbox is known not to be old: the inbox has been read to its end once.
-    read: bool,
+    read: Option<Instant>,
     /// It seems not to be read.
     deaf: bool,
     /// How often the inbox was opened.
@@ -45,6 +45,8 @@ struct Source {
     first: Option<First>,
     /// Something of it has come since the inbox was opened, so nothing was lost before.
     confirmed: bool,
+    /// It has not, and for so long after the inbox was opened that lists have what was lost before, if anything was.
+    excused: bool,
     announced: Option<(Position, Instant)>,
     gap: Option<Gap>,
     asked: Asked,
@@ -89,7 +91,7 @@ impl Reach {
     pub fn new(shards: u32) -> Self {
         Self {
             sources: (0..shards).map(|shard| (shard, Source::default())).collect(),
-            read: false,
+            read: None,
             deaf: false,
             openings: 0,
         }
@@ -104,23 +106,23 @@ impl Reach {
 
     /// The inbox is read from its beginning: the one that was, or another.
     pub fn opened(&mut self) {
-        self.read = false;
+        self.read = None;
         self.openings = self.openings.wrapping_add(1);
         for source in self.sources.values_mut() {
-            source.confirmed = false;
+            (source.confirmed, source.excused) = (false, false);
             // What was sent to the inbox before this one does not come any more, which is nobody's fault.
             (source.asked.again_at, source.asked.promised) = (None, false);
         }
     }
 
     /// What the inbox held when it was opened has been read.
-    pub fn read(&mut self) {
-        self.read = true;
+    pub fn read(&mut self, now: Instant) {
+        self.read = Some(now);
     }
 
     /// Whether a parcel is to be delivered, whose first event would be at this place of the tail.
     pub fn take(&mut self, parcel: &SourcePosition, place: u64, now: Instant) -> bool {
-        let read = self.read;
+        let read = self.read.is_some();
         let source = self.sources.entry(parcel.shard).or_default();
         if source.taken.is_some_and(|taken| parcel.position <= taken) {
             source.confirmed |= read && source.gap.is_none() && source.taken == Some(parcel.position);
@@ -161,7 +163,7 @@ impl Reach {
             let after = match &source.gap {
                 Some(gap) if gap.lost.is_some() => continue,
                 Some(_) => source.taken,
-                None if source.confirmed || !self.read => continue,
+                None if source.confirmed || self.read.is_none() => continue,
                 None => None,
             };
             if due {
@@ -214,7 +216,7 @@ impl Reach {
 
     /// Whether nothing is missing, nor may be without it being known.
     pub fn whole(&self) -> bool {
-        self.sources.values().all(|source| source.confirmed && source.gap.is_none())
+        self.sources.values().all(|source| (source.confirmed || source.excused) && source.gap.is_none())
     }
 
     /// Whether something of every source has been read.
@@ -251,6 +253,21 @@ impl Reach {
         self.sources.iter().filter_map(lost)
     }
 
+    /// Of whom nobody has said for long whether something was lost with the inbox before this one: they have no home.
+    pub fn unheard(&self, now: Instant) -> impl Iterator<Item = Shard> {
+        let listed = self.read.is_some_and(|read| now - read >= LISTED);
+        self.sources.iter().filter(move |(_, source)| listed && source.is_unheard()).map(|(shard, _)| *shard)
+    }
+
+    /// The databases have what they may have sent. It is asked for all the same, and shows when they have a home.
+    pub fn excuse(&mut self, unheard: &[Shard]) {
+        for shard in unheard {
+            if let Some(source) = self.sources.get_mut(shard) {
+                source.excused = true;
+            }
+        }
+    }
+
     /// The databases have what was given up: it goes on from there.
     pub fn skip_lost(&mut self, now: Instant) {
         for source in self.sources.values_mut() {
@@ -279,6 +296,10 @@ impl Gap {
 }
 
 impl Source {
+    fn is_unheard(&self) -> bool {
+        !self.confirmed && !self.excused && self.gap.is_none()
+    }
+
     /// What was sent again has not come; whether the inbox should be opened anew.
     fn in_vain(&mut self, source: Shard, now: Instant) -> bool {
         let Some(gap) = self.gap.as_mut().filter(|gap| gap.lost.is_none()) else { return false };

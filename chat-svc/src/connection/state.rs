@@ -2,6 +2,7 @@
 //! source. What always holds: a connection is sent everything after its cursor in order, or told that it is not.
 
 mod lost;
+mod missed;
 
 use super::{
     Command,
@@ -40,10 +41,6 @@ use tokio::time::Instant;
 
 /// How far back a new connection begins.
 const OVERLAP: Duration = Duration::from_secs(30);
-/// How much is sent to a connection at once of what it has missed; then it opens again from there.
-const REPLAY: usize = 1024;
-/// How many bytes of it.
-const REPLAY_BYTES: usize = 4 << 20;
 
 /// What is no shard: the source of events that are of no conversation.
 const OWN: Shard = Shard::MAX;
@@ -199,7 +196,7 @@ impl State {
                 (self.read, self.at_end) = (Some(now), true);
                 let first = !std::mem::replace(&mut self.caught_up, true);
                 if first {
-                    self.reach.read();
+                    self.reach.read(now);
                 }
                 first
             }
@@ -326,6 +323,11 @@ impl State {
         let Begin::At(resume, place, from) = self.begin(&open.resume) else {
             return trunk.closed(vec![connection], ClosedReason::Unavailable);
         };
+        let missed = self.missed(user, place);
+        if missed.more && missed.reached().is_none_or(|reached| reached == from) {
+            // It would begin at the same place again: that does not stand still for long.
+            return trunk.closed(vec![connection], ClosedReason::Unavailable);
+        }
         let device = open.device.map(|device| device.id).unwrap_or_default();
         let state = self.users.entry(user).or_default();
         if let Some(same) = state.connections.iter().position(|each| each.device == device) {
@@ -344,25 +346,12 @@ impl State {
         };
         let at = from.to_string();
         send(Item::Opened(Opened { cursor: at.clone(), resume: resume.into() }), at);
-        let frozen = self.frozen.and_then(|frozen| Some((self.tail.place(frozen)?, frozen)));
-        let (mut count, mut bytes, mut last) = (0, 0, from);
-        let first = state.recent.partition_point(|each| *each < place);
-        for each in state.recent.iter().skip(first) {
-            let Some((event, mut cursor)) = self.tail.event(*each) else { continue };
-            // What lists have in any case would show a gap here. Who resumes has been told after it.
-            if self.listed.get(&event.source).is_some_and(|number| each.0 < *number) {
-                continue;
-            }
-            if let Some((_, frozen)) = frozen.filter(|(place, _)| each >= place) {
-                cursor = frozen;
-            }
-            if (count >= REPLAY || bytes >= REPLAY_BYTES) && last != from {
-                // Memory is bounded, and so is what waits in the trunk: the rest comes after another opening.
-                return trunk.closed(vec![connection], ClosedReason::Behind);
-            }
-            (count, bytes, last) = (count + 1, bytes + event.event.len(), cursor);
+        for (event, cursor) in missed.events {
             let text = cursor.to_string();
-            send(Item::Frame(frame(&event.event, &text)), text);
+            send(Item::Frame(frame(&event, &text)), text);
+        }
+        if missed.more {
+            return trunk.closed(vec![connection], ClosedReason::Behind);
         }
         let cursor = self.frozen.unwrap_or(self.tail.end()).to_string();
         let live = server_frame::Body::Live(Live { cursor: cursor.clone() });

@@ -20,6 +20,7 @@ use std::sync::{
 
 mod broken;
 mod faulty;
+mod frozen;
 
 /// The homes of all sources: one fan-out, which may be replaced; and what the databases have.
 struct Homes {

@@ -28,17 +28,29 @@ impl State {
         }
     }
 
-    /// What was given up is in the databases: connections are told to look there, and it goes on from there.
+    /// What was given up is in the databases: connections are told to look there, and it goes on from there. The same
+    /// where cursors stand still for a source that has had no home for so long that lists have what it may have sent.
     pub(super) fn heed_lost(&mut self) {
+        let now = Instant::now();
+        let stands = self.reopened || self.frozen.is_some();
+        let unheard: Vec<_> = self.reach.unheard(now).filter(|_| stands).collect();
         let stored = |shard| self.stored.get(&shard).copied().unwrap_or(0);
         let found = |(shard, position, since): (Shard, Position, Instant)| {
             stored(shard) >= position || since.elapsed() >= LISTED
         };
-        if self.reach.lost().next().is_none() || !self.reach.lost().all(found) {
+        if self.reach.lost().next().is_none() && unheard.is_empty() || !self.reach.lost().all(found) {
             return;
         }
-        let lost: Vec<_> = self.reach.lost().map(|(shard, ..)| shard).collect();
-        self.reach.skip_lost(Instant::now());
+        if !unheard.is_empty() {
+            tracing::warn!(
+                shard = self.shard,
+                sources = ?unheard,
+                "nobody says whether an inbox lost something of these: clients look for it themselves"
+            );
+        }
+        let lost: Vec<_> = self.reach.lost().map(|(shard, ..)| shard).chain(unheard.iter().copied()).collect();
+        self.reach.skip_lost(now);
+        self.reach.excuse(&unheard);
         // Where they are told is a place of its own: who has all that came before it may not have been told.
         self.barrier = self.tail.stake(now_micros());
         self.listed.extend(lost.into_iter().map(|shard| (shard, self.barrier)));

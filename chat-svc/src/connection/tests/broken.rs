@@ -4,19 +4,19 @@
 use super::{faulty::Faulty, *};
 use madang_proto::log::v1::{Delivery, FanOutPosition, InboxBatch};
 
-struct Broken {
-    rig: Rig,
-    inbox: Faulty,
-    user: UserId,
+pub(super) struct Broken {
+    pub rig: Rig,
+    pub inbox: Faulty,
+    pub user: UserId,
 }
 
-fn broken() -> Broken {
+pub(super) fn broken() -> Broken {
     let inbox = Faulty::new();
     Broken { rig: rig_on(Arc::new(inbox.clone()), 64 << 20), inbox, user: somebody() }
 }
 
 impl Broken {
-    async fn commit(&self, positions: impl IntoIterator<Item = u64>) {
+    pub async fn commit(&self, positions: impl IntoIterator<Item = u64>) {
         for position in positions {
             commit(&self.rig, position, &[self.user]).await;
             // Each goes in a publish of its own.
@@ -55,13 +55,13 @@ impl Broken {
 }
 
 #[derive(Debug, PartialEq)]
-enum Said {
+pub(super) enum Said {
     Event(u64),
     Live,
     Resync,
 }
 
-async fn said(items: &mut Items) -> (Said, String) {
+pub(super) async fn said(items: &mut Items) -> (Said, String) {
     let item = items.next().await.unwrap();
     let Some(Item::Frame(frame)) = item.item else { panic!("no frame: {item:?}") };
     match ServerFrame::decode(frame).unwrap().body.unwrap() {
@@ -73,7 +73,7 @@ async fn said(items: &mut Items) -> (Said, String) {
 }
 
 /// These events come, and nothing else before them; the cursor of the last.
-async fn come(items: &mut Items, events: impl IntoIterator<Item = u64>) -> String {
+pub(super) async fn come(items: &mut Items, events: impl IntoIterator<Item = u64>) -> String {
     let mut cursor = String::new();
     for event in events {
         let (what, at) = said(items).await;
@@ -84,7 +84,11 @@ async fn come(items: &mut Items, events: impl IntoIterator<Item = u64>) -> Strin
 }
 
 /// Opens a connection that has missed these.
-async fn resumes(broken: &Broken, cursor: &str, events: impl IntoIterator<Item = u64>) -> (TrunkHandle, Items) {
+pub(super) async fn resumes(
+    broken: &Broken,
+    cursor: &str,
+    events: impl IntoIterator<Item = u64>,
+) -> (TrunkHandle, Items) {
     let (trunk, mut items) = open(&broken.rig, broken.user, "a", cursor).await;
     assert_eq!(opened(&mut items).await.0, Resume::Resumed);
     come(&mut items, events).await;
@@ -92,7 +96,7 @@ async fn resumes(broken: &Broken, cursor: &str, events: impl IntoIterator<Item =
     (trunk, items)
 }
 
-async fn live(broken: &Broken) -> (TrunkHandle, Items) {
+pub(super) async fn live(broken: &Broken) -> (TrunkHandle, Items) {
     let (trunk, mut items) = open(&broken.rig, broken.user, "a", "").await;
     assert_eq!(opened(&mut items).await.0, Resume::New);
     assert_eq!(said(&mut items).await.0, Said::Live);
