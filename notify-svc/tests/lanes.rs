@@ -228,6 +228,29 @@ async fn what_was_read_while_its_push_was_on_its_way_is_cleared() {
     assert_eq!((read.kind, read.seq, read.conversation), (PushType::Read, 6, here));
 }
 
+/// On one thread, where whoever writes results has begun with the first before the next one is looked at.
+#[tokio::test]
+async fn what_was_read_is_not_cleared_where_the_device_shows_something_newer() {
+    let stage = Stage::set();
+    let (to, here, there) = (stage.device("well").await, ConversationId::new(), ConversationId::new());
+    for conversation in [here, there] {
+        stage.sender.marks.note(to.user, conversation, 5);
+    }
+    // Nothing can be written: what is sent meanwhile is written together.
+    let database = rusqlite::Connection::open(stage.folder.path().join("push.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for (conversation, seq) in [(ConversationId::new(), 1), (here, 5), (there, 5), (here, 6)] {
+        let before = stage.sent(&to).len();
+        stage.send(push(&to, conversation, seq)).await;
+        until(async || stage.outcomes(&to).len() == before + 1).await;
+    }
+    database.execute_batch("ROLLBACK").unwrap();
+    stage.all_written().await;
+    let kept = stage.store.due(SHARD, now_ms(), 10, Vec::new()).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|late| (late.whom.2, late.seq)).collect();
+    assert_eq!(kept, [(there, 5)], "6 has taken the place of 5, and nobody has read it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_older_is_not_sent_behind_what_is_not_written_yet() {
     let stage = Stage::set();
