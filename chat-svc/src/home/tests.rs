@@ -2,6 +2,7 @@
 
 mod amend;
 mod blocks;
+mod bounds;
 mod faults;
 mod hand_over;
 mod marks;
