@@ -21,6 +21,7 @@ use std::sync::{
 mod broken;
 mod faulty;
 mod frozen;
+mod trunk;
 
 /// The homes of all sources: one fan-out, which may be replaced; and what the databases have.
 struct Homes {
