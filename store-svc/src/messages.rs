@@ -201,6 +201,9 @@ pub trait Messages: Feed + Send + Sync + 'static {
     /// How far the rows of a conversation have come.
     async fn head(&self, conversation: ConversationId) -> Result<Head, Error>;
 
+    /// The same of many, in the order asked for.
+    async fn heads(&self, conversations: Vec<ConversationId>) -> Result<Vec<Head>, Error>;
+
     /// Completes when what a shard's rows were acknowledged for may be lost all the same: what [`Messages::again_from`]
     /// says then is to be read again.
     async fn lost(&self, _shard: Shard) {

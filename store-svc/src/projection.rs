@@ -53,6 +53,23 @@ impl Projection {
         };
         tokio::time::timeout(patience, reached).await.ok().flatten()
     }
+
+    /// Waits until the rows hold these revisions of many conversations; whether they do in time.
+    pub async fn wait_for_all(&self, mut wanted: Vec<(ConversationId, u64)>, patience: Duration) -> bool {
+        let mut looks = self.written.looks();
+        let reached = async {
+            while !wanted.is_empty() {
+                let heads = self.store.heads(wanted.iter().map(|(id, _)| *id).collect()).await.ok()?;
+                let behind = wanted.into_iter().zip(heads).filter(|((_, revision), head)| head.revision < *revision);
+                wanted = behind.map(|(each, _)| each).collect();
+                if !wanted.is_empty() {
+                    looks.again().await;
+                }
+            }
+            Some(())
+        };
+        tokio::time::timeout(patience, reached).await.ok().flatten().is_some()
+    }
 }
 
 /// What an event leaves in history; `Stop` for one that this version does not store.

@@ -355,6 +355,10 @@ impl Messages for CassandraMessages {
         Ok(head.map_or_else(Head::default, of))
     }
 
+    async fn heads(&self, conversations: Vec<ConversationId>) -> Result<Vec<Head>, Error> {
+        self.heads_of(conversations).await
+    }
+
     async fn page(
         &self,
         conversation: ConversationId,

@@ -58,6 +58,14 @@ pub async fn check(store: &dyn Messages) {
     assert!(store.again_from(0).await.expect(failed) <= last);
     assert_eq!(store.head(one).await.expect(failed), Head { revision: border + 200, last_seq: border + 100 });
     assert_eq!(store.head(other).await.expect(failed), Head { revision: 2, last_seq: 1 });
+    // More than are read at once, most of them of nobody.
+    let mut many: Vec<_> = (0..100).map(|_| ConversationId::from(Uuid::now_v7())).collect();
+    (many[3], many[70]) = (one, other);
+    let heads = store.heads(many.clone()).await.expect(failed);
+    let there = heads.iter().zip(&many).filter(|(head, _)| **head != Head::default());
+    let there: Vec<_> = there.map(|(head, id)| (*id, head.revision, head.last_seq)).collect();
+    assert_eq!((heads.len(), there), (100, vec![(one, border + 200, border + 100), (other, 2, 1)]));
+    assert!(store.heads(Vec::new()).await.expect(failed).is_empty());
 
     let newest = store.page(one, 1, u64::MAX, 200, true).await.expect(failed);
     assert_eq!(seqs(&newest), ((border - 99)..=(border + 100)).collect::<Vec<_>>());

@@ -184,16 +184,24 @@ impl Messages for SqliteMessages {
     }
 
     async fn head(&self, conversation: ConversationId) -> Result<Head, Error> {
+        Ok(self.heads(vec![conversation]).await?.pop().unwrap_or_default())
+    }
+
+    async fn heads(&self, conversations: Vec<ConversationId>) -> Result<Vec<Head>, Error> {
         self.read(move |connection| {
-            let select = "SELECT revision, coalesce((SELECT max(seq) FROM message WHERE conversation = ?1), 0)
-                          FROM head WHERE conversation = ?1";
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-            let head = connection.query_row(select, [conversation.bytes()], row).optional()?;
-            let of = |(revision, last_seq): (i64, i64)| Head {
-                revision: revision.unsigned_abs(),
-                last_seq: last_seq.unsigned_abs(),
+            let mut select = connection.prepare_cached(
+                "SELECT revision, coalesce((SELECT max(seq) FROM message WHERE conversation = ?1), 0)
+                 FROM head WHERE conversation = ?1",
+            )?;
+            let row = |row: &rusqlite::Row<'_>| {
+                let (revision, last_seq) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+                Ok(Head { revision: revision.unsigned_abs(), last_seq: last_seq.unsigned_abs() })
             };
-            Ok(head.map_or_else(Head::default, of))
+            let mut heads = Vec::with_capacity(conversations.len());
+            for conversation in conversations {
+                heads.push(select.query_row([conversation.bytes()], row).optional()?.unwrap_or_default());
+            }
+            Ok(heads)
         })
         .await
     }

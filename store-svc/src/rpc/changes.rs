@@ -208,10 +208,7 @@ impl History {
         // group-svc knows of what this store may not have yet: no message is shown as it was before.
         let wanted: HashMap<ConversationId, u64> =
             asked.iter().filter_map(|(id, _)| Some((*id, *known.get(id)?))).collect();
-        let waits = stream::iter(wanted).map(|(id, revision)| self.projection.wait_for(id, revision, PATIENCE));
-        let waits = waits.buffer_unordered(READS).collect::<Vec<_>>();
-        let reached = tokio::time::timeout(PATIENCE, waits).await.map_err(|_| behind())?;
-        if reached.contains(&None) {
+        if !self.projection.wait_for_all(wanted.into_iter().collect(), PATIENCE).await {
             return Err(behind());
         }
         let mut found = self.store.messages(asked).await.map_err(failed)?;

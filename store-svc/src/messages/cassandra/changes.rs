@@ -5,7 +5,7 @@ use super::{
     BUCKET_BITS, CassandraMessages, HOLES, READS, bucket, id,
     rows::{ChangeRows, MessageRows, WAYMARK},
 };
-use crate::messages::{Changes, Error, Loaded, Since, number, whole};
+use crate::messages::{Changes, Error, Head, Loaded, Since, number, whole};
 use cdrs_tokio::{TryFromRow, consistency::Consistency, query_values, types::blob::Blob};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_proto::{
@@ -14,8 +14,10 @@ use madang_proto::{
     store::v1::ClientIdUse,
 };
 use prost::Message as _;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+/// Of how many conversations it is read at once how far they have come.
+const HEADS: usize = 48;
 /// How many changes are looked at in one step.
 const STEP: usize = 256;
 /// How many steps one answer takes at most; what it has not come to is for the next.
@@ -30,6 +32,13 @@ struct MessageRow {
     reactions: Option<Blob>,
     changed: Option<i64>,
     changed_micros: Option<i64>,
+}
+
+#[derive(TryFromRow)]
+struct ManyHeadsRow {
+    conversation: Blob,
+    revision: i64,
+    last_seq: i64,
 }
 
 #[derive(TryFromRow)]
@@ -135,6 +144,21 @@ impl CassandraMessages {
             Some(row) => row.stored(),
             None => Ok(None),
         }
+    }
+
+    /// How far many conversations have come: a few dozen with one request, which costs less than one each.
+    pub(super) async fn heads_of(&self, conversations: Vec<ConversationId>) -> Result<Vec<Head>, Error> {
+        let some: Vec<Vec<Blob>> =
+            conversations.chunks(HEADS).map(|some| some.iter().map(|each| id(*each)).collect()).collect();
+        let reads = stream::iter(some)
+            .map(|some| self.select::<ManyHeadsRow>(&self.statements.heads, query_values!(some), HEADS));
+        let mut found = HashMap::new();
+        for row in reads.buffer_unordered(READS).try_concat().await? {
+            let head = Head { revision: row.revision.unsigned_abs(), last_seq: row.last_seq.unsigned_abs() };
+            found.insert(row.conversation.into_vec(), head);
+        }
+        let of = |conversation: &ConversationId| found.get(&conversation.bytes()[..]).copied().unwrap_or_default();
+        Ok(conversations.iter().map(of).collect())
     }
 
     /// Events by which messages were changed, after one and up to another; at most so many.

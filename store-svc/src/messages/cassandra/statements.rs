@@ -49,6 +49,7 @@ pub(super) struct Statements {
     pub cursors: PreparedQuery,
     pub cursor: PreparedQuery,
     pub head: PreparedQuery,
+    pub heads: PreparedQuery,
     pub range: PreparedQuery,
     pub one: PreparedQuery,
     pub changes: PreparedQuery,
@@ -175,6 +176,9 @@ impl Statements {
                 cursors: session.prepare(format!("SELECT shard, position FROM {cursor} WHERE shard IN ?")).await?,
                 cursor: session.prepare(format!("SELECT position, synced FROM {cursor} WHERE shard = ?")).await?,
                 head: session.prepare(format!("SELECT revision, last_seq FROM {head} WHERE conversation = ?")).await?,
+                heads: session
+                    .prepare(format!("SELECT conversation, revision, last_seq FROM {head} WHERE conversation IN ?"))
+                    .await?,
                 range: session
                     .prepare(format!(
                         "SELECT {whole} FROM {message} {part} AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?"
