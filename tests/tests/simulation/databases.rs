@@ -4,6 +4,7 @@
 use super::{
     check,
     clock::{self, MS, between, chance},
+    log,
     net::{self, Port},
 };
 use async_trait::async_trait;
@@ -69,7 +70,12 @@ pub struct Serving {
     pub process: usize,
     /// How far behind the rows of conversations are, as far as it knows.
     pub group: Lag,
+    /// Since when a chat-svc has said who is home, nanoseconds; none: nobody does.
+    pub hears_since: Option<u64>,
 }
+
+/// So much older than [`STALE`] a list may be that a process shows which is cut off: what was proven last is a look old.
+const LATE: u64 = 5000 * MS;
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
@@ -77,6 +83,15 @@ thread_local! {
 
 fn state<T>(act: impl FnOnce(&mut State) -> T) -> T {
     STATE.with_borrow_mut(act)
+}
+
+/// The process that answers hears who is home, or does not.
+pub fn hears(process: usize, since: Option<u64>) {
+    state(|state| {
+        if let Some(serving) = state.serving.as_mut().filter(|serving| serving.process == process) {
+            serving.hears_since = since;
+        }
+    });
 }
 
 /// Says who answers; none: nobody does.
@@ -336,6 +351,7 @@ pub async fn list(process: usize, user: UserId) -> Option<Vec<Listed>> {
             if super::processes::is_paused(serving.process) || serving.group.worst() > STALE {
                 return None;
             }
+            state.check_age();
             Some(state.listed(user))
         })
     });
@@ -347,6 +363,21 @@ pub async fn list(process: usize, user: UserId) -> Option<Vec<Listed>> {
 }
 
 impl State {
+    /// While somebody says who is home, nothing is shown that is older than lists may be: who is cut off knows of it.
+    fn check_age(&self) {
+        let old = u64::try_from(STALE.as_nanos()).unwrap_or(u64::MAX) + LATE;
+        let hears_since = self.serving.as_ref().and_then(|serving| serving.hears_since);
+        if hears_since.is_none_or(|since| clock::now() - since < old) {
+            return;
+        }
+        for (shard, cursor) in &self.cursors[Reader::Group as usize] {
+            let wanted = log::last_before(*shard, old);
+            if *cursor < wanted {
+                check::wrong(format!("a list is shown that has shard {shard} up to {cursor}, and not {wanted}"));
+            }
+        }
+    }
+
     fn listed(&self, user: UserId) -> Vec<Listed> {
         let of = |(id, row): (&ConversationId, &RoomState)| {
             let member = row.members.iter().find(|member| member.user[..] == user.bytes()[..])?;

@@ -41,6 +41,12 @@ pub fn last(shard: Shard) -> Position {
     shelf(shard, |shelf| shelf.records.len() as Position)
 }
 
+/// The newest position that a shard had so long ago, in nanoseconds.
+pub fn last_before(shard: Shard, ago: u64) -> Position {
+    let then = clock::wall_micros() - i64::try_from(ago / 1000).unwrap_or(i64::MAX);
+    shelf(shard, |shelf| shelf.records.partition_point(|each| each.at_micros <= then) as Position)
+}
+
 fn append(shard: Shard, payload: &Bytes, expected_last: Option<Position>) -> Result<Position, Error> {
     let last = last(shard);
     if let Some(expected) = expected_last

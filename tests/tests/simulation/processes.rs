@@ -7,6 +7,7 @@ use super::{
     databases::{self, Projection, Reader, Serving, SimulatedSources},
     inbox::SimulatedInbox,
     log::SimulatedLog,
+    net::{self, Port},
     registry::SimulatedRegistry,
 };
 use clap::Parser;
@@ -184,8 +185,10 @@ async fn readers(id: usize, name: String, drain: CancellationToken, ended: Arc<A
     let (log, registry): (Arc<dyn Log>, Arc<dyn Registry>) =
         (Arc::new(SimulatedLog(id)), Arc::new(SimulatedRegistry(id)));
     let mut running = Vec::new();
+    let (hears, others_hear) = watch::channel(false);
+    tokio::spawn(say_who_hears(id, hears));
     let lags = [Lag::new(settings().shards), Lag::new(settings().shards)];
-    databases::serve(Some(Serving { process: id, group: lags[0].clone() }));
+    databases::serve(Some(Serving { process: id, group: lags[0].clone(), hears_since: None }));
     for (reader, lag) in [Reader::Group, Reader::Store].into_iter().zip(lags) {
         let wanted = lease::Config {
             group: reader.name().into(),
@@ -199,7 +202,7 @@ async fn readers(id: usize, name: String, drain: CancellationToken, ended: Arc<A
             max_batch: usize::try_from(between(1, 40)).unwrap_or(1),
             linger: Duration::from_nanos(*pick(&[0, 5 * MS])),
             lag,
-            others_hear: tokio::sync::watch::channel(false).1,
+            others_hear: others_hear.clone(),
         };
         let handler = Arc::new(Projection { reader, process: id });
         running.push(tokio::spawn(subscription::run(
@@ -215,6 +218,22 @@ async fn readers(id: usize, name: String, drain: CancellationToken, ended: Arc<A
         let _ = each.await;
     }
     ended.store(true, Ordering::Relaxed);
+}
+
+/// Says whether a chat-svc tells who is home, as `Homes` does: one that is cut off from the registry goes on for 6 s.
+async fn say_who_hears(process: usize, hears: watch::Sender<bool>) {
+    let (mut heard, mut since) = (None, None);
+    loop {
+        let chats: Vec<usize> = CHATS.with_borrow(|chats| chats.keys().copied().collect());
+        if chats.iter().any(|id| !net::is_cut(*id, Port::Registry)) {
+            heard = Some(clock::now());
+        }
+        let awake = !chats.is_empty() && heard.is_some_and(|heard| clock::now() - heard < 6000 * MS);
+        since = since.or(Some(clock::now())).filter(|_| awake);
+        databases::hears(process, since);
+        hears.send_if_modified(|said| std::mem::replace(said, awake) != awake);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Runs a task of the clients.

@@ -5,7 +5,7 @@ use super::{
     check,
     clock::{self, MS, below, between, chance, pick},
     databases, devices, inbox, journal,
-    net::{self, PORTS, Weather},
+    net::{self, PORTS, Port, Weather},
     operations,
     processes::{self, CLIENTS, Kind},
 };
@@ -36,6 +36,7 @@ enum Fault {
     SlowDatabases,
     CutAll,
     CutOne,
+    CutDatabases,
     LoseInbox,
     DropTail,
     FullLog,
@@ -43,7 +44,7 @@ enum Fault {
     Jump,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::KillChat,
     Fault::StopChat,
     Fault::PauseChat,
@@ -52,6 +53,7 @@ const FAULTS: [Fault; 13] = [
     Fault::SlowDatabases,
     Fault::CutAll,
     Fault::CutOne,
+    Fault::CutDatabases,
     Fault::LoseInbox,
     Fault::DropTail,
     Fault::FullLog,
@@ -199,10 +201,11 @@ fn fail(fault: Fault, plan: &Plan) {
             net::after(between(500 * MS, 8000 * MS), || databases::set_slow(false));
         }
         Fault::CutAll => net::cut(None, *pick(&PORTS), between(50 * MS, *pick(&[500, 3000, 10_000]) * MS)),
-        Fault::CutOne => one(Kind::Chat, |id| {
-            let port = *pick(&PORTS);
-            check::trace(|| format!("cut {id} off from {port:?}"));
-            net::cut(Some(id), port, between(50 * MS, *pick(&[500, 5000, 15_000]) * MS));
+        Fault::CutOne => one(Kind::Chat, |id| cut_off(id, *pick(&PORTS), *pick(&[500, 5000, 15_000]))),
+        // For longer than lists may be old.
+        Fault::CutDatabases => one(Kind::Databases, |id| {
+            let port = *pick(&[Port::Log, Port::Registry, Port::Database]);
+            cut_off(id, port, *pick(&[2000, 15_000, 45_000]));
         }),
         Fault::LoseInbox => {
             if chance(300) {
@@ -222,6 +225,12 @@ fn fail(fault: Fault, plan: &Plan) {
         }
         Fault::Jump => net::run_until(clock::now() + *pick(&[10, 200, 360, 4000]) * 1000 * MS),
     }
+}
+
+/// Cuts one process off, for so many ms at most.
+fn cut_off(id: usize, port: Port, most: u64) {
+    check::trace(|| format!("cut {id} off from {port:?}"));
+    net::cut(Some(id), port, between(50 * MS, most * MS));
 }
 
 /// Everything is healed, and all come to rest.
