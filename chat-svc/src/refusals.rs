@@ -2,6 +2,7 @@
 
 use madang_mesh::refused::Refused;
 use std::sync::LazyLock;
+use tonic::{Code, Status};
 
 /// Requests that found a home's queue full.
 pub static OVERLOADED: LazyLock<Refused> = LazyLock::new(|| {
@@ -31,6 +32,13 @@ pub static TRUNK: LazyLock<Refused> = LazyLock::new(|| {
         "streams of gateways that did not read were ended; their sockets catch up: look at the gateways",
     )
 });
+/// Trunks that carried what can't be read.
+pub static UNREADABLE: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new(
+        "unreadable_trunk",
+        "streams of gateways were ended since a message was too large or broken: gateways of another version, or a fault",
+    )
+});
 /// Notices for shards that have too much to do.
 pub static NOTICES: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new(
@@ -42,3 +50,21 @@ pub static NOTICES: LazyLock<Refused> = LazyLock::new(|| {
 pub static WATCHES: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new("watches", "watches got OVERLOADED since 1,000,000 users are watched in a chat-svc: more of them help")
 });
+
+/// Whether a trunk ended since its content could not be read: a gateway that goes away is no fault.
+#[must_use]
+pub fn is_unreadable(status: &Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_goes_away_is_not_counted_as_unreadable() {
+        assert!(is_unreadable(&Status::out_of_range("Error, decoded message length too large")));
+        assert!(!is_unreadable(&Status::cancelled("h2 protocol error")));
+        assert!(!is_unreadable(&Status::unknown("error reading a body from connection")));
+    }
+}

@@ -7,6 +7,7 @@ use crate::{
     homes::Homes,
     inbox::Inbox,
     presence::{self, Presence, Presences},
+    refusals,
     router::Router,
 };
 use bytes::Bytes;
@@ -191,6 +192,11 @@ impl Rpc {
                 request = requests.next() => request,
                 () = self.drain.cancelled() => None,
             };
+            if let Some(Err(status)) = &request
+                && refusals::is_unreadable(status)
+            {
+                refusals::UNREADABLE.count();
+            }
             let Some(Ok(request)) = request else { break };
             for Upstream { connection, item, trace } in request.items {
                 match item {

@@ -37,7 +37,7 @@ refusals! {
     /// No room for a frame without a home.
     HELD = "held", "frames got UNAVAILABLE since a socket without a home had 64 of them, or queue-bytes: look at chat-svc";
     /// No room in a trunk.
-    TRUNK = "trunk", "frames got UNAVAILABLE since 8,192 wait for a chat-svc: it hangs, or is overloaded";
+    TRUNK = "trunk", "frames got UNAVAILABLE since 8,192 or 32 MiB wait for a chat-svc: it hangs, or is overloaded";
     /// Nothing heard.
     HEARTBEAT = "heartbeat", "sockets that answered no ping were closed (4003): networks that went away";
     /// A write was stuck.

@@ -17,11 +17,12 @@ use madang_proto::{
     },
     id::UserId,
 };
+use prost::Message as _;
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,8 +31,12 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// How many items wait for a trunk at most; a frame more is refused.
 const QUEUE: usize = 8192;
+/// How many bytes of them.
+const QUEUE_BYTES: usize = 32 << 20;
 /// How many items one gRPC message carries at most.
 const BATCH: usize = 512;
+/// After so many bytes a gRPC message takes no further item: over its reader's limit the whole trunk would end.
+const BATCH_BYTES: usize = 256 << 10;
 /// How long between tries to reach chat-svc.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long a chat-svc may take to open a trunk.
@@ -45,6 +50,8 @@ type Outboxes = Arc<Mutex<HashMap<u64, Arc<Outbox>>>>;
 #[derive(Clone)]
 struct Trunk {
     items: mpsc::Sender<Upstream>,
+    /// How many bytes wait.
+    waiting: Arc<AtomicUsize>,
     outboxes: Outboxes,
 }
 
@@ -99,9 +106,10 @@ impl Trunks {
                 None => {
                     let (items, receiver) = mpsc::channel(QUEUE);
                     metrics::queue("trunk", "frames of clients on the way to a chat-svc", &items);
-                    let trunk = Trunk { items, outboxes: Arc::default() };
+                    let trunk = Trunk { items, waiting: Arc::default(), outboxes: Arc::default() };
                     all.insert(home.address.clone(), trunk.clone());
-                    tokio::spawn(carry(self.channels.clone(), home.address.clone(), receiver, trunk.outboxes.clone()));
+                    let queue = Queue { items: receiver, waiting: trunk.waiting.clone() };
+                    tokio::spawn(carry(self.channels.clone(), home.address.clone(), queue, trunk.outboxes.clone()));
                     trunk
                 }
             }
@@ -114,9 +122,36 @@ impl Trunks {
     }
 }
 
+impl Trunk {
+    /// Puts an item in, waiting for room; false: nobody takes from it any more.
+    async fn send(&self, item: Upstream) -> bool {
+        self.waiting.fetch_add(item.encoded_len(), Ordering::Relaxed);
+        self.items.send(item).await.is_ok()
+    }
+
+    /// Puts an item in, or gives it back where the queue is full. The bound of bytes is one for frames: what opens and
+    /// closes is small, and matters.
+    fn try_send(&self, item: Upstream) -> Result<(), Upstream> {
+        let (bytes, frame) = (item.encoded_len(), matches!(item.item, Some(upstream::Item::Frame(_))));
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let full = if frame && waiting > QUEUE_BYTES {
+            Err(item)
+        } else {
+            match self.items.try_send(item) {
+                Err(mpsc::error::TrySendError::Full(item)) => Err(item),
+                _ => Ok(()),
+            }
+        };
+        if full.is_err() {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        full
+    }
+}
+
 impl Link {
     async fn send(&self, item: upstream::Item) -> bool {
-        self.trunk.items.send(Upstream { connection: self.number, item: Some(item), trace: Bytes::new() }).await.is_ok()
+        self.trunk.send(Upstream { connection: self.number, item: Some(item), trace: Bytes::new() }).await
     }
 
     /// Sends something to the home; false: the trunk is full, so the home takes nothing at the moment. One that is gone
@@ -124,8 +159,7 @@ impl Link {
     #[must_use]
     pub fn try_send(&self, item: upstream::Item, trace: Option<Context>) -> bool {
         let trace = trace.map(|context| context.bytes()).unwrap_or_default();
-        let sent = self.trunk.items.try_send(Upstream { connection: self.number, item: Some(item), trace });
-        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
+        self.trunk.try_send(Upstream { connection: self.number, item: Some(item), trace }).is_ok()
     }
 }
 
@@ -135,15 +169,15 @@ impl Drop for Link {
         let close = upstream::Item::Close(madang_proto::chat::v1::CloseConnection {});
         let item = Upstream { connection: self.number, item: Some(close), trace: Bytes::new() };
         // Full is rare and matters: the home would keep a connection that is not there.
-        if let Err(mpsc::error::TrySendError::Full(item)) = self.trunk.items.try_send(item) {
-            let items = self.trunk.items.clone();
-            tokio::spawn(async move { drop(items.send(item).await) });
+        if let Err(item) = self.trunk.try_send(item) {
+            let trunk = self.trunk.clone();
+            tokio::spawn(async move { trunk.send(item).await });
         }
     }
 }
 
 /// Carries a trunk until its stream ends; then tells all its connections.
-async fn carry(channels: Channels, address: String, items: mpsc::Receiver<Upstream>, outboxes: Outboxes) {
+async fn carry(channels: Channels, address: String, items: Queue, outboxes: Outboxes) {
     let (sender, receiver) = mpsc::channel(4);
     let gather = tokio::spawn(gather(items, sender));
     if let Ok(channel) = channels.get(&address) {
@@ -168,12 +202,25 @@ async fn carry(channels: Channels, address: String, items: mpsc::Receiver<Upstre
     }
 }
 
-async fn gather(mut items: mpsc::Receiver<Upstream>, requests: mpsc::Sender<ConnectRequest>) {
-    loop {
-        let mut batch = Vec::new();
-        if items.recv_many(&mut batch, BATCH).await == 0
-            || requests.send(ConnectRequest { items: batch }).await.is_err()
+/// What waits for a trunk, as its carrier sees it.
+struct Queue {
+    items: mpsc::Receiver<Upstream>,
+    waiting: Arc<AtomicUsize>,
+}
+
+async fn gather(mut queue: Queue, requests: mpsc::Sender<ConnectRequest>) {
+    while let Some(first) = queue.items.recv().await {
+        let mut bytes = first.encoded_len();
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && bytes < BATCH_BYTES
+            && let Ok(item) = queue.items.try_recv()
         {
+            bytes += item.encoded_len();
+            batch.push(item);
+        }
+        queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if requests.send(ConnectRequest { items: batch }).await.is_err() {
             return;
         }
     }
@@ -205,5 +252,61 @@ fn dispatch(items: Vec<madang_proto::chat::v1::Downstream>, outboxes: &Outboxes)
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: usize) -> Upstream {
+        let item = Some(upstream::Item::Frame(vec![0; bytes].into()));
+        Upstream { connection: 1, item, trace: Bytes::new() }
+    }
+
+    fn trunk() -> (Trunk, Queue) {
+        let (items, receiver) = mpsc::channel(QUEUE);
+        let trunk = Trunk { items, waiting: Arc::default(), outboxes: Arc::default() };
+        let queue = Queue { items: receiver, waiting: trunk.waiting.clone() };
+        (trunk, queue)
+    }
+
+    #[tokio::test]
+    async fn a_message_stays_far_below_what_its_reader_takes() {
+        let (trunk, queue) = trunk();
+        let (most, waiting) = (128 << 10, trunk.waiting.clone());
+        for _ in 0..200 {
+            trunk.try_send(frame(most)).unwrap();
+        }
+        trunk.try_send(frame(1 << 20)).unwrap();
+        drop(trunk);
+        let (sender, mut receiver) = mpsc::channel(4);
+        tokio::spawn(gather(queue, sender));
+        let mut items = 0;
+        while let Some(request) = receiver.recv().await {
+            assert!(request.encoded_len() < BATCH_BYTES + (1 << 20) + 1024, "{}", request.encoded_len());
+            items += request.items.len();
+        }
+        assert_eq!((items, waiting.load(Ordering::Relaxed)), (201, 0));
+    }
+
+    #[tokio::test]
+    async fn a_trunk_takes_no_more_bytes_than_its_bound() {
+        let (trunk, mut queue) = trunk();
+        let taken = (0..QUEUE).take_while(|_| trunk.try_send(frame(128 << 10)).is_ok()).count();
+        assert!((250..256).contains(&taken), "{taken}");
+        // What was refused does not count, and what closes a connection still has room.
+        assert_eq!(trunk.waiting.load(Ordering::Relaxed), taken * frame(128 << 10).encoded_len());
+        for _ in 0..1000 {
+            let close = Some(upstream::Item::Close(madang_proto::chat::v1::CloseConnection {}));
+            trunk.try_send(Upstream { connection: 1, item: close, trace: vec![0; 200].into() }).unwrap();
+        }
+        // There is room again once somebody takes.
+        assert!(trunk.try_send(frame(128 << 10)).is_err());
+        queue.items.close();
+        let (sender, _receiver) = mpsc::channel(4096);
+        let waiting = trunk.waiting.clone();
+        gather(queue, sender).await;
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
     }
 }
