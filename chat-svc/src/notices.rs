@@ -54,10 +54,11 @@ impl Notices {
             self.connections.notify(&here, frame.clone());
         }
         for (address, users) in elsewhere {
-            let (Ok(permit), Ok(channel)) = (self.permits.clone().try_acquire_owned(), self.channels.get(&address))
-            else {
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+                crate::refusals::NOTICES.count();
                 continue;
             };
+            let Ok(channel) = self.channels.get(&address) else { continue };
             let request = NotifyRequest { users: users.into(), frame: frame.clone(), ..NotifyRequest::default() };
             tokio::spawn(async move {
                 let _permit = permit;

@@ -43,7 +43,7 @@ pub static UNREADABLE: LazyLock<Refused> = LazyLock::new(|| {
 pub static NOTICES: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new(
         "notices",
-        "notices of typing and presence were dropped since too much waits for a shard of users or a gateway",
+        "notices of typing and presence were dropped since too much waits for a shard of users, a gateway or another chat-svc",
     )
 });
 /// Watches for which there is no room.

@@ -1,7 +1,7 @@
 //! Trunks: one stream to each chat-svc process that is home of somebody here. A reader never stops reading: what it
 //! reads goes into bounded outboxes.
 
-use crate::outbox::{Out, Outbox};
+use crate::outbox::{self, Out, Outbox};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use madang_mesh::{
@@ -232,6 +232,10 @@ fn dispatch(items: Vec<madang_proto::chat::v1::Downstream>, outboxes: &Outboxes)
         let reach = |connection: &u64| outboxes.get(connection);
         match down.item {
             Some(Item::Frame(frame)) => {
+                if down.cursor.is_empty() && outbox::is_notice(&frame) {
+                    down.connections.iter().filter_map(reach).for_each(|outbox| outbox.offer(frame.clone()));
+                    continue;
+                }
                 for outbox in down.connections.iter().filter_map(reach) {
                     outbox.push(Out::Frame(frame.clone()), &down.cursor);
                     let span = Span::of(&down.trace, "gateway", "write", Kind::Consumer);
