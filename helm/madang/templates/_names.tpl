@@ -40,3 +40,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "madang.services" -}}
 account group store chat gateway api{{ if .Values.notify.enabled }} notify{{ end }}
 {{- end }}
+
+{{/* Where the test finds the doors: the server for both, or nothing where it goes to the Services. It speaks http:// alone, so
+through an Ingress with TLS it goes only where it is told to. */}}
+{{- define "madang.test.server" -}}
+{{- $ingress := .Values.ingress }}
+{{- if .Values.test.server }}
+{{- .Values.test.server }}
+{{- else if and $ingress.enabled (or .Values.test.address (not $ingress.tls.secretName)) }}
+{{- printf "http://%s:80" $ingress.host }}
+{{- end }}
+{{- end }}
