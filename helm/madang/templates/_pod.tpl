@@ -46,6 +46,13 @@ seccompProfile: {type: RuntimeDefault}
 {{- else }}
 - {name: MADANG_NATS, value: {{ .servers | quote }}}
 {{- end }}
+{{- with .ca }}
+- {name: MADANG_NATS_CA, value: /authorities/{{ . }}}
+{{- end }}
+{{- if .clientSecret }}
+- {name: MADANG_NATS_CERT, value: /nats/tls.crt}
+- {name: MADANG_NATS_KEY, value: /nats/tls.key}
+{{- end }}
 - {name: MADANG_NATS_REPLICAS, value: {{ .replicas | quote }}}
 {{- with .tags }}
 - {name: MADANG_NATS_TAGS, value: {{ join "," . | quote }}}
@@ -141,6 +148,9 @@ volumes:
 {{- end }}
 {{- with .root.Values.authorities.existingConfigMap }}
   - {name: authorities, path: /authorities, volume: {configMap: {name: {{ . }}}}}
+{{- end }}
+{{- with .root.Values.nats.clientSecret }}
+  - {name: nats, path: /nats, volume: {secret: {secretName: {{ . }}, defaultMode: 0440}}}
 {{- end }}
 {{- with .root.Values.cassandra.clientSecret }}
 {{- if has $.service (list "store" "migrate") }}
