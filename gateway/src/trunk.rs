@@ -131,6 +131,7 @@ impl Trunk {
 
     /// Puts an item in, or gives it back where the queue is full. The bound of bytes is one for frames: what opens and
     /// closes is small, and matters.
+    #[allow(clippy::result_large_err)] // the item goes back whole, to wait
     fn try_send(&self, item: Upstream) -> Result<(), Upstream> {
         let (bytes, frame) = (item.encoded_len(), matches!(item.item, Some(upstream::Item::Frame(_))));
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
