@@ -372,7 +372,7 @@ impl Audience {
             DeliveredQuestion { shard, position: *position, users: users.into() }
         });
         let request = ListDeliveredRequest { questions: questions.collect() };
-        let mut client = HomeServiceClient::new(channel);
+        let mut client = HomeServiceClient::new(channel).max_decoding_message_size(crate::MAX_GRPC);
         let answer = tokio::time::timeout(HOMES, client.list_delivered(request)).await;
         let Ok(Ok(answer)) = answer else { return Vec::new() };
         let answers = asked.iter().zip(answer.into_inner().answers);

@@ -19,7 +19,8 @@ const FAILURES: u32 = 8;
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest that it is left alone before it is tried again.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How many hosts are remembered; then those that are well and idle are forgotten.
+/// How many hosts are remembered; then of those that nothing is on its way to, an eighth is forgotten: the one not called
+/// for longest goes first, whether it was well or not. Users name hosts, and who names many dead ones is in nobody's way.
 const HOSTS: usize = 10_000;
 
 #[derive(Debug)]
@@ -28,6 +29,8 @@ struct Host {
     failures: u32,
     /// Until then it is left alone; then one push tries it.
     closed: Option<Instant>,
+    /// When it was last to be called.
+    used: Instant,
 }
 
 impl Host {
@@ -77,16 +80,21 @@ impl Health {
     fn enter(&self, name: &str, now: Instant) -> Result<OwnedSemaphorePermit, NotNow> {
         let mut hosts = self.lock();
         if hosts.len() >= HOSTS && !hosts.contains_key(name) {
-            hosts.retain(|_, host| host.failures > 0 || host.slots.available_permits() < AT_ONCE);
-            if hosts.len() >= HOSTS {
+            let is_idle = |host: &Host| host.slots.available_permits() == AT_ONCE;
+            let mut idle: Vec<_> = hosts.values().filter(|host| is_idle(host)).map(|host| host.used).collect();
+            idle.sort_unstable();
+            let Some(oldest) = idle.get((HOSTS / 8).min(idle.len().saturating_sub(1))).copied() else {
                 return Err(NotNow::Busy);
-            }
+            };
+            hosts.retain(|_, host| host.used > oldest || !is_idle(host));
         }
         let host = hosts.entry(name.to_owned()).or_insert_with(|| Host {
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             failures: 0,
             closed: None,
+            used: now,
         });
+        host.used = now;
         host.open(now)?;
         host.slots.clone().try_acquire_owned().map_err(|_| NotNow::Busy)
     }
@@ -159,10 +167,19 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let (health, now) = (Health::default(), Instant::now());
-        for n in 0..=HOSTS {
-            drop(health.enter(&n.to_string(), now).unwrap());
+        let (health, start) = (Health::default(), Instant::now());
+        let at = |n: usize| start + Duration::from_millis(n as u64);
+        let busy = health.enter("busy", start).unwrap();
+        for n in 0..HOSTS {
+            let name = n.to_string();
+            drop(health.enter(&name, at(n)).unwrap());
+            health.note(&name, false, at(n));
         }
-        assert!(health.lock().len() < HOSTS);
+        drop(health.enter("well", at(HOSTS)).unwrap());
+        let hosts = health.lock();
+        assert!(hosts.len() < HOSTS && hosts.len() > HOSTS / 2);
+        let known = ["busy", "well", &(HOSTS - 1).to_string(), "0"].map(|name| hosts.contains_key(name));
+        assert_eq!(known, [true, true, true, false], "of those that are idle the one not called for longest goes");
+        drop((hosts, busy));
     }
 }
