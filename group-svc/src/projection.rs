@@ -80,20 +80,20 @@ impl Projection {
         tokio::time::timeout(patience, reached).await.unwrap_or(Err(None))
     }
 
-    /// What somebody has set, once that is as of a time or later, and the newest message's number; `Ok(None)`: they are
-    /// not in it; `Err(None)`: not in time.
+    /// What somebody has set, as their room's home has said, once that is as of a time or later, and the newest message's number;
+    /// `Err(None)`: not in time. The home may have let them in just now: they are waited for as well.
     pub async fn settings(
         &self,
         user: UserId,
         id: ConversationId,
         at_ms: i64,
-    ) -> Result<Option<(Option<MemberSettings>, u64)>, Option<Error>> {
+    ) -> Result<(Option<MemberSettings>, u64), Option<Error>> {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
                 let found = self.store.settings(user, id).await.map_err(Some)?;
                 let at = |set: &Option<MemberSettings>| set.as_ref().map_or(0, |set| set.updated_at_ms);
-                if found.as_ref().is_none_or(|(set, _)| at(set) >= at_ms) {
+                if let Some(found) = found.filter(|(set, _)| at(set) >= at_ms) {
                     return Ok(found);
                 }
                 looks.again().await;

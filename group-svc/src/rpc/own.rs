@@ -1,7 +1,7 @@
 //! One's own settings of a conversation: changed by its home, so that of two changes at once none is lost, and answered
 //! once the rows have them.
 
-use super::{Groups, conversation, failed, late, not_found, user};
+use super::{Groups, conversation, failed, late, user};
 use crate::store::settings::view;
 use madang_proto::{
     chat::v1::{self as chat, operation::Body},
@@ -25,8 +25,7 @@ impl Groups {
         };
         let ack = self.operate(id, whose, Body::ChangeSettings(change)).await?;
         match self.projection.settings(whose, id, ack.at).await {
-            Ok(Some((settings, last_seq))) => Ok(view(settings.as_ref(), last_seq)),
-            Ok(None) => Err(not_found()),
+            Ok((settings, last_seq)) => Ok(view(settings.as_ref(), last_seq)),
             Err(Some(error)) => Err(failed(&error)),
             Err(None) => Err(late()),
         }

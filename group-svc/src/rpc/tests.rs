@@ -4,6 +4,7 @@
 mod again;
 mod blocks;
 mod pictures;
+mod settings;
 
 use super::*;
 use crate::store::sqlite::SqliteGroups;
@@ -119,6 +120,8 @@ impl Room {
                 self.picture.clone_from(&picture);
                 Some(logged_event::Body::Changed(GroupChanged { picture, ..Default::default() }))
             }
+            // They have no number, and are of the time of the newest event here.
+            Body::ChangeSettings(_) => None,
             Body::EndGroup(_) => {
                 owns?;
                 Some(left(std::mem::take(&mut self.members).into_keys().collect(), true))
