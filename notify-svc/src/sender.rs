@@ -358,7 +358,13 @@ impl Sender {
             return self.end(push, Outcome::Moot, 0);
         }
         let mut span = Span::within(push.trace, "notify", "push", Kind::Client);
-        let Told { verdict, status } = provider.send(&push.to, &push.notice()).await;
+        let mut notice = push.notice();
+        let mut told = provider.send(&push.to, &notice).await;
+        // It takes less: once more with nothing to show.
+        if told.status == 413 && notice.preview.take().is_some() {
+            told = provider.send(&push.to, &notice).await;
+        }
+        let Told { verdict, status } = told;
         span.word("madang.provider", label(push.to.target.provider));
         span.number("http.response.status_code", status);
         if let Verdict::Later(_) = verdict {

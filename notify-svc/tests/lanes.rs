@@ -48,6 +48,8 @@ impl Provider for Stub {
         self.sent.lock().unwrap().push((to.device, notice.seq));
         let verdict = match to.target.host().as_str() {
             "well" => Verdict::Sent,
+            "small" if notice.preview.is_some() => return Told { verdict: Verdict::Refused, status: 413 },
+            "small" => Verdict::Sent,
             // It ends with the test.
             _ => self.answer.clone().wait_for(Option::is_some).await.map_or(Verdict::Refused, |given| given.unwrap()),
         };
@@ -292,4 +294,13 @@ async fn what_a_message_took_the_place_of_is_told_of_if_that_one_is_taken_back()
     stage.answer.send_replace(Some(Verdict::Sent));
     stage.all_written().await;
     assert_eq!(stage.sent(&to), [1, 6], "there is 5, and before 7 nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_less_is_told_once_more_with_nothing_to_show() {
+    let stage = Stage::set();
+    let to = stage.device("small").await;
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    stage.all_written().await;
+    assert_eq!((stage.sent(&to), stage.outcomes(&to)), (vec![1, 1], vec![Outcome::Sent]));
 }

@@ -114,25 +114,23 @@ impl Provider for Apns {
         let [production, sandbox] = &self.bases;
         let base = if to.target.secret == [1] { sandbox } else { production };
         let Ok(uri) = format!("{base}/3/device/{}", to.target.address).parse::<Uri>() else { return Told::never() };
-        let (mut most, mut refused) = (MOST, None);
-        // Once more with less to show, and once more with another token.
-        for _ in 0..3 {
+        let mut refused = None;
+        loop {
             let Some(token) = self.token(refused.as_deref()) else { return Told::never() };
             if refused.as_ref() == Some(&token) {
                 return Told { verdict: Verdict::Later(None), status: 403 };
             }
             let Some(headers) = self.headers(&token, notice) else { return Told::never() };
-            let Some(body) = notice.fitting(most, payload) else { return Told::never() };
+            let Some(body) = notice.fitting(MOST, payload) else { return Told::never() };
             let answer = match self.http.post(uri.clone(), headers, body).await {
                 Ok(answer) => answer,
                 Err(error) => return Told::failed(&error),
             };
-            match answer.status.as_u16() {
-                413 if most == MOST => most = payload(&Notice { preview: None, ..notice.clone() }).len(),
-                403 if refused.is_none() => refused = Some(token),
-                _ => return judge(&answer, to),
+            // Once more with another token.
+            if answer.status.as_u16() != 403 || refused.is_some() {
+                return judge(&answer, to);
             }
+            refused = Some(token);
         }
-        Told { verdict: Verdict::Refused, status: 413 }
     }
 }

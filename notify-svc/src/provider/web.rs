@@ -54,24 +54,15 @@ impl Provider for Web {
 
     async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
         let Ok(uri) = to.target.address.parse::<Uri>() else { return Told::never() };
-        let mut most = encryption::MOST;
-        loop {
-            let Some(headers) = self.headers(&uri, notice) else { return Told::never() };
-            let text = notice.fitting(most, payload);
-            let body = text.and_then(|text| encrypt(&self.random, &to.target.secret, &text).ok());
-            let Some(body) = body else { return Told::never() };
-            let answer = match self.http.post(uri.clone(), headers, body).await {
-                Ok(answer) => answer,
-                Err(error) => return Told::failed(&error),
-            };
-            let told = Told::of(&answer);
-            // A push service may take less than 4,096: once more with nothing to show.
-            if told.status == 413 && most == encryption::MOST {
-                most = payload(&Notice { preview: None, ..notice.clone() }).len();
-                continue;
-            }
-            // 401, 403: it does not know our key: another subscription would be needed.
-            return if told.status == 403 { Told { verdict: Verdict::Refused, ..told } } else { told };
-        }
+        let Some(headers) = self.headers(&uri, notice) else { return Told::never() };
+        let text = notice.fitting(encryption::MOST, payload);
+        let body = text.and_then(|text| encrypt(&self.random, &to.target.secret, &text).ok());
+        let Some(body) = body else { return Told::never() };
+        let told = match self.http.post(uri, headers, body).await {
+            Ok(answer) => Told::of(&answer),
+            Err(error) => return Told::failed(&error),
+        };
+        // 401, 403: it does not know our key: another subscription would be needed.
+        if told.status == 403 { Told { verdict: Verdict::Refused, ..told } } else { told }
     }
 }
