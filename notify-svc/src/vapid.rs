@@ -30,6 +30,9 @@ pub fn generate() -> Result<Vec<u8>, BadKey> {
     Ok(key.map_err(|_| BadKey)?.as_ref().to_vec())
 }
 
+/// How long a header counts as new, in seconds.
+const NEW: i64 = 60;
+
 /// Who signs for this deployment.
 pub struct Vapid {
     key: EcdsaKeyPair,
@@ -69,6 +72,15 @@ impl Vapid {
         }
         headers.insert(origin.to_owned(), (header.clone(), now + USED));
         Ok(header)
+    }
+
+    /// A push service does not believe the header that it was sent. True: that was signed over a minute ago, by a clock that
+    /// may have been wrong, and another one is signed next time. False: it was new, so it is our key that is not believed.
+    pub fn forget(&self, origin: &str) -> bool {
+        let new = now_ms() / 1000 + USED - NEW;
+        let mut headers = self.lock();
+        let is_old = headers.get(origin).is_some_and(|(_, until)| *until < new);
+        is_old && headers.remove(origin).is_some()
     }
 
     fn token(&self, origin: &str, until: i64) -> Result<String, BadKey> {
@@ -112,6 +124,13 @@ mod tests {
         assert!((GOOD - 5..=GOOD).contains(&left), "{left}");
         assert_eq!(vapid.header("https://push.example.com").unwrap(), header, "signed once for many pushes");
         assert_ne!(vapid.header("https://other.example.com").unwrap(), header);
+        assert!(!vapid.forget("https://push.example.com"), "it is new");
+        assert_eq!(vapid.header("https://push.example.com").unwrap(), header);
+        for (_, until) in vapid.lock().values_mut() {
+            *until -= 2 * NEW;
+        }
+        assert!(vapid.forget("https://push.example.com") && !vapid.forget("https://push.example.com"));
+        assert_ne!(vapid.header("https://push.example.com").unwrap(), header, "signed anew");
         assert!(Vapid::new(b"no key", None).is_err());
     }
 }

@@ -30,10 +30,9 @@ fn payload(notice: &Notice) -> Vec<u8> {
 }
 
 impl Web {
-    fn headers(&self, uri: &Uri, notice: &Notice) -> Option<HeaderMap> {
-        let origin = format!("https://{}", uri.authority()?);
+    fn headers(&self, origin: &str, notice: &Notice) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
-        let mut token: HeaderValue = self.vapid.header(&origin).ok()?.parse().ok()?;
+        let mut token: HeaderValue = self.vapid.header(origin).ok()?.parse().ok()?;
         token.set_sensitive(true);
         headers.insert("authorization", token);
         headers.insert("content-encoding", HeaderValue::from_static("aes128gcm"));
@@ -54,7 +53,10 @@ impl Provider for Web {
 
     async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
         let Ok(uri) = to.target.address.parse::<Uri>() else { return Told::never() };
-        let Some(headers) = self.headers(&uri, notice) else { return Told::never() };
+        let Some(origin) = uri.authority().map(|authority| format!("https://{authority}")) else {
+            return Told::never();
+        };
+        let Some(headers) = self.headers(&origin, notice) else { return Told::never() };
         let text = notice.fitting(encryption::MOST, payload);
         let body = text.and_then(|text| encrypt(&self.random, &to.target.secret, &text).ok());
         let Some(body) = body else { return Told::never() };
@@ -62,7 +64,10 @@ impl Provider for Web {
             Ok(answer) => Told::of(&answer),
             Err(error) => return Told::failed(&error),
         };
-        // 401, 403: it does not know our key: another subscription would be needed.
-        if told.status == 403 { Told { verdict: Verdict::Refused, ..told } } else { told }
+        match told.status {
+            401 | 403 if self.vapid.forget(&origin) => Told { verdict: Verdict::Later(None), ..told },
+            // It does not know our key: another subscription would be needed.
+            _ => told,
+        }
     }
 }
