@@ -137,7 +137,7 @@ fn together(mut rest: &str) -> Option<Vec<u8>> {
 }
 
 /// An answer that has begun, and of which no more is taken for now than a few kilobytes.
-pub struct Begun(TcpStream);
+pub struct Begun(TcpStream, Vec<u8>);
 
 impl Begun {
     /// Asks, and waits for the answer to begin.
@@ -147,13 +147,20 @@ impl Begun {
         let mut stream = socket.connect(server.http).await.unwrap();
         stream.write_all(request("GET", path, token, "", &Value::Null).as_bytes()).await.unwrap();
         timeout(PATIENCE, stream.peek(&mut [0])).await.unwrap().unwrap();
-        Self(stream)
+        Self(stream, Vec::new())
+    }
+
+    /// Takes of it until it has this text.
+    pub async fn until(&mut self, text: &str) {
+        while !self.1.windows(text.len()).any(|part| part == text.as_bytes()) {
+            assert_ne!(timeout(PATIENCE, self.0.read_buf(&mut self.1)).await.unwrap().unwrap(), 0, "it has ended");
+        }
     }
 
     /// Takes the rest; the body, if it does not break off.
     pub async fn rest(mut self) -> Option<Vec<u8>> {
-        let mut answer = String::new();
-        timeout(PATIENCE, self.0.read_to_string(&mut answer)).await.unwrap().ok()?;
+        timeout(PATIENCE, self.0.read_to_end(&mut self.1)).await.unwrap().ok()?;
+        let answer = String::from_utf8(self.1).ok()?;
         together(answer.split_once("\r\n\r\n")?.1)
     }
 }

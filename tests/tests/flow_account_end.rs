@@ -255,12 +255,14 @@ async fn an_export_ends_with_its_session_and_goes_on_without_a_group_that_one_is
     }
     let (_, other) = log_in(&server, "ann", "correct horse").await;
     let (token, session) = (other["accessToken"].as_str().unwrap(), other["session"].as_str().unwrap());
-    let stolen = Begun::get(&server, "/v1/me/export", token).await;
+    let mut stolen = Begun::get(&server, "/v1/me/export", token).await;
+    stolen.until(&much[..100]).await;
     assert_eq!(call(&server, "DELETE", &format!("/v1/sessions/{session}"), &ann.token, Value::Null).await.0, 204);
     until("the session ends", async || call(&server, "GET", "/v1/me", token, Value::Null).await.0 == 401).await;
     assert!(stolen.rest().await.is_none(), "an export goes on after its session");
 
-    let export = Begun::get(&server, "/v1/me/export", &ann.token).await;
+    let mut export = Begun::get(&server, "/v1/me/export", &ann.token).await;
+    export.until(&much[..100]).await;
     let member = format!("/v1/groups/{group}/members/{}", ann.id);
     assert_eq!(call(&server, "DELETE", &member, &bob.token, Value::Null).await.0, 200);
     let export: Value = serde_json::from_slice(&export.rest().await.expect("it breaks off")).unwrap();
