@@ -50,7 +50,8 @@ fn payload(notice: &Notice) -> Vec<u8> {
         let thread = notice.conversation.to_string();
         json!({"alert": alert, "badge": notice.badge, "sound": "default", "thread-id": thread, "mutable-content": 1})
     } else {
-        json!({"badge": notice.badge, "content-available": 1})
+        // In the background nothing else may be in it; the app finds the badge among the fields.
+        json!({"content-available": 1})
     };
     fields.insert("aps".into(), aps);
     Value::Object(fields).to_string().into_bytes()
