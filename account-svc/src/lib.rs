@@ -14,6 +14,7 @@ pub mod provider;
 pub mod refreshes;
 pub mod rpc;
 pub mod store;
+mod turns;
 
 use accounts::Accounts;
 use keys::Keys;

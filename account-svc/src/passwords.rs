@@ -1,12 +1,12 @@
 //! Passwords: argon2id on a bounded blocking pool, so that a storm of log-ins stalls nothing else.
 
+use crate::turns::{NotDone, Turns};
 use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
     password_hash::{SaltString, rand_core::OsRng},
 };
 use madang_proto::reason::{Reason, Refusal};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// How many hashes are made at once.
 const AT_ONCE: usize = 2;
@@ -21,8 +21,7 @@ pub struct Passwords {
     argon: Argon2<'static>,
     /// Checked when there is no such account, so that this takes as long.
     decoy: Arc<str>,
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    turns: Turns,
 }
 
 fn internal() -> Refusal {
@@ -37,24 +36,18 @@ impl Passwords {
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let salt = SaltString::generate(&mut OsRng);
         let decoy = argon.hash_password(b"nobody's password", &salt).ok()?.to_string().into();
-        let (turns, waiting) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(WAITING)));
-        Some(Self { argon, decoy, turns, waiting })
+        Some(Self { argon, decoy, turns: Turns::new(AT_ONCE, WAITING) })
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Argon2<'_>) -> T + Send + 'static) -> Result<T, Refusal> {
-        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
-            return Err(
-                Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000)
-            );
-        };
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| internal())?;
         let argon = self.argon.clone();
-        // Who asks may be gone before it is done: its turn is over when the work is.
-        let work = move || {
-            let _turns = (place, turn);
-            work(&argon)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| internal())
+        match self.turns.take(move || work(&argon)).await {
+            Ok((done, _)) => Ok(done),
+            Err(NotDone::Busy) => {
+                Err(Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000))
+            }
+            Err(NotDone::Failed) => Err(internal()),
+        }
     }
 
     /// A password's hash, with a new salt.
@@ -99,7 +92,7 @@ mod tests {
             asking.abort();
             assert!(asking.await.unwrap_err().is_cancelled());
         }
-        assert_eq!(passwords.turns.available_permits(), 0, "they still work");
+        assert_eq!(passwords.turns.at_once.available_permits(), 0, "they still work");
         let waits = WAITING - AT_ONCE;
         let waiting: Vec<_> = (0..waits)
             .map(|_| {
@@ -107,7 +100,7 @@ mod tests {
                 tokio::spawn(async move { passwords.hash("a password".into()).await })
             })
             .collect();
-        while passwords.waiting.available_permits() > 0 {
+        while passwords.turns.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         let refused = passwords.hash("a password".into()).await.unwrap_err();

@@ -1,6 +1,7 @@
 //! Pictures: what people upload is decoded within limits, cut square, encoded anew in three sizes and kept under a
 //! random id, in a folder or an S3-compatible store. Nothing of the upload itself is kept: no place, no device, no name.
 
+use crate::turns::{NotDone, Turns};
 use bytes::Bytes;
 use image::{
     DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, Rgb, RgbImage, codecs::jpeg::JpegEncoder,
@@ -12,7 +13,6 @@ use madang_proto::{
 };
 use object_store::{ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path};
 use std::{io::Cursor, sync::Arc};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// The largest upload, in bytes.
@@ -43,8 +43,7 @@ pub struct Unusable {
 /// The pictures.
 pub struct Pictures {
     store: Arc<dyn ObjectStore>,
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    turns: Turns,
 }
 
 fn nothing() -> Refusal {
@@ -73,27 +72,19 @@ impl Pictures {
             let folder = LocalFileSystem::new_with_prefix(place).map_err(|error| unusable(error.to_string()))?;
             Arc::new(folder.with_automatic_cleanup(true))
         };
-        Ok(Self { store, turns: Arc::new(Semaphore::new(AT_ONCE)), places: Arc::new(Semaphore::new(WAITING)) })
+        Ok(Self { store, turns: Turns::new(AT_ONCE, WAITING) })
     }
 
     /// Keeps an upload in all sizes; its id, new with each.
     pub async fn keep(&self, upload: Bytes) -> Result<String, Refusal> {
-        let busy = "many pictures are being made: try again a little later";
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return Err(Refusal::new(Reason::Overloaded, busy).after(1000));
-        };
-        let internal = || Refusal::new(Reason::Internal, "the picture could not be made: try again");
-        let (made, _place) = {
-            let turn = self.turns.clone().acquire_owned().await.map_err(|_| internal())?;
-            // Who asks may be gone before it is done: its turn is over when the work is.
-            let work = move || {
-                let _turn = turn;
-                render(&upload).map(|made| (made, place))
-            };
-            tokio::task::spawn_blocking(work).await.map_err(|_| internal())??
-        };
+        let (made, _place) = self.turns.take(move || render(&upload)).await.map_err(|why| match why {
+            NotDone::Busy => {
+                Refusal::new(Reason::Overloaded, "many pictures are being made: try again a little later").after(1000)
+            }
+            NotDone::Failed => Refusal::new(Reason::Internal, "the picture could not be made: try again"),
+        })?;
         let picture = PictureId::from(Uuid::new_v4()).to_string();
-        for (size, jpeg) in SIZES.into_iter().zip(made) {
+        for (size, jpeg) in SIZES.into_iter().zip(made?) {
             let put = self.store.put(&path(&picture, size), PutPayload::from(jpeg)).await;
             put.map_err(|error| failed(&error))?;
         }

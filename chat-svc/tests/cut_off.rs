@@ -5,14 +5,13 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::{StreamExt, stream::BoxStream};
 use madang_chat::{home, inbox::memory::MemoryInbox};
 use madang_mesh::{
     channel::Channels,
     homes::Homes,
     log::{Bounds, Entries, Error, Log, Position},
     process::Service as _,
-    registry::{Item, Registry, Revision, Unavailable, memory::MemoryRegistry},
+    registry::{memory::MemoryRegistry, way::Way},
     serve::{self, Context, Peers},
     settings::Settings,
     shard::Shard,
@@ -22,7 +21,6 @@ use madang_proto::{
     id::UserId, store::v1::store_service_client::StoreServiceClient,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,58 +53,9 @@ impl Log for NoLog {
     }
 }
 
-/// A way to the registry that can be cut: then nothing is answered, or said.
-#[derive(Clone)]
-struct Way {
-    registry: Arc<MemoryRegistry>,
-    open: Arc<watch::Sender<bool>>,
-}
-
-impl Way {
-    async fn passable(&self) {
-        self.open.subscribe().wait_for(|open| *open).await.unwrap();
-    }
-}
-
-#[async_trait]
-impl Registry for Way {
-    async fn get(&self, key: &str) -> Result<Option<Item>, Unavailable> {
-        self.passable().await;
-        self.registry.get(key).await
-    }
-    async fn list(&self, prefix: &str) -> Result<Vec<Item>, Unavailable> {
-        self.passable().await;
-        self.registry.list(prefix).await
-    }
-    async fn put(&self, key: &str, value: Bytes) -> Result<Revision, Unavailable> {
-        self.passable().await;
-        self.registry.put(key, value).await
-    }
-    async fn compare_and_set(&self, key: &str, value: Bytes, old: Revision) -> Result<Option<Revision>, Unavailable> {
-        self.passable().await;
-        self.registry.compare_and_set(key, value, old).await
-    }
-    async fn delete(&self, key: &str) -> Result<(), Unavailable> {
-        self.passable().await;
-        self.registry.delete(key).await
-    }
-    async fn watch(&self, prefix: &str) -> Result<BoxStream<'static, Item>, Unavailable> {
-        self.passable().await;
-        let (this, items) = (self.clone(), self.registry.watch(prefix).await?);
-        let slow = move |item| {
-            let this = this.clone();
-            async move {
-                this.passable().await;
-                item
-            }
-        };
-        Ok(items.then(slow).boxed())
-    }
-}
-
 /// A chat-svc that says who is home of what; its way to the registry.
 async fn chat(name: &str, registry: &Arc<MemoryRegistry>, channels: &Channels) -> Way {
-    let way = Way { registry: registry.clone(), open: Arc::new(watch::Sender::new(true)) };
+    let way = Way::new(registry);
     let context = Context {
         process: name.into(),
         address: format!("inproc://{name}"),
@@ -151,17 +100,17 @@ async fn who_is_cut_off_tells_nobody_who_is_home() {
         |name: &str| users.iter().filter(|user| homes.of(user.bytes()).is_some_and(|is| is.process == name)).count();
     until("both have shards", || *awake.borrow() && of("one") > 0 && of("two") > 0).await;
 
-    one.open.send_replace(false);
+    one.cut();
     until("the other one is asked, which has them all", || of("two") == users.len()).await;
     assert!(*awake.borrow());
 
-    two.open.send_replace(false);
+    two.cut();
     until("nobody says anything", || !*awake.borrow()).await;
     // For longer than either needs to see that the other one is silent.
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!((of("two"), *awake.borrow()), (users.len(), false), "what was said last stays");
 
-    one.open.send_replace(true);
-    two.open.send_replace(true);
+    one.mend();
+    two.mend();
     until("both have shards again", || *awake.borrow() && of("one") > 0 && of("two") > 0).await;
 }

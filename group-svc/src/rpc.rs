@@ -33,7 +33,11 @@ use madang_proto::{
     log::v1::MemberSettings,
     reason::{self, Reason},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use unicode_normalization::UnicodeNormalization;
@@ -440,15 +444,19 @@ impl GroupService for Groups {
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {
-        let LoadRoomsRequest { conversations: asked, users, begins } = request.into_inner();
+        let LoadRoomsRequest { conversations: asked, mut users, begins } = request.into_inner();
         for (field, count) in [("conversations", asked.len()), ("users", users.len()), ("begins", begins.len())] {
             if count > 1000 {
                 return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
             }
         }
+        // Those are counted with what begins.
+        let begin: HashSet<&String> = begins.iter().flat_map(|each| &each.users).collect();
+        users.retain(|user| !begin.contains(user));
         let ids = asked.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
         let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
-        let full = self.full_of(users).await?;
+        let users = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
+        let full = self.full_of(users).await?.iter().map(ToString::to_string).collect();
         let begins = stream::iter(begins).map(|each| self.begins(each)).buffered(BEGINS);
         let kept_out = begins.try_filter_map(|kept_out| std::future::ready(Ok(kept_out))).try_collect().await?;
         Ok(Response::new(LoadRoomsResponse { rooms, full, kept_out }))

@@ -4,6 +4,7 @@
 pub mod conformance;
 pub mod jetstream;
 pub mod memory;
+pub mod way;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -18,7 +18,7 @@ use crate::{
     notice::Notice,
     provider::{Providers, Told, Verdict, label},
     reports::Reports,
-    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where, stand_for},
+    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where},
     ticket::Ticket,
     words::{Language, Shown},
 };
@@ -111,11 +111,6 @@ pub struct Push {
 impl Push {
     fn whom(&self) -> Where {
         (self.to.user, self.to.device, self.conversation)
-    }
-
-    /// It takes the place of one that stood for so many messages.
-    fn follows(&mut self, messages: u32) {
-        self.messages = stand_for(self.messages, messages);
     }
 
     fn notice(&self) -> Notice {

@@ -6,7 +6,7 @@ use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
     client::{Person, Socket, call, call_once, call_with, sign_up},
-    start_with,
+    start_with, until,
 };
 use serde_json::{Value, json};
 
@@ -220,10 +220,9 @@ async fn nobody_gets_into_more_by_asking_at_once() {
     ];
     let answers = join_all(asked.into_iter().map(|(n, path, body)| club.ask(n, "POST", path, body))).await;
     let count = async || {
-        // What is under way is there after a moment at the latest.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         club.ask(2, "GET", "/v1/conversations", Value::Null).await.1["conversations"].as_array().unwrap().len()
     };
+    until("what was granted is there", async || (count().await >= 4).then_some(())).await;
     assert_eq!(count().await, 4, "{answers:?}");
     let (_, list) = club.ask(2, "GET", "/v1/conversations", Value::Null).await;
     let group = list["conversations"].as_array().unwrap().iter().find(|each| each["kind"] == "CONVERSATION_KIND_GROUP");

@@ -186,15 +186,9 @@ impl Batch {
         };
         if let (Some((client_id, hash)), Some(actor)) = (identified, ask.actor) {
             let key = (actor, client_id);
-            if self.used.contains(&(conversation, key)) {
-                // A retry of what is in flight waits for it.
-                self.again.push(ask);
-                return Ok(());
-            }
-            if let Request::Amend(Amendment { seq, how: How::Delete | How::Edit(..), .. }) = request
-                && self.tells(conversation, *seq)
-            {
-                // What takes a text back is in a later record than the text: the log may forget all but its newest.
+            // A retry of what is in flight waits for it. So does what takes a text back that is: it is in a later record than
+            // the text, for the log may forget all but its newest.
+            if self.used.contains(&(conversation, key)) || self.tells_what_goes(conversation, request) {
                 self.again.push(ask);
                 return Ok(());
             }
@@ -314,10 +308,11 @@ impl Batch {
         self.facts.get(&(conversation, seq)).or_else(|| room?.recent.get(seq)).cloned()
     }
 
-    /// Whether this batch has a text of a message.
-    fn tells(&self, conversation: ConversationId, seq: u64) -> bool {
+    /// Whether this batch has a text that a request takes back.
+    fn tells_what_goes(&self, conversation: ConversationId, request: &Request) -> bool {
+        let Request::Amend(Amendment { seq, how: How::Delete | How::Edit(..), .. }) = request else { return false };
         let has_text = |event: &LoggedEvent| matches!(event.body, Some(Body::Message(_) | Body::Edited(_)));
-        let of = |event: &LoggedEvent| facts::message_of(event) == Some(seq) && has_text(event);
+        let of = |event: &LoggedEvent| facts::message_of(event) == Some(*seq) && has_text(event);
         self.events.iter().any(|(room, numbered, _)| *room == conversation && of(&numbered.event))
     }
 

@@ -390,24 +390,23 @@ async fn fetch_rooms(
             return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
     };
-    let first = || wanted.iter().filter(|(id, _)| !found.contains_key(id)).filter_map(|(_, first)| *first);
-    let both: HashSet<_> = first().flat_map(|(one, other)| [one, other]).collect();
-    let pairs: Vec<_> = found.values().filter_map(pair).chain(first()).collect();
+    let absent = wanted.iter().filter(|(id, _)| !found.contains_key(id));
+    let mut begin: Vec<_> = absent.filter_map(|(id, first)| Some((*id, (*first)?))).collect();
+    let both: HashSet<_> = begin.iter().flat_map(|(_, (one, other))| [*one, *other]).collect();
+    let pairs: Vec<_> = found.values().filter_map(pair).chain(begin.iter().map(|(_, pair)| *pair)).collect();
     let (known, blocked) = tokio::join!(sources.known(&both), sources.blocked(&pairs));
     let begins = async {
         let known = known?;
         let may = |(one, other): &Pair| known.contains(one) && known.contains(other);
         let free = |pair: &Pair| blocked.as_ref().ok().is_none_or(|blocked| !blocked.contains(pair));
-        let begin = wanted.iter().filter(|(id, _)| !found.contains_key(id));
-        let begin = begin.filter_map(|(id, first)| Some((*id, first.filter(|pair| may(pair) && free(pair))?)));
-        let begin: Vec<_> = begin.collect();
-        let kept_out = if begin.is_empty() { HashSet::new() } else { sources.kept_out(&begin).await? };
-        Ok((known, kept_out))
+        begin.retain(|(_, pair)| may(pair) && free(pair));
+        let kept_out = sources.kept_out(&begin).await?;
+        Ok::<_, Refusal>((known, kept_out))
     };
     let (known, kept_out) = match begins.await {
         Ok(found) => found,
         Err(refusal) => {
-            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, Refusal::clone(&refusal))));
+            return fetched.extend(ids.into_iter().map(|id| Fetched::Failed(id, refusal.clone())));
         }
     };
     // Rooms are read without this as well: it is asked again by who says something.

@@ -105,7 +105,8 @@ impl Groups {
         Ok(places.into_iter().filter_map(|place| users.get(place as usize).copied()).collect())
     }
 
-    /// The same; who may be is looked at right before each try, for a block holds once it is acknowledged.
+    /// Brings users in, as often as that has to be tried, and takes note of who was announced. Who may be brought in is looked at
+    /// right before each try, for a block holds once it is acknowledged.
     async fn try_to_bring(
         &self,
         field: &str,
@@ -157,9 +158,8 @@ impl Groups {
             return Err(refuse(Reason::UserNotFound, "there is no such user as this is to be done for: check the id"));
         }
         let one = |user: UserId| {
-            let unknown = !known.contains(&user.to_string());
-            let reason = if unknown { Some(Reason::UserNotFound) } else { None };
-            (user, reason.or(blocked.contains(&user).then_some(Reason::Blocked)))
+            let unknown = (!known.contains(&user.to_string())).then_some(Reason::UserNotFound);
+            (user, unknown.or(blocked.contains(&user).then_some(Reason::Blocked)))
         };
         Ok(asked.into_iter().map(one).collect())
     }

@@ -61,13 +61,12 @@ impl Groups {
     }
 
     /// Those of these users who are in as many conversations as one may be in.
-    pub(super) async fn full_of(&self, users: Vec<String>) -> Result<Vec<String>, Status> {
+    pub(super) async fn full_of(&self, users: Vec<UserId>) -> Result<HashSet<UserId>, Status> {
         if users.is_empty() {
-            return Ok(users);
+            return Ok(HashSet::new());
         }
-        let ids = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
-        let counts = self.store.counts(ids).await.map_err(|error| failed(&error))?;
+        let counts = self.store.counts(users).await.map_err(|error| failed(&error))?;
         let full = counts.into_iter().filter(|(_, count)| *count >= self.settings.max_conversations);
-        Ok(full.map(|(user, _)| user.to_string()).collect())
+        Ok(full.map(|(user, _)| user).collect())
     }
 }

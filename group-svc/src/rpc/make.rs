@@ -65,8 +65,7 @@ impl Groups {
     /// The group as it is now, and who is not in it because they could not be brought in.
     async fn again(&self, whose: UserId, room: RoomState, members: &[String]) -> Result<CreateGroupResponse, Status> {
         let known = self.known("members", members, whose).await?;
-        let ids = known.iter().map(|(user, _)| user.to_string()).collect();
-        let full = self.full_of(ids).await?.iter().filter_map(|user| user.parse().ok()).collect();
+        let full = self.full_of(known.iter().map(|(user, _)| *user).collect()).await?;
         let (_, mut refused) = sorted(known, &full);
         // Whom the group itself has brought to as many conversations as one may be in was not refused.
         refused.retain(|each| each.user.parse().is_ok_and(|user| present(&room, user).is_none()));

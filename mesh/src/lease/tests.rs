@@ -1,82 +1,25 @@
 //! Leases under faults, in virtual time: shards end evenly spread, and no two processes use one at once.
 
 use super::*;
-use crate::registry::{Item, Revision, Unavailable, memory::MemoryRegistry};
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use crate::registry::{memory::MemoryRegistry, way::Way};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tokio::time::Instant;
-
-/// A way to the registry that can be cut: then nothing comes through, in either direction, until it is mended.
-#[derive(Clone)]
-struct Way {
-    registry: Arc<MemoryRegistry>,
-    open: Arc<watch::Sender<bool>>,
-    /// It is never mended.
-    dead: Arc<AtomicBool>,
-}
-
-impl Way {
-    fn new(registry: &Arc<MemoryRegistry>) -> Self {
-        Self { registry: registry.clone(), open: Arc::new(watch::Sender::new(true)), dead: Arc::default() }
-    }
-
-    async fn passable(&self) {
-        self.open.subscribe().wait_for(|open| *open).await.unwrap();
-    }
-}
-
-#[async_trait]
-impl Registry for Way {
-    async fn get(&self, key: &str) -> Result<Option<Item>, Unavailable> {
-        self.passable().await;
-        self.registry.get(key).await
-    }
-    async fn list(&self, prefix: &str) -> Result<Vec<Item>, Unavailable> {
-        self.passable().await;
-        self.registry.list(prefix).await
-    }
-    async fn put(&self, key: &str, value: Bytes) -> Result<Revision, Unavailable> {
-        self.passable().await;
-        self.registry.put(key, value).await
-    }
-    async fn compare_and_set(&self, key: &str, value: Bytes, old: Revision) -> Result<Option<Revision>, Unavailable> {
-        self.passable().await;
-        self.registry.compare_and_set(key, value, old).await
-    }
-    async fn delete(&self, key: &str) -> Result<(), Unavailable> {
-        self.passable().await;
-        self.registry.delete(key).await
-    }
-    async fn watch(&self, prefix: &str) -> Result<BoxStream<'static, Item>, Unavailable> {
-        self.passable().await;
-        let (this, items) = (self.clone(), self.registry.watch(prefix).await?);
-        Ok(items
-            .then(move |item| {
-                let this = this.clone();
-                async move {
-                    this.passable().await;
-                    item
-                }
-            })
-            .boxed())
-    }
-}
 
 /// A process; aborting it is a crash.
 struct Process {
     leases: Leases,
     drain: CancellationToken,
     way: Way,
+    /// Its way is never mended.
+    dead: Arc<AtomicBool>,
 }
 
 async fn process(registry: &Arc<MemoryRegistry>, name: &str, shards: u32) -> Process {
     let (drain, way) = (CancellationToken::new(), Way::new(registry));
     let config = Config { group: "test".into(), process: name.into(), address: format!("http://{name}"), shards };
     let leases = join(config, Arc::new(way.clone()), drain.clone()).await;
-    Process { leases, drain, way }
+    Process { leases, drain, way, dead: Arc::default() }
 }
 
 impl Process {
@@ -201,7 +144,7 @@ async fn who_wakes_from_a_pause_holds_nothing_before_any_of_its_tasks_has_notice
     let tenure = one.leases.tenure();
     assert!(tenure.holds(0) && !tenure.holds(4));
     assert!(!Leases::none().tenure().holds(0) && Tenure::endless().holds(0));
-    one.way.open.send_replace(false);
+    one.way.cut();
     let ends = Instant::now() + 2 * STOP;
     while tenure.holds(0) {
         assert!(Instant::now() < ends, "it is held for ever");
@@ -217,12 +160,12 @@ async fn one_that_is_cut_off_stops_before_others_take_over_and_comes_back() {
     one.holds(4).await;
     two.holds(4).await;
     let cut = Instant::now();
-    two.way.open.send_replace(false);
+    two.way.cut();
     two.holds(0).await;
     assert!(cut.elapsed() <= STOP && one.held().len() == 4, "{:?}", cut.elapsed());
     one.holds(8).await;
     assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
-    two.way.open.send_replace(true);
+    two.way.mend();
     two.holds(4).await;
     one.holds(4).await;
 }
@@ -237,14 +180,14 @@ async fn when_the_registry_was_away_everybody_keeps_what_they_had() {
     }
     let before = all.each_ref().map(Process::held);
     for each in &all {
-        each.way.open.send_replace(false);
+        each.way.cut();
     }
     for each in &all {
         each.holds(0).await;
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     for each in &all {
-        each.way.open.send_replace(true);
+        each.way.mend();
         // Not all see it at the same moment.
         tokio::time::sleep(RENEW / 2).await;
     }
@@ -301,18 +244,19 @@ async fn storm(seed: u64) {
             // Cut off for good is dead to everybody else.
             3 if !all.is_empty() => {
                 let dead = all.swap_remove(random.random_range(0..all.len()));
-                dead.way.dead.store(true, SeqCst);
-                dead.way.open.send_replace(false);
+                dead.dead.store(true, SeqCst);
+                dead.way.cut();
                 gone.push(dead);
             }
             4 if !all.is_empty() => {
-                let way = all[random.random_range(0..all.len())].way.clone();
-                way.open.send_replace(false);
+                let cut = &all[random.random_range(0..all.len())];
+                let (way, dead) = (cut.way.clone(), cut.dead.clone());
+                way.cut();
                 let until = Duration::from_millis(random.random_range(0..15_000));
                 tokio::spawn(async move {
                     tokio::time::sleep(until).await;
-                    if !way.dead.load(SeqCst) {
-                        way.open.send_replace(true);
+                    if !dead.load(SeqCst) {
+                        way.mend();
                     }
                 });
             }

@@ -3,6 +3,7 @@
 //! has become of it: so what is kept of it, or is older, is not sent behind it.
 
 use super::{Item, Push};
+use crate::store::stand_for;
 use madang_proto::{
     client::v1::PushType,
     id::{ConversationId, DeviceId, UserId},
@@ -98,7 +99,7 @@ impl Lanes {
         let before = lane.waiting.iter().position(|other| other.push.conversation == conversation);
         let before = before.and_then(|at| lane.waiting.remove(at));
         if let Some(before) = &before {
-            item.push.follows(before.push.messages);
+            item.push.messages = stand_for(item.push.messages, before.push.messages);
         }
         if lane.is_full() {
             return Put::Full(item);

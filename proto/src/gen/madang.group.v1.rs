@@ -259,7 +259,7 @@ pub struct LoadRoomsResponse {
     /// Those that exist.
     #[prost(message, repeated, tag = "1")]
     pub rooms: ::prost::alloc::vec::Vec<RoomState>,
-    /// Those of the users who are in as many conversations as one may be in.
+    /// Those of the users who are in as many conversations as one may be in; of those who are in `begins` as well, `kept_out` says it.
     #[prost(string, repeated, tag = "2")]
     pub full: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Conversations that can't begin, and because of whom: they are or will be in as many as one may be in.

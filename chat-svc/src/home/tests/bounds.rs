@@ -1,29 +1,13 @@
 //! How large batches are, of what goes to many: whoever carries it on names each recipient, and each who has read.
 
 use super::{super::*, stage::*};
-use madang_proto::{
-    client::v1::{ConversationKind, Role},
-    id::{ClientId, UserId},
-    log::v1::{Created, JoinedUser},
-};
+use madang_proto::id::{ClientId, UserId};
 use prost::Message as _;
 
 /// How many are in a group.
 const MEMBERS: usize = 200;
 /// What a batch may come to: what NATS takes at once is twice that.
 const MOST: usize = 520 << 10;
-
-async fn group(home: &Running, people: &[UserId]) -> ConversationId {
-    let group = ConversationId::new();
-    let joined = |user: &UserId| JoinedUser {
-        user: user.bytes().to_vec().into(),
-        role: if *user == people[0] { Role::Owner.into() } else { Role::Member.into() },
-    };
-    let kind = ConversationKind::Group.into();
-    let created = Created { kind, members: people.iter().map(joined).collect(), ..Created::default() };
-    home.ask(group, people[0], What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
-    group
-}
 
 /// A home, and the members of its groups.
 async fn home(stage: &mut Stage) -> (Running, Vec<UserId>) {
@@ -43,7 +27,7 @@ fn sizes(stage: &Stage, after: usize) -> Vec<usize> {
 async fn a_batch_is_bounded_by_the_recipients_of_its_events() {
     let mut stage = Stage::new();
     let (home, people) = home(&mut stage).await;
-    let group = group(&home, &people).await;
+    let group = home.group(&people).await;
     let before = stage.log.records().len();
     // All of them wait when the home looks.
     let said: Vec<_> = (0..400).map(|_| home.ask(group, people[0], saying(None, ClientId::now()))).collect();
@@ -61,7 +45,7 @@ async fn a_batch_is_bounded_by_the_read_marks_of_its_events() {
     let (home, people) = home(&mut stage).await;
     let mut groups = Vec::new();
     for _ in 0..120 {
-        let group = group(&home, &people).await;
+        let group = home.group(&people).await;
         home.ask(group, people[0], saying(None, ClientId::now())).await.unwrap().unwrap();
         groups.push(group);
     }

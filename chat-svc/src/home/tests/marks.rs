@@ -2,9 +2,8 @@
 
 use super::{super::*, stage::*};
 use madang_proto::{
-    client::v1::{ConversationKind, Role},
     id::{ClientId, UserId},
-    log::v1::{Created, JoinedUser, logged_event::Body},
+    log::v1::logged_event::Body,
 };
 
 /// A group of so many in which somebody says something ten times a second, for ten seconds, and everybody reads it at
@@ -13,15 +12,8 @@ async fn reading(members: usize) -> (usize, usize) {
     let stage = Stage::new();
     let home = stage.home(None).await;
     let people: Vec<UserId> = (0..members).map(|_| UserId::new()).collect();
-    let group = ConversationId::new();
-    let joined = |user: &UserId| JoinedUser {
-        user: user.bytes().to_vec().into(),
-        role: if *user == people[0] { Role::Owner.into() } else { Role::Member.into() },
-    };
-    let kind = ConversationKind::Group.into();
-    let created = Created { kind, members: people.iter().map(joined).collect(), ..Created::default() };
     stage.write(1).await;
-    home.ask(group, people[0], What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
+    let group = home.group(&people).await;
     let mut tenths = tokio::time::interval(Duration::from_millis(100));
     for said in 1..=100 {
         tenths.tick().await;

@@ -22,10 +22,10 @@ use madang_mesh::{
     shard::ShardMap,
 };
 use madang_proto::{
-    client::v1::{Ack, Content},
+    client::v1::{Ack, Content, ConversationKind, Role},
     group::v1::{RoomMember, RoomState},
     id::{ClientId, UserId},
-    log::v1::{LoggedEvent, Record},
+    log::v1::{Created, JoinedUser, LoggedEvent, Record},
 };
 use prost::Message as _;
 use std::{
@@ -355,6 +355,19 @@ impl Running {
     /// Says something to somebody.
     pub async fn send(&self, from: UserId, to: UserId, client_id: ClientId) -> Result<Ack, Refusal> {
         self.ask(ConversationId::direct(from, to), from, what(to, client_id)).await.unwrap()
+    }
+
+    /// Makes a group of some, whose owner is the first.
+    pub async fn group(&self, people: &[UserId]) -> ConversationId {
+        let group = ConversationId::new();
+        let joined = |user: &UserId| JoinedUser {
+            user: user.bytes().to_vec().into(),
+            role: if *user == people[0] { Role::Owner.into() } else { Role::Member.into() },
+        };
+        let kind = ConversationKind::Group.into();
+        let created = Created { kind, members: people.iter().map(joined).collect(), ..Created::default() };
+        self.ask(group, people[0], What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
+        group
     }
 
     /// Stops it; what it leaves.
