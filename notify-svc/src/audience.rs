@@ -198,8 +198,12 @@ impl Audience {
             let user = push.to.user;
             (push.badge, push.checked) = (badges.get(&user).copied().unwrap_or_default(), checked);
             let wanted = |room| wants(room, user, (push.revision, push.seq), push.mention, now);
+            let told = push.kind != PushType::Message || rooms.get(&push.conversation).is_some_and(wanted);
             let blocked = push.sender.is_some_and(|sender| blocks.contains(&(sender, user)));
-            let told = push.kind != PushType::Message || !blocked && rooms.get(&push.conversation).is_some_and(wanted);
+            let told = told && (!blocked || push.stands_for_others());
+            if blocked && told {
+                push.hide();
+            }
             told && places.contains(&push.to.id)
         };
         Ok(pushes.iter_mut().map(still).collect())

@@ -45,7 +45,7 @@ const APART: Duration = Duration::from_millis(100);
 /// How often the cursor is saved while it moves, and the database is asked for what is due.
 const OFTEN: Duration = Duration::from_secs(1);
 /// How often it is looked whether what is on its way has arrived, when a shard goes to another process; and how soon the
-/// database is asked again for what is due, where there was no room for all.
+/// database is asked again for what is due, where more may be.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many late pushes are taken up at once.
 const DUE: usize = 256;
@@ -357,7 +357,6 @@ impl Work {
             }
             pause = match self.take_up(&taken).await {
                 Ok(true) => OFTEN,
-                // Others may be due behind those for whom there was no room.
                 Ok(false) => LOOK,
                 Err(error) => {
                     tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again");
@@ -367,7 +366,8 @@ impl Work {
         }
     }
 
-    /// Whether there was room for all.
+    /// Whether that is all that is due: not where as many were found as are taken up at once. Nor where there was no room
+    /// for some: others may be behind them.
     async fn take_up(&self, taken: &TakenUp) -> Result<bool, store::Error> {
         // What is under way is still there, and hides nothing that is not.
         let late = self.store.due(self.shard, now_ms(), DUE + taken.count(), self.sender.full()).await?;
@@ -375,22 +375,23 @@ impl Work {
         if late.is_empty() {
             return Ok(true);
         }
+        let mut all = late.len() < DUE;
         let users: HashSet<UserId> = late.iter().map(|(_, late)| late.whom.0).collect();
         let places = self.store.of_users(users.into_iter().collect()).await?;
         let places: HashMap<_, Arc<Subscription>> =
             places.into_iter().map(|each| ((each.user, each.device), Arc::new(each))).collect();
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap_or_else(Instant::now);
-        let (mut gone, mut room) = (Settled::default(), true);
+        let mut gone = Settled::default();
         for (taken, each) in late {
             let to = places.get(&(each.whom.0, each.whom.1));
             match to.and_then(|to| Kept::push(&each, to.clone(), long_ago)) {
-                Some(push) => room &= self.sender.send(push, Origin::Kept(taken)).await,
+                Some(push) => all &= self.sender.send(push, Origin::Kept(taken)).await,
                 None => gone.drop_one(each.whom, each.seq),
             }
         }
         if !gone.dropped.is_empty() {
             self.store.settle(gone, now_ms()).await?;
         }
-        Ok(room)
+        Ok(all)
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod health;
 mod kept;
 mod lane;
+mod slots;
 mod taken;
 
 pub use kept::Kept;
@@ -23,7 +24,7 @@ use crate::{
     words::{Language, Shown},
 };
 use check::Check;
-use health::{Health, NotNow};
+use health::{Health, Heard, NotNow};
 use lane::{Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
@@ -37,22 +38,17 @@ use madang_proto::{
     id::{ConversationId, DeviceId, UserId},
     notify::v1::Outcome,
 };
+use slots::AllSlots;
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What is older is not sent any more, in ms: an hour.
 pub const TOO_OLD: i64 = 3_600_000;
 /// How many pushes are under way at most, the ones that wait for their device or provider among them.
 const UNDER_WAY: usize = 20_000;
-/// How many pushes of a provider are on their way at once.
-const AT_ONCE: usize = 1024;
 /// How soon the first further try is; it doubles.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between tries.
@@ -96,11 +92,11 @@ pub struct Push {
     /// What is shown.
     pub shown: Shown,
     /// Of how many messages the device was not told yet, this one among them. 0: that something was read, 1: a message,
-    /// [`SEVERAL`]: it has taken the place of others, of which is told if this one is taken back.
+    /// [`SEVERAL`]: it has taken the place of others.
     pub messages: u32,
     /// The sum of what is unread.
     pub badge: u64,
-    /// How often it was tried.
+    /// How often its provider was asked, and did not take it.
     pub tries: u32,
     /// When it was found that the user is to be told.
     pub checked: Instant,
@@ -111,6 +107,17 @@ pub struct Push {
 impl Push {
     fn whom(&self) -> Where {
         (self.to.user, self.to.device, self.conversation)
+    }
+
+    /// It has taken the place of others, of which is told if this one is not.
+    pub(crate) fn stands_for_others(&self) -> bool {
+        self.messages >= SEVERAL
+    }
+
+    /// Tells of those that it has taken the place of, and shows nothing of this one.
+    pub(crate) fn hide(&mut self) {
+        (self.sender, self.shown) = (None, Shown::Nothing);
+        self.name.clear();
     }
 
     fn notice(&self) -> Notice {
@@ -233,7 +240,7 @@ pub struct Sender {
     pub amended: Amended,
     /// What was read meanwhile.
     pub marks: Arc<Marks>,
-    slots: HashMap<&'static str, Semaphore>,
+    slots: AllSlots,
     /// What waits for each device that something is on its way to.
     lanes: Arc<Lanes>,
     results: mpsc::Sender<Done>,
@@ -254,9 +261,7 @@ impl Sender {
         let marks = Arc::<Marks>::default();
         let lanes = Arc::<Lanes>::default();
         tokio::spawn(vital("what became of pushes", write(store.clone(), marks.clone(), lanes.clone(), written)));
-        let slots = ["web_push", "fcm", "apns", "webhook", "none"];
-        let slots = slots.map(|label| (label, Semaphore::new(AT_ONCE))).into();
-        let (health, room) = (Health::default(), Arc::new(Semaphore::new(UNDER_WAY)));
+        let (health, slots, room) = (Health::default(), AllSlots::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
         let amended = Amended::default();
         Arc::new(Self { store, providers, check, reports, health, amended, marks, slots, lanes, results, room })
@@ -328,19 +333,13 @@ impl Sender {
             return self.end(push, Outcome::Refused, 0);
         };
         let host = provider.host(&push.to);
-        let _place = match self.health.place(&host, BUSY).await {
+        let place = match self.health.place(&host, BUSY).await {
             Ok(place) => place,
             Err(NotNow::Busy) => return self.later(push, BUSY, 0),
             Err(NotNow::Closed(wait)) => return self.later(push, wait, 0),
         };
-        let _slot = match self.slots.get(label(push.to.target.provider)) {
-            // Hosts that hang may have them all.
-            Some(slots) => match timeout(BUSY, slots.acquire()).await {
-                Ok(slot) => slot.ok(),
-                Err(_) => return self.later(push, BUSY, 0),
-            },
-            None => None,
-        };
+        let slot = self.slots.take(push.to.target.provider, place.is_proven, BUSY).await;
+        let Some(_slot) = slot else { return self.later(push, BUSY, 0) };
         if push.checked.elapsed() > FRESH {
             match self.check.again(push).await {
                 Some(true) => {}
@@ -366,9 +365,13 @@ impl Sender {
             span.fail("not taken");
         }
         drop(span);
-        // 429: it answers, and wants less.
-        let well = !matches!(verdict, Verdict::Later(_)) || status == 429;
-        self.health.note(&host, well, Instant::now());
+        let heard = match (verdict, status) {
+            // It answers, but not to so many; or not of this device, which is in no other's way.
+            (Verdict::Later(_), 429) => Heard::Less,
+            (Verdict::Later(after), _) => Heard::Not(after),
+            _ => Heard::Well,
+        };
+        self.health.note(&host, heard, Instant::now());
         match verdict {
             Verdict::Sent => {
                 self.reports.add(push, Outcome::Sent, status);
@@ -376,6 +379,7 @@ impl Sender {
             }
             Verdict::Later(after) => {
                 let backoff = FIRST.saturating_mul(1 << push.tries.min(10)).min(LONGEST);
+                push.tries += 1;
                 self.later(push, after.unwrap_or(backoff).max(backoff), status)
             }
             Verdict::Gone => {
@@ -400,9 +404,8 @@ impl Sender {
         let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
         match self.amended.shown(push.conversation, push.seq, shown) {
             Some(shown) => push.shown = shown,
-            None if push.messages < SEVERAL => return false,
-            // Others are there that it has taken the place of.
-            None => (push.sender, push.name) = (None, String::new()),
+            None if push.stands_for_others() => push.hide(),
+            None => return false,
         }
         true
     }
@@ -414,7 +417,6 @@ impl Sender {
 
     fn later(&self, push: &mut Push, wait: Duration, status: u16) -> Write {
         self.reports.add(push, Outcome::Later, status);
-        push.tries += 1;
         // A little apart, so that a provider that comes back is not met by all at once.
         let wait = wait.mul_f64(1.0 + f64::from(push.to.id.as_bytes()[0]) / 1024.0);
         // It may have been changed while it was being sent.

@@ -149,19 +149,63 @@ async fn a_device_that_hangs_takes_nobody_elses_room() {
     assert_eq!(stage.kept(&slow).await.len(), 20_100 - 33, "there is no room for it");
 }
 
+/// One more to another device of a host: what was sent to it, and what has become of it.
+async fn one_more(stage: &Stage, host: &str) -> (Vec<u64>, Vec<Outcome>) {
+    let to = stage.device(host).await;
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    until(async || !stage.outcomes(&to).is_empty()).await;
+    (stage.sent(&to), stage.outcomes(&to))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_that_have_all_places_of_a_provider_are_not_waited_for() {
+async fn hosts_that_hang_leave_those_that_are_well_three_quarters_of_a_provider() {
     let stage = Stage::set();
-    for host in 0..4 {
-        for _ in 0..256 {
-            stage.send(push(&stage.device(&format!("slow{host}")).await, ConversationId::new(), 1)).await;
+    let crowd = async |host: &str, size: usize| {
+        for _ in 0..size {
+            stage.send(push(&stage.device(host).await, ConversationId::new(), 1)).await;
         }
+    };
+    crowd("well", 8).await;
+    stage.all_written().await;
+    for host in 0..32 {
+        crowd(&format!("slow{host}"), 8).await;
     }
-    until(async || stage.sent.lock().unwrap().len() == 1024).await;
-    let well = stage.device("well").await;
-    stage.send(push(&well, ConversationId::new(), 1)).await;
-    until(async || stage.kept(&well).await == [1]).await;
-    assert_eq!(stage.outcomes(&well), [Outcome::Later]);
+    until(async || stage.sent.lock().unwrap().len() == 8 + 256).await;
+    assert_eq!(one_more(&stage, "well").await, (vec![1], vec![Outcome::Sent]));
+    assert_eq!(one_more(&stage, "new").await, (vec![], vec![Outcome::Later]));
+    assert_eq!(one_more(&stage, "slow0").await, (vec![], vec![Outcome::Later]), "it is trusted with no more");
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+
+    // Those that were well, and hang, may have all.
+    for _ in 0..32 {
+        for host in 0..4 {
+            crowd(&format!("slow{host}"), 8).await;
+        }
+        stage.all_written().await;
+    }
+    stage.answer.send_replace(None);
+    let before = stage.sent.lock().unwrap().len();
+    for host in 0..4 {
+        crowd(&format!("slow{host}"), 256).await;
+    }
+    until(async || stage.sent.lock().unwrap().len() == before + 1024).await;
+    assert_eq!(one_more(&stage, "well").await, (vec![], vec![Outcome::Later]), "nobody waits for a place for long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_find_no_place_is_no_try() {
+    let stage = Stage::set();
+    for _ in 0..8 {
+        stage.send(push(&stage.device("slow").await, ConversationId::new(), 1)).await;
+    }
+    until(async || stage.sent.lock().unwrap().len() == 8).await;
+    let to = stage.device("slow").await;
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    until(async || stage.kept(&to).await == [1]).await;
+    let all = stage.store.due(SHARD, i64::MAX, usize::MAX, Vec::new()).await.unwrap();
+    let kept = Kept::push(&all[0], Arc::new(to), Instant::now()).unwrap();
+    assert_eq!(kept.tries, 0, "the next one is not put off for longer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The health of hosts that pushes go to: how many are on their way to each, and whether it is worth trying. A dead one
-//! holds up nobody else's.
+//! holds up nobody else's. How many a host is trusted with follows its answers, as TCP's congestion window does (RFC 5681):
+//! few at first, one more for each answer, half of them when it fails.
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,11 @@ use tokio::{
 };
 
 /// How many pushes are on their way to a host at once.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
+/// How many to one that is not known, or fails.
+pub(super) const AT_FIRST: usize = 8;
+/// A host that is trusted with so many has shown that it answers.
+const PROVEN: usize = 2 * AT_FIRST;
 /// After so many failures one after the other it is left alone.
 const FAILURES: u32 = 8;
 /// For how long at first; it doubles.
@@ -26,6 +31,8 @@ const HOSTS: usize = 10_000;
 #[derive(Debug)]
 struct Host {
     slots: Arc<Semaphore>,
+    /// How many may be on their way.
+    trust: usize,
     failures: u32,
     /// Until then it is left alone; then one push tries it.
     closed: Option<Instant>,
@@ -34,6 +41,31 @@ struct Host {
 }
 
 impl Host {
+    fn new(now: Instant) -> Self {
+        let slots = Arc::new(Semaphore::new(AT_FIRST));
+        Self { slots, trust: AT_FIRST, failures: 0, closed: None, used: now }
+    }
+
+    fn is_idle(&self) -> bool {
+        // Whoever is on the way, or waits for that, holds them too.
+        Arc::strong_count(&self.slots) == 1
+    }
+
+    fn trust_more(&mut self) {
+        if self.trust < AT_ONCE {
+            self.trust += 1;
+            self.slots.add_permits(1);
+        }
+    }
+
+    fn trust_less(&mut self) {
+        if self.trust > AT_FIRST {
+            self.trust = AT_FIRST.max(self.trust / 2);
+            // Those on their way end by themselves.
+            self.slots = Arc::new(Semaphore::new(self.trust));
+        }
+    }
+
     /// Whether it may be called now. Where it is left alone no more, one tries, and the others wait for what comes of it.
     fn open(&mut self, now: Instant) -> Result<(), NotNow> {
         match self.closed {
@@ -48,6 +80,25 @@ impl Host {
 /// The health of all hosts.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<HashMap<String, Host>>);
+
+/// A place on the way to a host.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    /// The host has answered well of late.
+    pub is_proven: bool,
+}
+
+/// What a host has answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Heard {
+    /// It does what it is for.
+    Well,
+    /// It wants less.
+    Less,
+    /// Nothing, or that it can't; and for how long it wants to be left alone, if it said so.
+    Not(Option<Duration>),
+}
 
 /// Why a host is not to be called now.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,53 +115,56 @@ impl Health {
     }
 
     /// Takes a place on the way to a host; waits so long at most until there is one.
-    pub async fn place(&self, name: &str, wait: Duration) -> Result<OwnedSemaphorePermit, NotNow> {
+    pub async fn place(&self, name: &str, wait: Duration) -> Result<Place, NotNow> {
         let slots = match self.enter(name, Instant::now()) {
             Err(NotNow::Busy) => self.lock().get(name).map(|host| host.slots.clone()),
             entered => return entered,
         };
         let Some(slots) = slots else { return Err(NotNow::Busy) };
-        let Ok(Ok(place)) = timeout(wait, slots.acquire_owned()).await else { return Err(NotNow::Busy) };
+        let Ok(Ok(permit)) = timeout(wait, slots.acquire_owned()).await else { return Err(NotNow::Busy) };
+        let mut hosts = self.lock();
+        let host = hosts.entry(name.to_owned()).or_insert_with(|| Host::new(Instant::now()));
         // Those before it may have failed.
-        self.lock().get_mut(name).map_or(Ok(()), |host| host.open(Instant::now()))?;
-        Ok(place)
+        host.open(Instant::now())?;
+        Ok(Place { _permit: permit, is_proven: host.trust >= PROVEN })
     }
 
     /// Takes a place on the way to a host, if there is one.
-    fn enter(&self, name: &str, now: Instant) -> Result<OwnedSemaphorePermit, NotNow> {
+    fn enter(&self, name: &str, now: Instant) -> Result<Place, NotNow> {
         let mut hosts = self.lock();
         if hosts.len() >= HOSTS && !hosts.contains_key(name) {
-            let is_idle = |host: &Host| host.slots.available_permits() == AT_ONCE;
-            let mut idle: Vec<_> = hosts.values().filter(|host| is_idle(host)).map(|host| host.used).collect();
+            let mut idle: Vec<_> = hosts.values().filter(|host| host.is_idle()).map(|host| host.used).collect();
             idle.sort_unstable();
             let Some(oldest) = idle.get((HOSTS / 8).min(idle.len().saturating_sub(1))).copied() else {
                 return Err(NotNow::Busy);
             };
-            hosts.retain(|_, host| host.used > oldest || !is_idle(host));
+            hosts.retain(|_, host| host.used > oldest || !host.is_idle());
         }
-        let host = hosts.entry(name.to_owned()).or_insert_with(|| Host {
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            failures: 0,
-            closed: None,
-            used: now,
-        });
+        let host = hosts.entry(name.to_owned()).or_insert_with(|| Host::new(now));
         host.used = now;
         host.open(now)?;
-        host.slots.clone().try_acquire_owned().map_err(|_| NotNow::Busy)
+        let permit = host.slots.clone().try_acquire_owned().map_err(|_| NotNow::Busy)?;
+        Ok(Place { _permit: permit, is_proven: host.trust >= PROVEN })
     }
 
-    /// A host has answered, or not.
-    pub fn note(&self, name: &str, well: bool, now: Instant) {
+    /// A host has answered, or not. One that asks to be left alone is, but not longer than others that fail.
+    pub fn note(&self, name: &str, heard: Heard, now: Instant) {
         let mut hosts = self.lock();
         let Some(host) = hosts.get_mut(name) else { return };
-        if well {
+        let Heard::Not(after) = heard else {
             (host.failures, host.closed) = (0, None);
+            if let Heard::Well = heard {
+                host.trust_more()
+            } else {
+                host.trust_less()
+            }
             return;
-        }
+        };
         host.failures = host.failures.saturating_add(1);
-        if host.failures >= FAILURES {
-            let rounds = (host.failures - FAILURES).min(16);
-            host.closed = Some(now + FIRST.saturating_mul(1 << rounds.min(8)).min(LONGEST));
+        host.trust_less();
+        let rounds = host.failures.checked_sub(FAILURES).map(|rounds| FIRST.saturating_mul(1 << rounds.min(8)));
+        if let Some(wait) = rounds.max(after) {
+            host.closed = host.closed.max(Some(now + wait.min(LONGEST)));
         }
     }
 }
@@ -124,28 +178,63 @@ mod tests {
         let (health, start) = (Health::default(), Instant::now());
         for _ in 0..FAILURES {
             drop(health.enter("dead", start).unwrap());
-            health.note("dead", false, start);
+            health.note("dead", Heard::Not(None), start);
         }
         assert_eq!(health.enter("dead", start).unwrap_err(), NotNow::Closed(FIRST));
         assert!(health.enter("well", start).is_ok());
         let later = start + FIRST;
         let probe = health.enter("dead", later).unwrap();
         assert!(matches!(health.enter("dead", later), Err(NotNow::Closed(_))), "one tries, not all");
-        health.note("dead", false, later);
+        health.note("dead", Heard::Not(None), later);
         drop(probe);
         assert!(matches!(health.enter("dead", later + FIRST), Err(NotNow::Closed(_))), "longer");
         drop(health.enter("dead", later + 2 * FIRST).unwrap());
-        health.note("dead", true, later + 2 * FIRST);
-        let all: Vec<_> = (0..AT_ONCE).map(|_| health.enter("dead", later + 2 * FIRST).unwrap()).collect();
-        assert_eq!(health.enter("dead", later + 2 * FIRST).unwrap_err(), NotNow::Busy);
-        drop(all);
+        health.note("dead", Heard::Well, later + 2 * FIRST);
         assert!(health.enter("dead", later + 2 * FIRST).is_ok());
+    }
+
+    #[test]
+    fn a_host_is_trusted_with_as_many_as_it_answers() {
+        let (health, now) = (Health::default(), Instant::now());
+        let places = || {
+            let all: Vec<_> = std::iter::from_fn(|| health.enter("host", now).ok()).collect();
+            assert!(all.iter().all(|place| place.is_proven == (all.len() >= PROVEN)));
+            all.len()
+        };
+        let note = |heard, times| (0..times).for_each(|_| health.note("host", heard, now));
+        assert_eq!(places(), AT_FIRST);
+        note(Heard::Well, 1);
+        assert_eq!(places(), AT_FIRST + 1);
+        note(Heard::Well, 1000);
+        assert_eq!(places(), AT_ONCE);
+        note(Heard::Less, 1);
+        assert_eq!(places(), AT_ONCE / 2);
+        note(Heard::Not(None), 1);
+        assert_eq!(places(), AT_ONCE / 4);
+        note(Heard::Less, 10);
+        assert_eq!(places(), AT_FIRST);
+        assert_eq!(health.enter("host", now).map(|place| place.is_proven), Ok(false));
+        note(Heard::Well, AT_FIRST);
+        assert_eq!(health.enter("host", now).map(|place| place.is_proven), Ok(true));
+    }
+
+    #[test]
+    fn a_host_is_left_alone_for_as_long_as_it_asks_for() {
+        let (health, now) = (Health::default(), Instant::now());
+        let minute = Duration::from_secs(60);
+        drop(health.enter("host", now).unwrap());
+        health.note("host", Heard::Not(Some(minute)), now);
+        health.note("host", Heard::Not(None), now);
+        assert_eq!(health.enter("host", now).unwrap_err(), NotNow::Closed(minute));
+        assert!(health.enter("host", now + minute).is_ok());
+        health.note("host", Heard::Not(Some(100 * LONGEST)), now);
+        assert_eq!(health.enter("host", now).unwrap_err(), NotNow::Closed(LONGEST));
     }
 
     #[tokio::test]
     async fn who_finds_all_places_taken_waits_for_one_but_not_for_a_host_that_has_failed_meanwhile() {
         let (health, long) = (Arc::new(Health::default()), Duration::from_secs(60));
-        let mut all: Vec<_> = (0..AT_ONCE).map(|_| health.enter("busy", Instant::now()).unwrap()).collect();
+        let mut all: Vec<_> = (0..AT_FIRST).map(|_| health.enter("busy", Instant::now()).unwrap()).collect();
         assert_eq!(health.place("busy", Duration::ZERO).await.unwrap_err(), NotNow::Busy);
         assert!(health.place("well", Duration::ZERO).await.is_ok(), "others go on");
         let waits = || {
@@ -160,7 +249,7 @@ mod tests {
         all.push(health.enter("busy", Instant::now()).unwrap());
         let waiting = waits();
         tokio::task::yield_now().await;
-        (0..FAILURES).for_each(|_| health.note("busy", false, Instant::now()));
+        (0..FAILURES).for_each(|_| health.note("busy", Heard::Not(None), Instant::now()));
         all.pop();
         assert!(matches!(waiting.await.unwrap(), Err(NotNow::Closed(_))));
     }
@@ -173,7 +262,7 @@ mod tests {
         for n in 0..HOSTS {
             let name = n.to_string();
             drop(health.enter(&name, at(n)).unwrap());
-            health.note(&name, false, at(n));
+            health.note(&name, Heard::Not(None), at(n));
         }
         drop(health.enter("well", at(HOSTS)).unwrap());
         let hosts = health.lock();

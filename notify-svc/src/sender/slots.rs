@@ -1,0 +1,52 @@
+//! How many pushes are on their way by each provider. Hosts that have not shown that they answer share a quarter of that:
+//! users name them, and however many hang, those that are well keep the rest.
+
+use crate::provider::label;
+use madang_proto::notify::v1::Provider;
+use std::{collections::HashMap, time::Duration};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+/// How many pushes of a provider are on their way at once.
+const AT_ONCE: usize = 1024;
+/// How many of them to hosts that have not shown that they answer.
+const UNPROVEN: usize = AT_ONCE / 4;
+
+#[derive(Debug)]
+struct Slots {
+    all: Semaphore,
+    unproven: Semaphore,
+}
+
+/// The places of all providers.
+#[derive(Debug)]
+pub(super) struct AllSlots(HashMap<&'static str, Slots>);
+
+/// A place by a provider.
+#[derive(Debug)]
+pub(super) struct Slot<'a> {
+    _all: SemaphorePermit<'a>,
+    _unproven: Option<SemaphorePermit<'a>>,
+}
+
+impl Default for AllSlots {
+    fn default() -> Self {
+        use Provider::{Apns, Fcm, Unspecified, WebPush, Webhook};
+        let slots = || Slots { all: Semaphore::new(AT_ONCE), unproven: Semaphore::new(UNPROVEN) };
+        Self([WebPush, Fcm, Apns, Webhook, Unspecified].map(|name| (label(name), slots())).into())
+    }
+}
+
+impl AllSlots {
+    /// Takes a place by a provider, to a host that is proven or not; waits for that so long at most.
+    pub async fn take(&self, provider: Provider, is_proven: bool, wait: Duration) -> Option<Slot<'_>> {
+        let slots = self.0.get(label(provider))?;
+        let taken = async {
+            let unproven = if is_proven { None } else { Some(slots.unproven.acquire().await.ok()?) };
+            Some(Slot { _all: slots.all.acquire().await.ok()?, _unproven: unproven })
+        };
+        timeout(wait, taken).await.ok().flatten()
+    }
+}
