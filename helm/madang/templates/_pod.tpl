@@ -168,3 +168,20 @@ volumes:
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Where a service's pods would rather be: as its values say, and in other zones than each other. Zones are a wish of this kind: where
+nodes say no zone, a constraint on zones would void the one on nodes. */}}
+{{- define "madang.affinity" -}}
+{{- $affinity := deepCopy ((index .root.Values .service).affinity | default dict) }}
+{{- $spread := .root.Values.topologySpread }}
+{{- if and $spread.enabled (ne $spread.whenUnsatisfiable "DoNotSchedule") }}
+{{- $selector := include "madang.selector" . | fromYaml }}
+{{- $zones := dict "weight" 100 "podAffinityTerm" (dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" (dict "matchLabels" $selector)) }}
+{{- $apart := $affinity.podAntiAffinity | default dict }}
+{{- $wishes := append ($apart.preferredDuringSchedulingIgnoredDuringExecution | default list) $zones }}
+{{- $_ := set $affinity "podAntiAffinity" (set $apart "preferredDuringSchedulingIgnoredDuringExecution" $wishes) }}
+{{- end }}
+{{- with $affinity }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,324 @@
+"""Values one by one: those that make no sense are refused in words that say what to do, the others do what they are for."""
+
+import copy
+
+import cluster
+import helm_python
+import policy
+import yaml
+
+
+def changed(values, path, value):
+    """A copy with one value set."""
+    values = copy.deepcopy(values)
+    at = values
+    *folders, last = path.split("/")
+    for folder in folders:
+        at = at.setdefault(folder, {})
+    at[last] = value
+    return values
+
+
+def refused(wrong, where, render, said):
+    """What is rendered is refused in these words."""
+    try:
+        render()
+    except helm_python.HelmError as error:
+        if said not in str(error):
+            wrong(where, f"is refused, but not with `{said}`: {error}")
+    else:
+        wrong(where, f"is not refused (`{said}` was expected)")
+
+
+def refusals(render, wrong, good, production):
+    """Each is refused, and the words are in what it says."""
+    doors = changed(good, "gateway/service", {"type": "NodePort", "nodePort": 30080})
+    cases = [
+        (good, "nats/servers", "", "nats.servers is empty: set it"),
+        (good, "nats/existingSecret", {"name": "a"}, "are both set"),
+        (good, "cassandra/nodes", [], "cassandra.nodes is empty: set it"),
+        (good, "postgres/group/existingSecret/name", "", "postgres.group.existingSecret.name is empty: make a Secret"),
+        (good, "postgres/account/existingSecret/name", "", "--from-literal=account=postgres://"),
+        (good, "notify/enabled", True, "postgres.notify.existingSecret.name is empty: make a Secret"),
+        (good, "telemetry", {"otlp": "http://c:4317", "ca": "c.crt"}, "telemetry.otlp is not https://"),
+        (good, "telemetry", {"otlp": "https://c:4317", "ca": "c.crt"}, "without authorities.existingConfigMap"),
+        (good, "cassandra/ca", "c.crt", "without authorities.existingConfigMap"),
+        (good, "cassandra/clientSecret", "c", "only with cassandra.ca"),
+        (changed(good, "nats/servers", "tls://nats:4222"), "nats/ca", "c.crt", "nats.ca is set without authorities.existingConfigMap"),
+        (good, "nats/clientSecret", "c", "write tls://nats:4222"),
+        (good, "chat/replica", 3, "replica"),
+        (good, "cluster/settings/send-rat", 3, "send-rat"),
+        (good, "cluster/settings/send-rate", "fast", "send-rate"),
+        (good, "chats", {}, "chats"),
+        (good, "chat/replicas", 0, "/chat/replicas"),
+        (good, "chat/replicas", 9, "there are 8 shards"),
+        (good, "cluster/shards", 0, "/cluster/shards"),
+        (good, "cluster/shards", 257, "/cluster/shards"),
+        (good, "image/tag", "latest", "/image/tag"),
+        (good, "chat/resources/limits/memory", None, "/chat/resources/limits"),
+        (good, "chat/resources/limits/memory", "lots", "/chat/resources/limits/memory"),
+        (good, "gateway/disruptionBudget/minAvailable", 1, "gateway.disruptionBudget has maxUnavailable (by itself it is 1) and minAvailable"),
+        (good, "gateway/disruptionBudget", {"maxUnavailable": None}, "gateway.disruptionBudget is empty: set maxUnavailable"),
+        (good, "gateway/disruptionBudget", {"maxUnavailable": 0}, "gateway.disruptionBudget.maxUnavailable lets none of 1 pods go"),
+        (good, "gateway/disruptionBudget", {"maxUnavailable": "0%"}, "lets none of 1 pods go, and a node that has one could never be emptied: let one go"),
+        (good, "gateway/disruptionBudget", {"maxUnavailable": None, "minAvailable": 1}, "gateway.disruptionBudget.minAvailable lets none of 1 pods go"),
+        (production, "chat/disruptionBudget", {"maxUnavailable": None, "minAvailable": 4}, "chat.disruptionBudget.minAvailable lets none of 4 pods go"),
+        (production, "chat/disruptionBudget", {"maxUnavailable": None, "minAvailable": "76%"}, "chat.disruptionBudget.minAvailable lets none of 4 pods go"),
+        (good, "gateway/disruptionBudget/maxUnavailable", "half", "/gateway/disruptionBudget/maxUnavailable"),
+        (good, "chat/extraEnv", [{"name": "MADANG_NATS", "value": "n:4222"}], "chat.extraEnv sets MADANG_NATS, which is the chart's: set nats.servers"),
+        (good, "chat/extraEnv", [{"name": "POD_IP", "value": "1"}], "chat.extraEnv sets POD_IP, which is the chart's: leave it out"),
+        (good, "chat/extraEnv", [{"name": "MADANG_SEND_RATE", "value": "1"}], "set cluster.settings.send-rate instead"),
+        (good, "chat/extraEnv", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "chat.extraEnv sets A twice"),
+        (good, "chat/extraEnv", [{"name": "A", "value": 1}], "/chat/extraEnv/0/value"),
+        (good, "chat/extraEnv", [{"name": "A", "valu": "1"}], "/chat/extraEnv/0"),
+        (good, "chat/labels", {"app.kubernetes.io/component": "a"}, "chat.labels sets app.kubernetes.io/component, which the chart finds its objects by"),
+        (production, "monitoring/rules/labels", {"helm.sh/chart": "a"}, "monitoring.rules.labels sets helm.sh/chart"),
+        (production, "notify/existingSecret", "", "notify.extraEnv has MADANG_FCM_ACCOUNT in /keys/firebase.json, where nothing is"),
+        (good, "nats/servers", "nats:4222,other:65536", "nats.servers has other:65536, and 65536 is no port"),
+        (good, "cassandra/nodes", ["cassandra:0"], "cassandra.nodes has cassandra:0, and 0 is no port"),
+        (good, "telemetry/otlp", "http://c:70000", "telemetry.otlp has http://c:70000, and 70000 is no port"),
+        (good, "test/server", "http://c:99999", "test.server has http://c:99999, and 99999 is no port"),
+        (production, "provider/jwks", "https://id.example.com:0/keys", "0 is no port"),
+        (production, "networkPolicy/cassandra/port", 9142, "cassandra.nodes has cassandra-0.cassandra.data:9042, but networkPolicy lets pods out to port 9142 of it alone"),
+        (production, "networkPolicy/nats/port", 65536, "/networkPolicy/nats/port"),
+        (production, "networkPolicy/extraEgress", {"notify": [{"ports": [{"port": 0}]}]}, "/networkPolicy/extraEgress/notify/0/ports/0/port"),
+        (production, "networkPolicy/extraEgress", {"notify": [{"ports": [{"port": 9, "endPort": 8}]}]}, "networkPolicy.extraEgress.notify has an endPort, 8, below its port, 9"),
+        (production, "networkPolicy/extraEgress", {"pushes": []}, "pushes"),
+        (good, "gateway/service", {"type": "ClusterIP", "nodePort": 30080}, "gateway.service.nodePort is set, but a Service of type ClusterIP has none"),
+        (doors, "api/service", {"type": "NodePort", "nodePort": 30080}, "gateway.service.nodePort and api.service.nodePort are both 30080"),
+        (good, "cluster/settings/max-members", 5000, "max-members"),
+        (good, "tls/enabled", True, "tls.enabled without certificates: name an issuer"),
+        (production, "tls/secretPrefix", "given", "leave one empty"),
+        (production, "tls/trustDomain", "", "tls.trustDomain is empty: set it"),
+        (production, "tls/trustDomain", "Chat Example", "/tls/trustDomain"),
+        (production, "cluster/settings/grants", ["bot"], "grants"),
+        (production, "ingress/host", "", "ingress.host is empty"),
+        (production, "ingress/tls/secretName", "", "name the Secret that cert-manager"),
+        (production, "cluster/settings/trusted-proxies", [], "trusted-proxies"),
+        (production, "gateway/autoscaling/maxReplicas", 1, "gateway.autoscaling.maxReplicas is below minReplicas"),
+        (production, "test/server", "http://ingress-nginx-controller.ingress-nginx:80", "name that one, and set test.address"),
+        (production, "test/server", "https://chat.example.com:443", "/test/server"),
+        (production, "test/address", "controller", "/test/address"),
+        (good, "test/address", "10.96.0.80", "ingress.enabled is not"),
+        (production, "autoscaling/behavior/scaleDown/stabilizationWindowSeconds", 3601, "/autoscaling/behavior/scaleDown/stabilizationWindowSeconds"),
+        (production, "chat/autoscaling/behavior", {"scaleDown": {"policies": []}}, "/chat/autoscaling/behavior/scaleDown/policies"),
+        (production, "pictures/existingClaim", "claim", "leave one empty"),
+        (production, "provider/jwks", "", "belong together"),
+        (production, "provider/jwks", "http://id.example.com/keys", "/provider/jwks"),
+    ]
+    for values, path, value, said in cases:
+        refused(wrong, f"{path}={value!r}", lambda: render(changed(values, path, value)), said)
+    return len(cases)
+
+
+def at(documents, kind, name, path):
+    """What one of them says at a place, or nothing; `environment/NAME` is a variable of its first container."""
+    found = next((each for each in documents if (each["kind"], each["metadata"]["name"]) == (kind, name)), None)
+    if path.startswith("environment/"):
+        variables = {each["name"]: each.get("value") for each in found["spec"]["template"]["spec"]["containers"][0]["env"]}
+        return variables.get(path.removeprefix("environment/"))
+    for step in path.split("/"):
+        if isinstance(found, list):
+            found = found[int(step)] if int(step) < len(found) else None
+        elif found is not None:
+            found = found.get(step.replace("~", "/"))
+    return found
+
+
+def effects(render, valid, wrong, good, production):
+    """What a value does: a value, and what an object then says."""
+    autoscaler, behavior = "HorizontalPodAutoscaler", "spec/behavior/scaleDown"
+    calm = {"scaleDown": {"stabilizationWindowSeconds": 1800}}
+    minutes = [{"type": "Pods", "value": 1, "periodSeconds": 120}]
+    tls = production["nats"]
+    secured = changed(changed(production, "nats", tls | {"existingSecret": {"name": ""}}), "nats/servers", "tls://nats.data:4222")
+    open_ingress = changed(production, "ingress/tls", {"secretName": "", "issuer": ""})
+    arguments = "spec/containers/0/args"
+    server, gateway = f"{arguments}/5", f"{arguments}/6"
+    pod = "spec/template/spec"
+    affinity = f"{pod}/affinity"
+    wishes = f"{affinity}/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution"
+    nginx = "metadata/annotations/nginx.ingress.kubernetes.io~proxy"
+    proxy = {"notify": [{"ports": [{"port": 3128}], "to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}]}
+    racks = {"weight": 50, "podAffinityTerm": {"topologyKey": "rack", "labelSelector": {"matchLabels": {"team": "chat"}}}}
+    fast = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "In", "values": ["nvme"]}]}]}
+    own = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": fast},
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [racks]},
+    }
+    other_port = changed(production, "cassandra/nodes", ["cassandra:9042", "cassandra:9099"])
+    cases = [
+        (secured, "nats/ca", "own.crt", "Deployment", "m-madang-chat", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
+        (secured, "nats/ca", "own.crt", "Job", "m-madang-migrate", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
+        (secured, "nats/clientSecret", "own", "Deployment", "m-madang-api", "environment/MADANG_NATS_KEY", "/nats/tls.key"),
+        (secured, "nats/clientSecret", "own", "Job", "m-madang-migrate", "environment/MADANG_NATS_CERT", "/nats/tls.crt"),
+        (good, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://m-madang-api:80"),
+        (production, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=http://m-madang-gateway:80"),
+        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://chat.example.com:80"),
+        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:80"),
+        (production, "test/server", "http://chat.example.com:8000", "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:8000"),
+        (production, "test/address", "10.96.0.80", "Pod", "m-madang-test", server, "--server=http://chat.example.com:80"),
+        (production, "test/address", "10.96.0.80", "Pod", "m-madang-test", "spec/hostAliases", [{"ip": "10.96.0.80", "hostnames": ["chat.example.com"]}]),
+        (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-notify", "spec/egress/6", proxy["notify"][0]),
+        (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-account", "spec/egress/6", None),
+        (production, "provider/jwks", "https://id.example.com:8443/keys", "NetworkPolicy", "m-madang-account", "spec/egress/6/ports/0/port", 8443),
+        (production, "telemetry/otlp", "https://collector-0", "NetworkPolicy", "m-madang-api", "spec/egress/3/ports/0/port", 443),
+        (other_port, "networkPolicy/extraEgress", {"store": [{"ports": [{"port": 9000, "endPort": 9100}]}]}, "NetworkPolicy", "m-madang-store", "spec/egress/5/ports/0/endPort", 9100),
+        (production, "chat/disruptionBudget", {"maxUnavailable": None, "minAvailable": "75%"}, "PodDisruptionBudget", "m-madang-chat", "spec/minAvailable", "75%"),
+        (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{affinity}/nodeAffinity", own["nodeAffinity"]),
+        (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{wishes}/0", own["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]),
+        (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{wishes}/1/podAffinityTerm/topologyKey", "topology.kubernetes.io/zone"),
+        (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{pod}/topologySpreadConstraints/0/topologyKey", "kubernetes.io/hostname"),
+        (production, "chat/affinity", own, "Deployment", "m-madang-chat", affinity, own),
+        (production, "chat/affinity", own, "Deployment", "m-madang-chat", f"{pod}/topologySpreadConstraints/0/topologyKey", "topology.kubernetes.io/zone"),
+        (production, "ingress/annotations", {}, "Ingress", "m-madang", f"{nginx}-connect-timeout", "2"),
+        (production, "ingress/annotations", {}, "Ingress", "m-madang", f"{nginx}-read-timeout", "3600"),
+        (production, "ingress/annotations", {"nginx.ingress.kubernetes.io/proxy-connect-timeout": "9"}, "Ingress", "m-madang", f"{nginx}-connect-timeout", "9"),
+        (production, "autoscaling/behavior", calm, autoscaler, "m-madang-api", f"{behavior}/stabilizationWindowSeconds", 1800),
+        (production, "autoscaling/behavior", calm, autoscaler, "m-madang-api", f"{behavior}/policies", minutes),
+        (production, "gateway/autoscaling/behavior", calm, autoscaler, "m-madang-gateway", f"{behavior}/stabilizationWindowSeconds", 1800),
+        (production, "gateway/autoscaling/behavior", calm, autoscaler, "m-madang-gateway", f"{behavior}/policies", minutes),
+        (production, "gateway/autoscaling/behavior", calm, autoscaler, "m-madang-chat", f"{behavior}/stabilizationWindowSeconds", 600),
+    ]
+    for values, path, value, kind, name, place, wanted in cases:
+        where = f"{path}={value!r}"
+        try:
+            documents = render(changed(values, path, value))[1]
+        except helm_python.HelmError as error:
+            wrong(where, f"is refused: {error}")
+            continue
+        found = at(documents, kind, name, place)
+        if found != wanted:
+            wrong(where, f"{kind} {name} says {found!r} at {place}, not {wanted!r}")
+        valid(where, documents)
+    return len(cases)
+
+
+def owned(render, wrong, profiles, settings):
+    """What the chart tells a process can't be told otherwise by extraEnv: neither what it told in any of the profiles, nor a setting."""
+    names = {f"MADANG_{each.upper().replace('-', '_')}" for each in settings}
+    for values in profiles.values():
+        extra = {each["name"] for service in values.values() if isinstance(service, dict) for each in service.get("extraEnv", [])}
+        for _, pod in policy.pods(render(values)[1]):
+            names |= {each["name"] for container in pod["containers"] for each in container.get("env", [])} - extra
+    names = sorted(names)
+    try:
+        render(changed(profiles["small"], "gateway/extraEnv", [{"name": each, "value": "x"} for each in names]))
+        said = ""
+    except helm_python.HelmError as error:
+        said = str(error)
+    for each in names:
+        if f"gateway.extraEnv sets {each}, which is the chart's: " not in said:
+            wrong(f"gateway.extraEnv: {each}", "is not refused, though the chart sets it: name it in _owned.tpl")
+    for each in settings:
+        if f"set cluster.settings.{each} instead" not in said:
+            wrong(f"gateway.extraEnv: {each}", "is not led to cluster.settings")
+    return len(names)
+
+
+def filled():
+    """A cluster that has what values/production.yaml names."""
+    there = cluster.Cluster()
+    # By it the chart knows that there is a cluster to ask.
+    there.put("ConfigMap", "kube-root-ca.crt", data={"ca.crt": "x"})
+    there.put("ConfigMap", "madang-authorities", data={"nats.crt": "x", "cassandra.crt": "x"}, binaryData={"collector.crt": "eA=="})
+    there.put_secret("registry", ".dockerconfigjson")
+    there.put_secret("madang-nats", "servers")
+    there.put_secret("madang-nats-tls", "tls.crt", "tls.key")
+    there.put_secret("madang-cassandra", "user", "password")
+    there.put_secret("madang-cassandra-tls", "tls.crt", "tls.key")
+    there.put_secret("madang-postgres", "groups", "accounts", "pushes")
+    there.put_secret("madang-push", "firebase.json")
+    there.put_secret("madang-s3", "AWS_REGION")
+    return there
+
+
+def live(chart, wrong, production):
+    """What is there counts: what is named and is not there is refused; the replicas of a service that is scaled by the load stay as
+    they are, within its bounds."""
+    there = filled()
+    with helm_python.Config(kubeconfig_content=there.kubeconfig(), namespace="talk", storage_driver="memory") as config:
+
+        def render(values):
+            return config.render(chart, values, name="m", namespace="talk", is_upgrade=True)
+
+        tried = missing(render, there, wrong, production)
+
+        def replicas():
+            documents = yaml.safe_load_all(render(production)["madang/templates/deployments.yaml"])
+            return {each["metadata"]["name"]: each["spec"].get("replicas") for each in documents if each}
+
+        for now, wanted in ((None, 4), (1, 4), (20, 20), (99, 32)):
+            if now is not None:
+                there.put("Deployment", "m-madang-chat", spec={"replicas": now})
+                there.put("Deployment", "m-madang-store", spec={"replicas": 7})
+            found = replicas()
+            if found["m-madang-chat"] != wanted:
+                wrong("replicas", f"of chat are {found['m-madang-chat']} where {now} run, not {wanted}")
+            if found["m-madang-store"] != 2:
+                wrong("replicas", f"of store, which has no autoscaler, are {found['m-madang-store']} and not 2")
+    return tried
+
+
+def missing(render, there, wrong, production):
+    """Each object that values name and that is not there, or has not the key, is refused; and is not, once it is there."""
+    secret = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}}
+    config = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "own", "key": "k"}}}
+    given = changed(production, "ingress/tls", {"secretName": "given", "issuer": ""})
+    pair, tls = ("tls.crt", "tls.key"), changed(production, "tls", {"enabled": True, "secretPrefix": "p"})
+    claim = changed(production, "pictures", {"existingClaim": "claim"})
+    # Values; what is named, by which of them; the keys that it must have. Where nothing changes, it is there already.
+    cases = [
+        (production, "Secret", "registry", "image.pullSecrets", (".dockerconfigjson",)),
+        (production, "ConfigMap", "madang-authorities", "authorities.existingConfigMap", ("nats.crt", "cassandra.crt", "collector.crt")),
+        (production, "Secret", "madang-nats", "nats.existingSecret.name", ("servers",)),
+        (production, "Secret", "madang-nats-tls", "nats.clientSecret", pair),
+        (production, "Secret", "madang-cassandra", "cassandra.existingSecret.name", ("user", "password")),
+        (production, "Secret", "madang-cassandra-tls", "cassandra.clientSecret", pair),
+        (production, "Secret", "madang-postgres", "postgres.notify.existingSecret.name", ("groups", "accounts", "pushes")),
+        (production, "Secret", "madang-push", "notify.existingSecret", ("firebase.json",)),
+        (production, "Secret", "madang-s3", "pictures.existingSecret", ()),
+        (claim, "PersistentVolumeClaim", "claim", "pictures.existingClaim", ()),
+        (given, "Secret", "given", "ingress.tls.secretName", pair),
+        (tls, "Secret", "p-chat", "tls.secretPrefix", (*pair, "ca.crt")),
+        (changed(production, "chat/extraEnv", [secret]), "Secret", "own", "chat.extraEnv (A)", ("k",)),
+        (changed(production, "chat/extraEnv", [config]), "ConfigMap", "own", "chat.extraEnv (A)", ("k",)),
+    ]
+    others = {f"p-{service}" for service in ("account", "group", "store", "gateway", "api", "notify")}
+    for name in others:
+        there.put_secret(name, *pair, "ca.crt")
+    for values, kind, name, by, keys in cases:
+        before = there.there.pop((kind, name), None)
+        wanted = f"the {kind} \"{name}\", which {by} names, is not in namespace talk: make it first"
+        refused(wrong, f"{by}, not there", lambda: render(values), wanted)
+        for without in keys:
+            there.put_secret(name, *(each for each in keys if each != without)) if kind == "Secret" else there.put(
+                kind, name, data={each: "x" for each in keys if each != without}
+            )
+            wanted = "is none for images" if by == "image.pullSecrets" else f"the {kind} \"{name}\" has no key \"{without}\""
+            refused(wrong, f"{by} without {without}", lambda: render(values), wanted)
+        there.put(kind, name, **before) if before else there.put(kind, name, data={each: "eA==" for each in keys})
+        allowed(wrong, by, lambda: render(values))
+    del there.there["Secret", "given"]
+    # What is not looked for: made by cert-manager, asked for by an annotation, optional, or of a service that is off.
+    for annotation in ("cert-manager.io/cluster-issuer", "kubernetes.io/tls-acme"):
+        allowed(wrong, annotation, lambda: render(changed(given, "ingress/annotations", {annotation: "true"})))
+    optional = changed(secret, "valueFrom/secretKeyRef", {"name": "none", "key": "k", "optional": True})
+    allowed(wrong, "optional", lambda: render(changed(production, "chat/extraEnv", [optional])))
+    del there.there["Secret", "madang-push"]
+    allowed(wrong, "notify off", lambda: render(changed(production, "notify/enabled", False)))
+    there.put_secret("madang-push", "firebase.json")
+    # Nothing was changed before it was known that the data is laid out for another number.
+    there.put("ConfigMap", "m-madang-layout", data={"shards": "16"})
+    refused(wrong, "shards", lambda: render(production), "cluster.shards is 64, but the data here is laid out for 16: set it to 16")
+    there.put("ConfigMap", "m-madang-layout", data={"shards": "64"})
+    allowed(wrong, "shards", lambda: render(production))
+    return len(cases) + sum(len(keys) for *_, keys in cases)
+
+
+def allowed(wrong, where, render):
+    """What is rendered is not refused."""
+    try:
+        render()
+    except helm_python.HelmError as error:
+        wrong(where, f"is refused: {error}")
