@@ -24,6 +24,7 @@ pub mod serve;
 pub mod settings;
 pub mod shard;
 pub mod status;
+pub mod streams;
 pub mod subscription;
 pub mod telemetry;
 pub mod tls;

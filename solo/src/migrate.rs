@@ -1,6 +1,7 @@
 //! `madang migrate`: makes what a cluster needs before its services start: the streams and the bucket in NATS, the
 //! keyspace and tables in Cassandra, the tables in Postgres. What is there is left as it is, so it may run again, and twice
-//! at once. It refuses another number of shards than the data has: nothing would be found where it is.
+//! at once. It refuses another number of shards than the data has: nothing would be found where it is; and other replicas
+//! or placements of streams than they have: nobody would know that they are not what was asked for.
 
 use anyhow::{Context as _, bail, ensure};
 use madang_account::store::postgres::PostgresAccounts;
@@ -11,6 +12,7 @@ use madang_mesh::{
     registry::{Registry as _, jetstream::JetStreamRegistry},
     secret::Secret,
     settings::Settings,
+    streams,
 };
 use madang_notify::store::postgres::PostgresSubscriptions;
 use std::{
@@ -64,9 +66,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = again(end, "NATS", async || process::connect("migrate", &args.nats, &args.nats_tls).await).await?;
     let open = async || JetStreamRegistry::open(client.clone(), replicas).await;
     let registry = again(end, "the bucket in NATS", open).await?;
-    let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags);
+    let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags.clone());
     let there = again(end, "the streams in NATS", async || log.shards().await).await?;
     lay_out(&registry, &there, shards).await?;
+    let made = async || streams::differing(&client, replicas, &args.nats_tags).await;
+    let otherwise = again(end, "the streams in NATS", made).await?;
+    ensure!(
+        otherwise.is_empty(),
+        "what is in NATS was made otherwise, and stays as it is until somebody changes it:\n- {}",
+        otherwise.join("\n- ")
+    );
     for shard in 0..shards {
         again(end, "a stream in NATS", async || log.create(shard).await).await?;
     }

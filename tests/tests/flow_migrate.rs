@@ -19,6 +19,11 @@ fn variable(name: &str) -> String {
 }
 
 async fn migrate(database: &str, keyspace: &str, shards: u32) -> Result<(), String> {
+    migrate_on(database, keyspace, shards, &["--nats-replicas", "1"]).await
+}
+
+/// With further flags: how the streams are to be made.
+async fn migrate_on(database: &str, keyspace: &str, shards: u32, streams: &[&str]) -> Result<(), String> {
     let (nats, cassandra, shards) =
         (variable("MADANG_TEST_NATS"), variable("MADANG_TEST_CASSANDRA"), shards.to_string());
     let flags = [
@@ -31,7 +36,7 @@ async fn migrate(database: &str, keyspace: &str, shards: u32) -> Result<(), Stri
         ["--cassandra", &cassandra],
         ["--cassandra-keyspace", keyspace],
     ];
-    let flags = std::iter::once("").chain(flags.into_iter().flatten());
+    let flags = std::iter::once("").chain(flags.into_iter().flatten()).chain(streams.iter().copied());
     migrate::run(Cli::parse_from(flags).args).await.map_err(|error| format!("{error:#}"))
 }
 
@@ -76,4 +81,19 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
     assert!(migrate(&database, &name, 5).await.is_err());
     assert_eq!(migrate(&database, &name, 4).await, Ok(()));
     assert_eq!(log.shards().await.unwrap().len(), 4, "nothing was made by what was refused");
+
+    // Streams that are there have the replicas and the servers that they were made with, and that is said.
+    let three = ["--nats-replicas", "3"];
+    let said = migrate_on(&database, &name, 4, &three).await.unwrap_err();
+    assert!(said.contains("KV_madang and 4 more: 1 of the 3 replicas"), "{said}");
+    assert!(said.contains("nats stream edit NAME --replicas 3") && said.contains("--nats-replicas 1"), "{said}");
+    let said = migrate_on(&database, &name, 4, &["--nats-tags", "disk:nvme,zone:a"]).await.unwrap_err();
+    assert!(said.contains(&format!("LOG_{LAYOUT}_00 and 3 more: placed by []")), "{said}");
+    assert!(said.contains("[disk:nvme,zone:a]"), "{said}");
+    for shard in 0..4 {
+        nats.delete_stream(format!("LOG_{LAYOUT}_{shard:02}")).await.unwrap();
+    }
+    let said = migrate_on(&database, &name, 4, &three).await.unwrap_err();
+    assert!(said.contains("- KV_madang: 1 of the 3 replicas"), "the bucket alone: {said}");
+    assert!(log.shards().await.unwrap().is_empty(), "nothing was made by what was refused");
 }
