@@ -22,7 +22,7 @@ use messages::{
     sqlite::SqliteMessages,
 };
 use projection::Projection;
-use rpc::{History, stream::CONSUMERS};
+use rpc::{History, Pages, stream::CONSUMERS};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -138,6 +138,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         consumers: Arc::new(Semaphore::new(CONSUMERS)),
         ending: CancellationToken::new(),
         lag: Lag::new(context.settings.shards),
+        pages: Pages::default(),
         changes_days,
     });
     Ok(Service { context, projection, history, events_days })

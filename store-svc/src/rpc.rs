@@ -5,6 +5,7 @@ mod erase;
 mod load;
 mod near;
 mod notices;
+mod pages;
 mod place;
 mod still;
 pub(crate) mod stream;
@@ -32,7 +33,8 @@ use madang_proto::{
     reason::{Reason, Refusal},
     store::v1::{store_service_server::StoreService, *},
 };
-use near::Near;
+use pages::Page;
+pub use pages::Pages;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -59,12 +61,14 @@ pub struct History {
     /// Cancelled when this process stops.
     pub(crate) ending: CancellationToken,
     pub(crate) lag: Lag,
+    /// What was read of late.
+    pub(crate) pages: Pages,
     /// How far back `changes` reaches, in days.
     pub(crate) changes_days: u32,
 }
 
 /// What a reader may see.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Access {
     first_seq: u64,
     first_revision: u64,
@@ -110,9 +114,17 @@ impl History {
     /// What the user may see and as of which event, waited for in this store as well. They are shown nothing newer: by
     /// then they may have been put out ([`still`] has what was changed since). For no user: all.
     async fn access(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
+        let (access, revision) = self.sees(id, user, at_least).await?;
+        if !user.is_empty() {
+            self.reach(id, revision).await?;
+        }
+        Ok((access, revision))
+    }
+
+    /// The same, but for a user the store is not waited for.
+    async fn sees(&self, id: ConversationId, user: &str, at_least: u64) -> Result<(Access, u64), Status> {
         if user.is_empty() {
-            let Head { revision, last_seq } =
-                self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+            let Head { revision, last_seq } = self.reach(id, at_least).await?;
             return Ok((Access { first_seq: 1, first_revision: 1, last_seq }, revision));
         }
         let request = GetAccessRequest { user: user.to_owned(), conversation: id.to_string(), at_least };
@@ -124,8 +136,12 @@ impl History {
             .map_err(|status| to_status(&from_status(&status)))?
             .into_inner();
         let GetAccessResponse { first_seq, first_revision, revision, last_seq } = access;
-        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
         Ok((Access { first_seq, first_revision, last_seq }, revision))
+    }
+
+    /// Waits until the store has a revision.
+    async fn reach(&self, id: ConversationId, revision: u64) -> Result<Head, Status> {
+        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)
     }
 }
 
@@ -148,43 +164,10 @@ impl StoreService for History {
         if before == 0 {
             self.fresh(id).await?;
         }
-        let (access, revision) = self.access(id, &user, at_least).await?;
-        // What is newer was sent after it was known that they are a member, or is still being written.
-        let (first, limit, end) = (access.first_seq, self.settings.page(asked), access.last_seq);
-        let page = async |low: u64, high: u64, limit: usize, newest: bool| {
-            let (low, high) = (low.max(first), high.min(end));
-            if low > high { Ok(Vec::new()) } else { self.store.page(id, low, high, limit, newest).await }
-        };
-        let mut messages;
-        let near = match after {
-            Some(_) => Near::First,
-            None if around > 0 => Near::Seq(around),
-            None => Near::Last,
-        };
-        if let Some(after) = after {
-            messages = page(after.min(end) + 1, end, limit, false).await.map_err(failed)?;
-        } else if around > 0 {
-            messages = page(0, around - 1, limit / 2, true).await.map_err(failed)?;
-            let rest = limit - messages.len();
-            messages.extend(page(around, end, rest, false).await.map_err(failed)?);
-        } else {
-            let high = if before > 0 { before - 1 } else { end };
-            messages = page(0, high, limit, true).await.map_err(failed)?;
-        }
-        near.cut(&mut messages, PAGE_BYTES, limit);
-        let (low, high) = match (messages.first(), messages.last()) {
-            (Some(low), Some(high)) => (low.seq, high.seq),
-            // Of an empty page: what lies on either side of its bound.
-            _ if before > 0 => (before.max(first), before - 1),
-            _ => {
-                let bound = after.unwrap_or(around);
-                (bound.max(first.saturating_sub(1)).saturating_add(1), bound)
-            }
-        };
-        let has_before = low > first && !page(0, low - 1, 1, true).await.map_err(failed)?.is_empty();
-        let has_after = high < end && !page(high + 1, end, 1, false).await.map_err(failed)?.is_empty();
-        let mut answer = ListMessagesResponse { messages, revision, has_before, has_after, ..Default::default() };
-        self.add_notices(id, access, (low, high), near, &mut answer).await?;
+        let (access, revision) = self.sees(id, &user, at_least).await?;
+        let limit = self.settings.page(asked);
+        let page = Page { id, access, revision, before, after, around, limit };
+        let mut answer = self.pages.get(page, self.read(page)).await?;
         self.still(id, &user, revision, &mut answer.messages).await?;
         self.mark_mine(id, &user, answer.messages.iter_mut()).await?;
         Ok(Response::new(answer))

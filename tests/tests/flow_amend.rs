@@ -206,3 +206,29 @@ async fn who_joined_later_counts_changes_of_what_they_may_not_see() {
     assert_eq!(at_cho.answer(9).await["error"]["reason"], "MESSAGE_NOT_FOUND");
     stage.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_just_read_is_shown_as_it_is_now_and_to_nobody_who_is_out() {
+    let mut stage = Stage::new(&["one"]).await;
+    let first = stage.history(&stage.ann, &json!("2")).await;
+    assert_eq!((&first[0]["text"], &stage.history(&stage.bob, &json!("2")).await), (&json!("one"), &first));
+    let ack = stage.bob("edit", json!({"seq": "1", "text": "둘"})).await;
+    for who in [&stage.ann, &stage.bob] {
+        assert_eq!(stage.history(who, &ack["revision"]).await[0]["text"], "둘");
+    }
+    let ack = stage.ann("react", json!({"seq": "1", "emoji": "👍"})).await;
+    for (who, mine) in [(&stage.bob, false), (&stage.ann, true), (&stage.bob, false)] {
+        let reaction = &stage.history(who, &ack["revision"]).await[0]["reactions"][0];
+        assert_eq!((&reaction["count"], &reaction["mine"]), (&json!(1), &json!(mine)), "{}", who.id);
+    }
+    let ack = stage.bob("delete", json!({"seq": "1"})).await;
+    let gone = &stage.history(&stage.ann, &ack["revision"]).await[0];
+    assert_eq!((&gone["text"], &gone["deleted"]), (&json!(""), &json!(true)));
+    let member = format!("/v1/groups/{}/members/{}", stage.group, stage.bob.id);
+    let (status, answer) = call(&stage.server, "DELETE", &member, &stage.ann.token, Value::Null).await;
+    assert_eq!(status / 100, 2, "{answer}");
+    let path = format!("/v1/conversations/{}/messages", stage.group);
+    let (status, answer) = call(&stage.server, "GET", &path, &stage.bob.token, Value::Null).await;
+    assert_eq!((status, &answer["reason"]), (404, &json!("CONVERSATION_NOT_FOUND")));
+    stage.server.stop().await;
+}

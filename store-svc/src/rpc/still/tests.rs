@@ -1,7 +1,7 @@
 //! Messages that were changed after it was asked who may see them: who is shown what, by every way to read them.
 
 use super::*;
-use crate::rpc::Access;
+use crate::rpc::{Access, Pages};
 use crate::{
     messages::{Entry, Messages, sqlite::SqliteMessages},
     projection::Projection,
@@ -121,6 +121,7 @@ async fn history(group: &Group, folder: &Path) -> (ConversationId, History) {
         consumers: Arc::new(Semaphore::new(1)),
         ending: CancellationToken::new(),
         lag: Lag::new(1),
+        pages: Pages::default(),
         changes_days: 90,
     };
     (id, history)
