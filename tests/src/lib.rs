@@ -10,6 +10,7 @@ pub mod collector;
 pub mod consumer;
 pub mod crowd;
 pub mod device;
+pub mod doors;
 pub mod notify;
 pub mod program;
 pub mod provider;

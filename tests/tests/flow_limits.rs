@@ -2,192 +2,34 @@
 //! in JSON and in protobuf, HTTP, gRPC. All doors refuse by the same code and the same reason.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use futures_util::{SinkExt, StreamExt};
-use madang_mesh::{
-    channel::{Channel, Channels},
-    status::from_status,
-};
+use futures_util::SinkExt;
 use madang_proto::{
-    account::v1::{SignUpRequest, UpdateProfileRequest, account_service_client::AccountServiceClient},
-    chat::v1::{
-        EditMessageRequest, GetPresenceRequest, ReactRequest, SendMessageRequest,
-        chat_service_client::ChatServiceClient,
+    account::v1::{
+        SignUpRequest, StorePictureRequest, UpdateProfileRequest, account_service_client::AccountServiceClient,
     },
-    client::v1::{ClientFrame, Error, ServerFrame, server_frame::Body},
-    group::v1::{CreateGroupRequest, UpdateGroupRequest, group_service_client::GroupServiceClient},
+    chat::v1::{GetPresenceRequest, chat_service_client::ChatServiceClient},
+    client::v1::{ClientFrame, server_frame::Body},
+    group::v1::{
+        CreateGroupRequest, CreateInviteRequest, UpdateGroupRequest, UpdateSettingsRequest,
+        group_service_client::GroupServiceClient,
+    },
     id::ClientId,
-    reason::code_name,
     store::v1::{
         BatchListChangesRequest, ConversationRevision, ListMessagesRequest, store_service_client::StoreServiceClient,
     },
 };
-use madang_solo::{serve::Running, token::Tokens};
 use madang_tests::{
-    client::{Person, Socket, call, call_with, sign_up},
-    start_with,
+    client::{call, call_with, sign_up},
+    doors::{Doors, Said, invalid, of_grpc, of_http, refused, too_large},
 };
 use prost::Message as _;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest},
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
-use tonic::{Request, Status};
-
-/// What a door says: nothing, or the code and the reason.
-type Said = Option<(String, String)>;
-
-fn refused(code: &str, reason: &str) -> Said {
-    Some((code.to_owned(), reason.to_owned()))
-}
-
-fn too_large() -> Said {
-    refused("INVALID_ARGUMENT", "TOO_LARGE")
-}
-
-fn invalid() -> Said {
-    refused("INVALID_ARGUMENT", "INVALID_FIELD")
-}
-
-fn of_http((status, answer): (u16, Value)) -> Said {
-    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    if status < 300 { None } else { Some((text("code"), text("reason"))) }
-}
-
-fn of_grpc<T>(answer: Result<T, Status>) -> Said {
-    let status = answer.err()?;
-    Some((code_name(status.code()).to_owned(), from_status(&status).reason.word().to_owned()))
-}
-
-/// Every door of a server, as one user who acts through them.
-struct Doors {
-    server: Running,
-    ann: Person,
-    json: Socket,
-    protobuf: WebSocketStream<TcpStream>,
-    channel: Channel,
-    token: String,
-    asked: u32,
-    _folder: tempfile::TempDir,
-}
-
-async fn protobuf(server: &Running, person: &Person) -> WebSocketStream<TcpStream> {
-    let mut request = "ws://test/v1/connect".into_client_request().unwrap();
-    request.headers_mut().insert("sec-websocket-protocol", "madang.v1.pb".parse().unwrap());
-    let stream = TcpStream::connect(server.http).await.unwrap();
-    let (mut stream, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-    let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_WEB"});
-    let hello = json!({"id": 1, "hello": {"token": person.token, "device": device}});
-    let hello: ClientFrame = serde_json::from_value(hello).unwrap();
-    stream.send(Message::Binary(hello.encode_length_delimited_to_vec().into())).await.unwrap();
-    stream
-}
-
-/// The answer to a frame with this id.
-async fn answer(stream: &mut WebSocketStream<TcpStream>, id: u32) -> Body {
-    loop {
-        let Message::Binary(mut bytes) = stream.next().await.unwrap().unwrap() else { continue };
-        while !bytes.is_empty() {
-            let frame = ServerFrame::decode_length_delimited(&mut bytes).unwrap();
-            if frame.id == id {
-                return frame.body.unwrap();
-            }
-        }
-    }
-}
-
-impl Doors {
-    async fn open(flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = start_with(folder.path(), flags).await;
-        let ann = sign_up(&server, "ann").await;
-        let (json, _) = Socket::connect(&server, &ann, "").await;
-        let protobuf = protobuf(&server, &ann).await;
-        let channel = Channels::new().get(&format!("http://{}", server.grpc)).unwrap();
-        let token = format!("Bearer {}", Tokens::open(folder.path()).unwrap().make("test"));
-        Self { server, ann, json, protobuf, channel, token, asked: 1, _folder: folder }
-    }
-
-    fn id(&self) -> String {
-        self.ann.id.clone()
-    }
-
-    /// A gRPC request of a service that acts for ann.
-    fn grpc<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.token.parse().unwrap());
-        request.metadata_mut().insert("madang-user", self.ann.id.parse().unwrap());
-        request
-    }
-
-    async fn http(&self, method: &str, path: &str, body: Value) -> Said {
-        of_http(call(&self.server, method, path, &self.ann.token, body).await)
-    }
-
-    /// What both WebSockets say to a frame. Frames that change something have ids of their own at each.
-    async fn frame(&mut self, kind: &str, fields: &Value) -> [Said; 2] {
-        self.asked += 1;
-        let id = self.asked;
-        let frame = || {
-            let mut frame = json!({ "id": id });
-            frame[kind] = fields.clone();
-            if fields.get("clientId").is_some() {
-                frame[kind]["clientId"] = ClientId::now().to_string().into();
-            }
-            frame
-        };
-        self.json.send(frame()).await;
-        let answered = self.json.answer(id.into()).await;
-        let text = |name: &str| answered["error"][name].as_str().unwrap_or_default().to_owned();
-        let in_json = answered["error"].is_object().then(|| (text("code"), text("reason")));
-        let encoded: ClientFrame = serde_json::from_value(frame()).unwrap();
-        let encoded = encoded.encode_length_delimited_to_vec();
-        let in_protobuf = loop {
-            self.protobuf.send(Message::Binary(encoded.clone().into())).await.unwrap();
-            match answer(&mut self.protobuf, id).await {
-                // A home that this machine holds up.
-                Body::Error(Error { retryable: true, .. }) => {}
-                Body::Error(Error { code, reason, .. }) => break Some((code, reason)),
-                _ => break None,
-            }
-        };
-        [in_json, in_protobuf]
-    }
-
-    /// What all doors say to a content that is sent.
-    async fn send(&mut self, content: &Value) -> [Said; 4] {
-        let mut send = content.clone();
-        (send["user"], send["clientId"]) = (self.ann.id.as_str().into(), "".into());
-        let fresh = || {
-            let mut send = send.clone();
-            send["clientId"] = ClientId::now().to_string().into();
-            send
-        };
-        let [in_json, in_protobuf] = self.frame("send", &send).await;
-        let over_http = self.http("POST", "/v1/messages", fresh()).await;
-        let request = SendMessageRequest { send: Some(serde_json::from_value(fresh()).unwrap()) };
-        let over_grpc = ChatServiceClient::new(self.channel.clone()).send_message(self.grpc(request)).await;
-        [in_json, in_protobuf, over_http, of_grpc(over_grpc)]
-    }
-
-    /// What all doors say to a frame that has an RPC of its own, and is not there over HTTP.
-    async fn change(&mut self, kind: &str, fields: &Value) -> [Said; 3] {
-        let [in_json, in_protobuf] = self.frame(kind, fields).await;
-        let mut fields = fields.clone();
-        fields["clientId"] = ClientId::now().to_string().into();
-        let mut chat = ChatServiceClient::new(self.channel.clone());
-        let over_grpc = if kind == "edit" {
-            let request = EditMessageRequest { edit: Some(serde_json::from_value(fields).unwrap()) };
-            of_grpc(chat.edit_message(self.grpc(request)).await)
-        } else {
-            let request = ReactRequest { react: Some(serde_json::from_value(fields).unwrap()) };
-            of_grpc(chat.react(self.grpc(request)).await)
-        };
-        [in_json, in_protobuf, over_grpc]
-    }
-}
+use tokio_tungstenite::tungstenite::Message;
 
 /// Contents at their limits and one past them.
 fn contents() -> Vec<(&'static str, [Value; 2], Said)> {
@@ -325,15 +167,10 @@ async fn frames_watches_and_pages() {
         assert_eq!(message.len(), size);
         message
     };
-    doors.protobuf.send(Message::Binary(frame(131_072).into())).await.unwrap();
-    assert!(matches!(answer(&mut doors.protobuf, 9).await, Body::Pong(_)));
-    doors.protobuf.send(Message::Binary(frame(131_073).into())).await.unwrap();
-    loop {
-        if let Message::Close(frame) = doors.protobuf.next().await.unwrap().unwrap() {
-            assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1009));
-            break;
-        }
-    }
+    doors.protobuf.stream.send(Message::Binary(frame(131_072).into())).await.unwrap();
+    assert!(matches!(doors.protobuf.answer(9).await, Ok(Body::Pong(_))));
+    doors.protobuf.stream.send(Message::Binary(frame(131_073).into())).await.unwrap();
+    assert_eq!(doors.protobuf.answer(9).await.unwrap_err(), 1009);
     doors.server.stop().await;
 }
 
@@ -448,6 +285,68 @@ async fn groups() {
         assert_eq!(doors.http("PATCH", &format!("/v1/groups/{conversation}"), body).await, expected, "{what}");
         let changed = GroupServiceClient::new(doors.channel.clone()).update_group(doors.grpc(request)).await;
         assert_eq!(of_grpc(changed), expected, "{what}");
+    }
+    doors.server.stop().await;
+}
+
+/// A PNG of one grey pixel, and something behind it up to so many bytes.
+fn picture(size: usize) -> Vec<u8> {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\x0aIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
+    let mut picture = png.to_vec();
+    picture.resize(size, 0);
+    picture
+}
+
+/// What is said to a picture over HTTP.
+async fn put_picture(doors: &Doors, image: &[u8]) -> Said {
+    let mut stream = TcpStream::connect(doors.server.http).await.unwrap();
+    let (token, length) = (&doors.ann.token, image.len());
+    let head = format!(
+        "PUT /v1/me/picture HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // What is too large is refused by its head: it may be that the rest is not taken.
+    let _ = stream.write_all(image).await;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    of_http((head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_invites_and_pictures() {
+    let doors = Doors::open(&[]).await;
+    let (_, group) = call(&doors.server, "POST", "/v1/groups", &doors.ann.token, json!({"name": "n"})).await;
+    let conversation = group["conversation"].as_str().unwrap().to_owned();
+    let groups = || GroupServiceClient::new(doors.channel.clone());
+    for (size, expected) in [(4096, None), (4097, too_large())] {
+        let data = HashMap::from([("k".to_owned(), "v".repeat(size - 1))]);
+        let path = format!("/v1/conversations/{conversation}/settings");
+        assert_eq!(doors.http("PATCH", &path, json!({ "data": data })).await, expected, "{size}");
+        let (user, conversation) = (doors.id(), conversation.clone());
+        let request = UpdateSettingsRequest { user, conversation, clear_data: true, data, ..Default::default() };
+        assert_eq!(of_grpc(groups().update_settings(doors.grpc(request)).await), expected, "{size}");
+    }
+    let path = format!("/v1/groups/{conversation}/invites");
+    let full = refused("FAILED_PRECONDITION", "TOO_MANY_INVITES");
+    for n in 0..52 {
+        let expected = if n < 50 { None } else { full.clone() };
+        let said = if n % 2 == 0 {
+            doors.http("POST", &path, json!({})).await
+        } else {
+            let (user, conversation) = (doors.id(), conversation.clone());
+            let request = CreateInviteRequest { user, conversation, ..Default::default() };
+            of_grpc(groups().create_invite(doors.grpc(request)).await)
+        };
+        assert_eq!(said, expected, "{n}");
+    }
+    for (size, expected) in [(5 << 20, None), ((5 << 20) + 1, too_large())] {
+        let image = picture(size);
+        assert_eq!(put_picture(&doors, &image).await, expected, "{size}");
+        let request = doors.grpc(StorePictureRequest { image });
+        let said = AccountServiceClient::new(doors.channel.clone()).store_picture(request).await;
+        assert_eq!(of_grpc(said), expected, "{size}");
     }
     doors.server.stop().await;
 }

@@ -1,9 +1,11 @@
-//! Sessions at their limits: sixteen devices, sixteen sockets, one session a device; and that an end is in force.
+//! Sessions at their limits: sixteen devices, sixteen sockets, one session a device, a minute for a refresh token that has
+//! been replaced; and that an end is in force.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
 use futures_util::future::join_all;
 use madang_solo::serve::Running;
 use madang_tests::{
+    PATIENCE,
     client::{Person, Socket, call, sign_up},
     start,
 };
@@ -182,5 +184,58 @@ async fn a_seventeenth_socket_is_closed_and_the_others_stay() {
         }
         assert!(frame["error"].is_object() || frame["close"] == 4504, "{frame}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_works_until_a_minute_after_the_next_one_was_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    sign_up(&server, "ann").await;
+    let refresh = async |tokens: &Value| {
+        let body = json!({"refreshToken": tokens["refreshToken"]});
+        call(&server, "POST", "/v1/sessions/refresh", "", body).await
+    };
+    let good = async |tokens: &Value| {
+        let (status, next) = refresh(tokens).await;
+        assert_eq!((status, &next["session"]), (200, &tokens["session"]), "{next}");
+        assert_ne!(next["refreshToken"], tokens["refreshToken"]);
+        next
+    };
+    let works = async |tokens: &Value| {
+        let token = tokens["accessToken"].as_str().unwrap();
+        call(&server, "GET", "/v1/me", token, Value::Null).await.0 == 200
+    };
+    // As if all that has happened had done so earlier.
+    let pass = |ms: i64| {
+        let accounts = rusqlite::Connection::open(folder.path().join("accounts.db")).unwrap();
+        accounts.busy_timeout(PATIENCE).unwrap();
+        let aged = "UPDATE refresh SET next_used_at = next_used_at - ?1 WHERE next_used_at > 0";
+        accounts.execute(aged, [ms]).unwrap()
+    };
+    let (mine, others) = (device(), device());
+    let (first, other) = (log_in(&server, &mine).await, log_in(&server, &others).await);
+    // An answer may be lost: as long as nobody uses the new pair, the old token gives another.
+    let lost = good(&first).await;
+    assert_eq!(pass(3_600_000), 0, "that has no end");
+    let second = good(&first).await;
+    assert!(works(&first).await && works(&lost).await && works(&second).await, "all are of one session");
+    // Once it is used, those before it have a minute.
+    let third = good(&second).await;
+    assert_eq!(pass(30_000), 2);
+    good(&first).await;
+    let fourth = good(&third).await;
+    let (mut socket, _) = Socket::connect(&server, &person(&fourth, &mine), "").await;
+    assert!(pass(60_000) > 2);
+    assert!(works(&fourth).await);
+    // Whoever has it now should not: the whole family ends, also what was good.
+    let (status, refused) = refresh(&first).await;
+    assert_eq!((status, &refused["code"], &refused["reason"]), (401, &json!("UNAUTHENTICATED"), &json!("BAD_TOKEN")));
+    assert_eq!(closed(&mut socket).await, json!(4503));
+    for tokens in [&fourth, &third, &first] {
+        assert_eq!(refresh(tokens).await.0, 401);
+        assert!(!works(tokens).await);
+    }
+    good(&other).await;
     server.stop().await;
 }
