@@ -5,15 +5,20 @@
 use crate::address::is_public;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use madang_mesh::clock::now_ms;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer, pki_types::pem::PemObject};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, InvalidDnsNameError, pem::PemObject},
+};
 use std::{
+    error::Error,
     future::Future,
     io,
     net::SocketAddr,
@@ -23,7 +28,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, UNIX_EPOCH},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tower::Service;
 
 /// How much of an answer is read.
@@ -61,18 +66,73 @@ impl Reach {
     }
 }
 
-/// Why there was no answer. Names no address.
-#[derive(Debug, thiserror::Error)]
+/// Why there was no answer: of what kind that was, in words of our own. What errors say may be a peer's words, and is in no
+/// log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Failed {
-    /// It did not come in time.
-    #[error("no answer in time")]
-    Late,
-    /// What was asked is no request.
+    /// What is asked is no request.
     #[error("the request can't be made")]
     Request,
-    /// The connection, its TLS or its HTTP.
-    #[error("{0}")]
-    Connection(String),
+    /// The host's name resolves to nothing, or is none.
+    #[error("the name has no address")]
+    Name,
+    /// What it resolves to may not be called.
+    #[error("the address is not public")]
+    Address,
+    /// Nobody listens there.
+    #[error("the connection was refused")]
+    Refused,
+    /// No connection could be made, for another reason.
+    #[error("it can't be reached")]
+    Unreached,
+    /// It is not who it should be, or nobody vouches for it any more.
+    #[error("its certificate is not trusted")]
+    Certificate,
+    /// Nothing safe could be agreed on.
+    #[error("TLS failed")]
+    Tls,
+    /// The connection or the answer did not come in time.
+    #[error("no answer in time")]
+    Late,
+    /// It hung up before it answered.
+    #[error("closed before an answer")]
+    Closed,
+    /// It speaks something else.
+    #[error("the answer is not HTTP")]
+    Protocol,
+}
+
+impl Failed {
+    /// What kind of failure lies at the bottom of an error.
+    fn of(error: &hyper_util::client::legacy::Error) -> Self {
+        // All that fails before TLS is told by [`connect`].
+        let unknown = if error.is_connect() { Self::Tls } else { Self::Closed };
+        let found = error.source().and_then(kind).unwrap_or(unknown);
+        if error.is_connect() && found == Self::Closed { Self::Tls } else { found }
+    }
+}
+
+fn kind(error: &(dyn Error + 'static)) -> Option<Failed> {
+    if let Some(failed) = error.downcast_ref::<Failed>() {
+        return Some(*failed);
+    }
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        let certificate = matches!(error, rustls::Error::InvalidCertificate(_));
+        return Some(if certificate { Failed::Certificate } else { Failed::Tls });
+    }
+    if error.is::<InvalidDnsNameError>() {
+        return Some(Failed::Name);
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>()
+        && (error.is_parse() || error.is_timeout())
+    {
+        return Some(if error.is_parse() { Failed::Protocol } else { Failed::Late });
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // Its `source` is that of what it holds, not what it holds.
+        return error.get_ref().and_then(|inner| kind(inner));
+    }
+    error.source().and_then(kind)
 }
 
 /// An answer.
@@ -111,47 +171,55 @@ pub fn trust(more: Option<&Path>) -> Result<ClientConfig, NoRoots> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The addresses of a host at a port.
+pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// Resolves names.
+pub type Lookup = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
+
+fn system(host: String, port: u16) -> Found {
+    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+}
+
 /// Makes TCP connections to where may be called.
 #[derive(Clone)]
 struct Connector {
     reach: Reach,
+    lookup: Lookup,
 }
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TcpStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+    type Error = Failed;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failed>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let reach = self.reach;
-        Box::pin(async move {
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-            tokio::time::timeout(CONNECT, connect(reach, &uri)).await.unwrap_or_else(|_| Err(late()))
-        })
+        let connector = self.clone();
+        Box::pin(async move { timeout(CONNECT, connector.connect(&uri)).await.unwrap_or(Err(Failed::Late)) })
     }
 }
 
-async fn connect(reach: Reach, uri: &Uri) -> io::Result<TokioIo<TcpStream>> {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in tokio::net::lookup_host((host, uri.port_u16().unwrap_or(443))).await? {
-        if !reach.allows(&address) {
-            refused = io::Error::new(io::ErrorKind::PermissionDenied, "the host's address is not public");
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(TokioIo::new(stream));
+impl Connector {
+    async fn connect(&self, uri: &Uri) -> Result<TokioIo<TcpStream>, Failed> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let found = (self.lookup)(host.to_owned(), uri.port_u16().unwrap_or(443)).await;
+        let mut failed = Failed::Name;
+        for address in found.map_err(|_| Failed::Name)? {
+            if !self.reach.allows(&address) {
+                failed = Failed::Address;
+                continue;
             }
-            Err(error) => refused = error,
+            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                Ok(stream) => return Ok(TokioIo::new(stream)),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => failed = Failed::Refused,
+                Err(_) => failed = Failed::Unreached,
+            }
         }
+        Err(failed)
     }
-    Err(refused)
 }
 
 /// Calls push services.
@@ -165,6 +233,12 @@ impl Http {
     /// With what it trusts, where it may call, and how long an answer may take.
     #[must_use]
     pub fn new(trust: ClientConfig, reach: Reach, patience: Duration) -> Self {
+        Self::resolving(Arc::new(system), trust, reach, patience)
+    }
+
+    /// The same, with names resolved by something else than the system.
+    #[must_use]
+    pub fn resolving(lookup: Lookup, trust: ClientConfig, reach: Reach, patience: Duration) -> Self {
         let https = HttpsConnectorBuilder::new().with_tls_config(trust).https_only().enable_all_versions();
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -173,7 +247,7 @@ impl Http {
             .pool_max_idle_per_host(IDLE)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
-            .build(https.wrap_connector(Connector { reach }));
+            .build(https.wrap_connector(Connector { reach, lookup }));
         Self { client, patience }
     }
 
@@ -182,26 +256,17 @@ impl Http {
         let mut request = Request::post(uri).body(Full::new(body.into())).map_err(|_| Failed::Request)?;
         *request.headers_mut() = headers;
         let asked = async {
-            let answer = self.client.request(request).await.map_err(|error| Failed::Connection(root(&error)))?;
+            let answer = self.client.request(request).await.map_err(|error| Failed::of(&error))?;
             Ok(read(answer).await)
         };
-        tokio::time::timeout(self.patience, asked).await.unwrap_or(Err(Failed::Late))
+        timeout(self.patience, asked).await.unwrap_or(Err(Failed::Late))
     }
-}
-
-/// What lies at the bottom of an error: the layers above it say nothing.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    root.to_string()
 }
 
 async fn read(answer: Response<hyper::body::Incoming>) -> Answer {
     let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
     let body = Limited::new(answer.into_body(), ANSWER).collect().await;
-    Answer { status, retry_after, body: body.map(http_body_util::Collected::to_bytes).unwrap_or_default() }
+    Answer { status, retry_after, body: body.map(Collected::to_bytes).unwrap_or_default() }
 }
 
 /// Seconds, or a date.

@@ -12,8 +12,13 @@ use crate::{
     store::Subscription,
 };
 use async_trait::async_trait;
+use http::Uri;
 use madang_proto::notify::v1::Provider as Name;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// What becomes of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +49,16 @@ impl Told {
         Self { verdict: Verdict::Refused, status: 0 }
     }
 
-    /// No answer came.
+    /// No answer came of what was called.
     #[must_use]
-    pub fn failed(error: &Failed) -> Self {
-        let verdict = if matches!(error, Failed::Request) { Verdict::Refused } else { Verdict::Later(None) };
+    pub fn failed(by: Name, called: &Uri, why: Failed) -> Self {
+        let (provider, host) = (label(by), called.host().unwrap_or_default());
+        let due = SAID.lock().unwrap_or_else(PoisonError::into_inner).due((by, why), Instant::now());
+        match due {
+            Some(times) => tracing::warn!(provider, host, %why, times, "a push service does not answer"),
+            None => tracing::debug!(provider, host, %why, "a push service does not answer"),
+        }
+        let verdict = if why == Failed::Request { Verdict::Refused } else { Verdict::Later(None) };
         Self { verdict, status: 0 }
     }
 
@@ -63,6 +74,28 @@ impl Told {
             _ => Verdict::Refused,
         };
         Self { verdict, status }
+    }
+}
+
+/// How often it is a warning at most that a provider does not answer, for each reason: users name hosts at will.
+const OFTEN: Duration = Duration::from_secs(10);
+
+static SAID: LazyLock<Mutex<Said>> = LazyLock::new(Mutex::default);
+
+/// When something was said last, and how often it has happened since.
+#[derive(Default)]
+struct Said(HashMap<(Name, Failed), (Option<Instant>, u64)>);
+
+impl Said {
+    /// It has happened once more: how often since it was said, if it is time to say so.
+    fn due(&mut self, what: (Name, Failed), now: Instant) -> Option<u64> {
+        let (said, times) = self.0.entry(what).or_default();
+        *times += 1;
+        let due = said.is_none_or(|at| now.saturating_duration_since(at) >= OFTEN);
+        due.then(|| {
+            *said = Some(now);
+            std::mem::take(times)
+        })
     }
 }
 
@@ -102,5 +135,21 @@ pub fn label(name: Name) -> &'static str {
         Name::Apns => "apns",
         Name::Webhook => "webhook",
         Name::Unspecified => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_said_now_and_then() {
+        let (mut said, start) = (Said::default(), Instant::now());
+        let dead = (Name::WebPush, Failed::Refused);
+        assert_eq!(said.due(dead, start), Some(1));
+        assert!((0..1000).all(|_| said.due(dead, start + OFTEN / 2).is_none()));
+        assert_eq!(said.due((Name::WebPush, Failed::Tls), start + OFTEN / 2), Some(1), "another reason");
+        assert_eq!(said.due((Name::Apns, Failed::Refused), start + OFTEN / 2), Some(1), "another provider");
+        assert_eq!(said.due(dead, start + OFTEN), Some(1001));
     }
 }

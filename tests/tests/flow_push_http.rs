@@ -3,12 +3,23 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use http::{HeaderMap, Uri};
-use madang_notify::http::{Failed, Http, Reach, trust};
+use madang_notify::http::{Failed, Http, Lookup, Reach, trust};
+use madang_proto::notify::v1::Outcome;
 use madang_tests::{
     PATIENCE,
+    client::{call, sign_up},
+    device::{Device, Doors},
+    notify::Notify,
     push::{Answer, PushServer},
+    start_with,
 };
-use std::time::Duration;
+use serde_json::json;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -21,13 +32,6 @@ fn http(push: &PushServer, reach: Reach, patience: Duration) -> Http {
 async fn post(http: &Http, url: &str) -> Result<(u16, usize), Failed> {
     let answer = http.post(url.parse::<Uri>().unwrap(), HeaderMap::new(), b"x".to_vec()).await?;
     Ok((answer.status.as_u16(), answer.body.len()))
-}
-
-fn refused(result: Result<(u16, usize), Failed>) -> String {
-    match result {
-        Err(Failed::Connection(why)) => why,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,12 +50,13 @@ async fn only_what_may_be_called_is_and_only_over_tls() {
         "0.0.0.0",
         "2130706433",
     ] {
-        let why = refused(post(&public, &format!("https://{host}:{port}/x")).await);
+        let why = post(&public, &format!("https://{host}:{port}/x")).await.unwrap_err();
         // A number is no name, and is not looked up at all.
-        assert!(why.contains("not public") || why.contains("invalid dns name"), "{host}: {why}");
+        assert_eq!(why, if host == "2130706433" { Failed::Name } else { Failed::Address }, "{host}");
     }
     let near = http(&push, Reach::PublicOrLoopback, PATIENCE);
-    assert!(refused(post(&near, "https://10.0.0.1/x").await).contains("not public"));
+    assert_eq!(post(&near, "https://10.0.0.1/x").await, Err(Failed::Address));
+    assert_eq!(post(&near, "https://nobody.invalid/x").await, Err(Failed::Name));
     assert!(post(&near, &format!("http://127.0.0.1:{port}/x")).await.is_err(), "not without TLS");
     assert_eq!(post(&near, &format!("{}/x", push.url)).await.unwrap(), (201, 0));
     assert_eq!(
@@ -60,7 +65,7 @@ async fn only_what_may_be_called_is_and_only_over_tls() {
         "a name, by what it resolves to"
     );
     let stranger = Http::new(trust(None).unwrap(), Reach::PublicOrLoopback, PATIENCE);
-    assert!(refused(post(&stranger, &format!("{}/z", push.url)).await).contains("certificate"), "who it is is checked");
+    assert_eq!(post(&stranger, &format!("{}/z", push.url)).await, Err(Failed::Certificate), "who it is is checked");
     push.answer(|_| Answer { headers: vec![("location", "https://127.0.0.1:1/".into())], ..Answer::status(302) });
     assert_eq!(
         post(&near, &format!("{}/x", push.url)).await.unwrap(),
@@ -82,7 +87,7 @@ async fn neither_a_slow_nor_an_endless_nor_a_silent_one_is_waited_for() {
         body: "x".repeat(1 << 20),
         ..Answer::status(200)
     });
-    assert!(matches!(post(&hasty, &format!("{}/slow", push.url)).await, Err(Failed::Late)));
+    assert_eq!(post(&hasty, &format!("{}/slow", push.url)).await, Err(Failed::Late));
     let calm = http(&push, Reach::PublicOrLoopback, PATIENCE);
     assert_eq!(post(&calm, &format!("{}/long", push.url)).await.unwrap(), (200, 0), "a megabyte is not kept");
 
@@ -90,7 +95,7 @@ async fn neither_a_slow_nor_an_endless_nor_a_silent_one_is_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = silent.local_addr().unwrap();
     let held = tokio::spawn(async move { silent.accept().await });
-    assert!(matches!(post(&hasty, &format!("https://{at}/")).await, Err(Failed::Late)));
+    assert_eq!(post(&hasty, &format!("https://{at}/")).await, Err(Failed::Late));
     // Speaks something else.
     let odd = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = odd.local_addr().unwrap();
@@ -98,8 +103,10 @@ async fn neither_a_slow_nor_an_endless_nor_a_silent_one_is_waited_for() {
         let (mut stream, _) = odd.accept().await.unwrap();
         let _ = stream.read(&mut [0; 100]).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        drop(odd);
     });
-    assert!(matches!(post(&calm, &format!("https://{at}/")).await, Err(Failed::Connection(_))));
+    assert_eq!(post(&calm, &format!("https://{at}/")).await, Err(Failed::Tls));
+    assert_eq!(post(&calm, &format!("https://{at}/")).await, Err(Failed::Refused), "it has gone");
     drop(held);
 }
 
@@ -115,4 +122,77 @@ async fn one_that_hangs_up_is_called_again() {
         tokio::time::timeout(PATIENCE, push.quiet()).await.unwrap();
     }
     assert_eq!(push.paths().len(), 5);
+}
+
+/// A name is resolved to each of these in turn.
+fn turns(turns: Vec<Vec<SocketAddr>>) -> (Lookup, Arc<Mutex<Vec<Vec<SocketAddr>>>>) {
+    let left = Arc::new(Mutex::new(turns));
+    let from = left.clone();
+    let lookup: Lookup = Arc::new(move |_, _| {
+        let mut left = from.lock().unwrap();
+        let found = if left.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(left.remove(0)) };
+        Box::pin(async { found })
+    });
+    (lookup, left)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_turns_inwards_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let good: SocketAddr = push.url.strip_prefix("https://").unwrap().parse().unwrap();
+    // Within, as far as this test goes: reached by addresses that are of this machine, but that are no loopback's.
+    let within = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    within.set_nonblocking(true).unwrap();
+    let port = within.local_addr().unwrap().port();
+    let inward: Vec<SocketAddr> =
+        ["0.0.0.0", "::ffff:127.0.0.1", "::"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).to_vec();
+    // What was looked at is connected to: who looked at one answer and connected by another would end within.
+    let (lookup, left) = turns(vec![vec![good], inward.clone(), [&inward[..], &[good]].concat()]);
+    let near = Http::resolving(lookup, trust(Some(&push.ca)).unwrap(), Reach::PublicOrLoopback, PATIENCE);
+    assert_eq!(post(&near, "https://localhost/1").await, Ok((201, 0)));
+    assert_eq!(left.lock().unwrap().len(), 2, "once for a connection");
+    push.hang_up();
+    tokio::time::timeout(PATIENCE, push.quiet()).await.unwrap();
+    assert_eq!(post(&near, "https://localhost/2").await, Err(Failed::Address), "it has turned");
+    assert_eq!(post(&near, "https://localhost/3").await, Ok((201, 0)), "of several, the one that may be called");
+    assert_eq!(push.paths(), ["/1", "/3"]);
+    assert_eq!(within.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_a_tests_calls_nobody_on_its_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let near = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    near.set_nonblocking(true).unwrap();
+    let port = near.local_addr().unwrap().port();
+    let flags = ["--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
+    let server = start_with(folder.path(), &[&flags[..], &["--push-loopback"]].concat()).await;
+    let doors = Doors::of(&server);
+    let (ann, bot) = (sign_up(&server, "ann").await, sign_up(&server, "bot").await);
+    let (by_address, by_name) = (
+        Device::sign_up(doors, "address", "DEVICE_KIND_MOBILE").await,
+        Device::sign_up(doors, "name", "DEVICE_KIND_WEB").await,
+    );
+    for (device, host) in [(&by_address, "127.0.0.1"), (&by_name, "localhost")] {
+        let subscription = device.browser.subscription(&format!("https://{host}:{port}/x"));
+        device.register(json!({"webPush": subscription})).await;
+    }
+    let hook =
+        |host: &str| json!({"webhook": {"url": format!("https://{host}:{port}/hook"), "secret": "0123456789abcdef"}});
+    let path = format!("/v1/devices/{}/push", bot.device);
+    assert_eq!(call(&server, "PUT", &path, &bot.token, hook("localhost")).await.0, 204);
+    server.stop().await;
+
+    // What was let in is looked at again where it is called.
+    let server = start_with(folder.path(), &flags).await;
+    let reports = Notify::of(&server, folder.path());
+    for user in [&by_address.person.id, &by_name.person.id, &bot.id] {
+        let body = json!({"user": user, "clientId": madang_proto::id::ClientId::now().to_string(), "text": "?"});
+        assert_eq!(call(&server, "POST", "/v1/messages", &ann.token, body).await.0, 200);
+        assert_eq!(reports.wait(user, 1, Outcome::Later).await.status, 0);
+    }
+    assert_eq!(near.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody came");
+    server.stop().await;
 }

@@ -10,6 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri};
 use madang_mesh::clock::now_ms;
+use madang_proto::notify::v1::Provider as Name;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 
@@ -125,7 +126,7 @@ impl Provider for Apns {
             let Some(body) = notice.fitting(MOST, payload) else { return Told::never() };
             let answer = match self.http.post(uri.clone(), headers, body).await {
                 Ok(answer) => answer,
-                Err(error) => return Told::failed(&error),
+                Err(why) => return Told::failed(Name::Apns, &uri, why),
             };
             // Once more with another token.
             if answer.status.as_u16() != 403 || refused.is_some() {

@@ -10,6 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri};
 use madang_mesh::clock::now_ms;
+use madang_proto::notify::v1::Provider as Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -83,7 +84,8 @@ impl Fcm {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
         let uri: Uri = self.account.token_uri.parse().map_err(never)?;
-        let answer = self.http.post(uri, headers, body.into_bytes()).await.map_err(|error| Told::failed(&error))?;
+        let answer = self.http.post(uri.clone(), headers, body.into_bytes()).await;
+        let answer = answer.map_err(|why| Told::failed(Name::Fcm, &uri, why))?;
         let later = Told { verdict: Verdict::Later(answer.retry_after), status: answer.status.as_u16() };
         if !answer.status.is_success() {
             tracing::warn!(status = later.status, "Google gives no token for the service account");
@@ -142,7 +144,7 @@ impl Provider for Fcm {
             headers.insert("content-type", HeaderValue::from_static("application/json"));
             let answer = match self.http.post(uri.clone(), headers, body.clone()).await {
                 Ok(answer) => answer,
-                Err(error) => return Told::failed(&error),
+                Err(why) => return Told::failed(Name::Fcm, &uri, why),
             };
             // It may have been withdrawn: once with another.
             if answer.status.as_u16() == 401 && refused.is_none() {

@@ -11,6 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri};
+use madang_proto::notify::v1::Provider as Name;
 use ring::rand::SystemRandom;
 use serde_json::Value;
 use std::sync::Arc;
@@ -60,9 +61,9 @@ impl Provider for Web {
         let text = notice.fitting(encryption::MOST, payload);
         let body = text.and_then(|text| encrypt(&self.random, &to.target.secret, &text).ok());
         let Some(body) = body else { return Told::never() };
-        let told = match self.http.post(uri, headers, body).await {
+        let told = match self.http.post(uri.clone(), headers, body).await {
             Ok(answer) => Told::of(&answer),
-            Err(error) => return Told::failed(&error),
+            Err(why) => return Told::failed(Name::WebPush, &uri, why),
         };
         match told.status {
             401 | 403 if self.vapid.forget(&origin) => Told { verdict: Verdict::Later(None), ..told },

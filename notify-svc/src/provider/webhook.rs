@@ -6,6 +6,7 @@ use crate::{http::Http, notice::Notice, store::Subscription};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri};
 use madang_mesh::clock::now_ms;
+use madang_proto::notify::v1::Provider as Name;
 use ring::hmac;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -49,9 +50,9 @@ impl Provider for Webhook {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert(SIGNATURE, signature);
-        match self.http.post(uri, headers, body).await {
+        match self.http.post(uri.clone(), headers, body).await {
             Ok(answer) => Told::of(&answer),
-            Err(error) => Told::failed(&error),
+            Err(why) => Told::failed(Name::Webhook, &uri, why),
         }
     }
 }
