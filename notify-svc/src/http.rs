@@ -17,6 +17,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, InvalidDnsNameError, pem::PemObject},
 };
+use serde_json::Value;
 use std::{
     error::Error,
     future::Future,
@@ -142,8 +143,19 @@ pub struct Answer {
     pub status: StatusCode,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// Its body; empty if that was too long.
-    pub body: Bytes,
+    /// Its body; none if that was too long, or broke off.
+    pub body: Option<Bytes>,
+}
+
+impl Answer {
+    /// What it says in JSON; null if it is none. None: it was not taken, and why is in what did not come.
+    #[must_use]
+    pub fn said(&self) -> Option<Value> {
+        match &self.body {
+            Some(body) => Some(serde_json::from_slice(body).unwrap_or_default()),
+            None => self.status.is_success().then_some(Value::Null),
+        }
+    }
 }
 
 /// The certificates can't be had.
@@ -266,7 +278,7 @@ impl Http {
 async fn read(answer: Response<hyper::body::Incoming>) -> Answer {
     let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
     let body = Limited::new(answer.into_body(), ANSWER).collect().await;
-    Answer { status, retry_after, body: body.map(Collected::to_bytes).unwrap_or_default() }
+    Answer { status, retry_after, body: body.ok().map(Collected::to_bytes) }
 }
 
 /// Seconds, or a date.

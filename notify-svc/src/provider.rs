@@ -62,6 +62,12 @@ impl Told {
         Self { verdict, status: 0 }
     }
 
+    /// Not taken, and the answer broke off before it said why: nothing is dropped for that.
+    #[must_use]
+    pub fn unexplained(answer: &Answer) -> Self {
+        Self { verdict: Verdict::Later(answer.retry_after), status: answer.status.as_u16() }
+    }
+
     /// What an answer says by its status alone, where it means what HTTP means by it.
     #[must_use]
     pub fn of(answer: &Answer) -> Self {

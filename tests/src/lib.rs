@@ -2,6 +2,7 @@
 //! or every service by itself, on the real backends, as in a cluster.
 #![allow(clippy::unwrap_used, clippy::panic)] // for tests alone: a panic is their failure
 
+pub mod abrupt;
 pub mod backup;
 pub mod browser;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod rotel;
 pub mod secure;
 pub mod shown;
 pub mod talk;
+pub mod vendors;
 
 use clap::Parser;
 use madang_solo::serve::{self, Running};

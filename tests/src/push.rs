@@ -114,14 +114,7 @@ impl PushServer {
     pub async fn start(folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        let ca = folder.join(format!("push-{}.pem", uuid::Uuid::new_v4()));
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (tls, ca) = certified(folder);
         let state = State {
             taken: Mutex::default(),
             came: Notify::new(),
@@ -130,7 +123,7 @@ impl PushServer {
             open: watch::Sender::new(0),
         };
         let state = Arc::new(state);
-        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), state.clone()));
+        let serving = tokio::spawn(serve(listener, tls, state.clone()));
         Self { url, ca, state, serving }
     }
 
@@ -183,6 +176,19 @@ impl PushServer {
     pub fn paths(&self) -> Vec<String> {
         self.state.taken.lock().unwrap().iter().map(|taken| taken.path.clone()).collect()
     }
+}
+
+/// A certificate for this machine; and where it is, PEM.
+pub(crate) fn certified(folder: &Path) -> (TlsAcceptor, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let ca = folder.join(format!("push-{}.pem", uuid::Uuid::new_v4()));
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (TlsAcceptor::from(Arc::new(config)), ca)
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {

@@ -12,7 +12,7 @@ use madang_tests::{
     notify::Notify,
     proxy::Proxy,
     push::{Answer, PushServer, Taken},
-    start_with,
+    start_with, vendors,
 };
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -21,9 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// A key for these tests alone.
-const RSA: &str = include_str!("../fixtures/service-account-key.pem");
 
 /// How long a provider that has too much to do wants to be left alone; longer than it is waited for without a word.
 const WAIT: Duration = Duration::from_secs(3);
@@ -46,15 +43,10 @@ impl Stage {
         Self { folder, push, proxy, url }
     }
 
-    async fn start(&self, flags: &[&str]) -> Running {
+    async fn start(&self, flags: &[String]) -> Running {
         let usual = ["--push-ca", self.push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-        start_with(self.folder.path(), &[&usual[..], flags].concat()).await
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let file = self.folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
-        file.to_str().unwrap().to_owned()
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        start_with(self.folder.path(), &[&usual[..], &flags].concat()).await
     }
 }
 
@@ -135,10 +127,8 @@ async fn misbehave(
 #[tokio::test(flavor = "multi_thread")]
 async fn apple_may_be_slow_hang_up_or_be_gone() {
     let stage = Stage::set().await;
-    let key = stage.file("key.p8", &KeyPair::generate().unwrap().serialize_pem());
-    let flags = ["--apns-key", &key, "--apns-key-id", "KEY1234567", "--apns-team", "TEAM123456"];
-    let to = ["--apns-topic", "com.example.chat", "--apns-url", &stage.url];
-    let server = stage.start(&[&flags[..], &to].concat()).await;
+    let key = KeyPair::generate().unwrap();
+    let server = stage.start(&vendors::apple(stage.folder.path(), &key, &stage.url)).await;
     let registration = json!({"apns": {"token": "ab".repeat(32)}});
     let seq = |taken: &Taken| taken.json()["seq"].clone();
     misbehave(&stage, &server, (Provider::Apns, registration), |_| Answer::status(200), seq).await;
@@ -151,17 +141,8 @@ async fn apple_may_be_slow_hang_up_or_be_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn google_may_be_slow_hang_up_or_be_gone() {
     let stage = Stage::set().await;
-    let account = json!({
-        "type": "service_account", "project_id": "madang-test", "private_key_id": "kid-1", "private_key": RSA,
-        "client_email": "push@madang-test.iam.gserviceaccount.com", "token_uri": format!("{}/token", stage.url),
-    });
-    let account = stage.file("account.json", &account.to_string());
-    let server = stage.start(&["--fcm-account", &account, "--fcm-url", &stage.url]).await;
-    let answer = |taken: &Taken| {
-        let token = json!({"access_token": "ya29.1", "expires_in": 3599, "token_type": "Bearer"});
-        let body = if taken.path == "/token" { token } else { json!({"name": "projects/madang-test/messages/1"}) };
-        Answer { body: body.to_string(), ..Answer::status(200) }
-    };
+    let server = stage.start(&vendors::google(stage.folder.path(), &stage.url)).await;
+    let answer = |taken: &Taken| vendors::well(taken, "ya29.1");
     let seq = |taken: &Taken| match taken.path.as_str() {
         "/token" => Value::Null,
         _ => taken.json()["message"]["data"]["seq"].clone(),

@@ -91,7 +91,7 @@ impl Apns {
 
 /// What Apple means by an answer.
 fn judge(answer: &Answer, to: &Subscription) -> Told {
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let Some(said) = answer.said() else { return Told::unexplained(answer) };
     let told = Told::of(answer);
     let verdict = match (told.status, said["reason"].as_str().unwrap_or_default()) {
         // It was registered again since the device was last seen without the app.

@@ -91,7 +91,7 @@ impl Fcm {
             tracing::warn!(status = later.status, "Google gives no token for the service account");
             return Err(later);
         }
-        let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| later)?;
+        let granted: Granted = serde_json::from_slice(&answer.body.unwrap_or_default()).map_err(|_| later)?;
         *kept = Some((granted.access_token.clone(), now + granted.expires_in - EARLY));
         Ok(granted.access_token)
     }
@@ -108,7 +108,7 @@ impl Fcm {
 
 /// What Firebase means by an answer.
 fn judge(answer: &Answer) -> Told {
-    let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let Some(said) = answer.said() else { return Told::unexplained(answer) };
     let details = said["error"]["details"].as_array().cloned().unwrap_or_default();
     let code = details.iter().find_map(|detail| detail["errorCode"].as_str()).unwrap_or_default();
     let told = Told::of(answer);

@@ -1,0 +1,174 @@
+//! Answers that say less than they seem to, or break off, or do not come: a 404 is not the same from everybody, GOAWAY in
+//! the middle of an answer loses no push and doubles none, and who never answers holds up nobody else.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
+
+use madang_proto::{
+    id::ClientId,
+    notify::v1::{Outcome, Provider},
+};
+use madang_solo::serve::Running;
+use madang_tests::{
+    abrupt::{Abrupt, Way},
+    client::{Person, call, sign_up},
+    device::{Device, Doors},
+    notify::Notify,
+    proxy::Proxy,
+    push::{Answer, PushServer},
+    start_with, vendors,
+};
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use std::path::Path;
+
+const PHONE: &str = "DEVICE_KIND_MOBILE";
+
+async fn start(folder: &Path, ca: &Path, more: &[String]) -> Running {
+    let usual = ["--push-loopback", "--push-ca", ca.to_str().unwrap(), "--push-wait-ms", "50"];
+    let more: Vec<_> = more.iter().map(String::as_str).collect();
+    start_with(folder, &[&usual[..], &more].concat()).await
+}
+
+async fn register(server: &Running, person: &Person, body: Value) {
+    let path = format!("/v1/devices/{}/push", person.device);
+    assert_eq!(call(server, "PUT", &path, &person.token, body).await.0, 204);
+}
+
+async fn say(server: &Running, from: &Person, to: &str) {
+    let body = json!({"user": to, "clientId": ClientId::now().to_string(), "text": "?"});
+    assert_eq!(call(server, "POST", "/v1/messages", &from.token, body).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_found_means_a_browser_or_bot_is_gone_and_of_apple_and_google_that_we_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let apple = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &push.url);
+    let server = start(folder.path(), &push.ca, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
+    let ann = sign_up(&server, "ann").await;
+    let web = Device::sign_up(Doors::of(&server), "web", PHONE).await;
+    web.subscribe(&push).await;
+    let (bot, iphone) = (sign_up(&server, "bot").await, sign_up(&server, "iphone").await);
+    let (android, reset) = (sign_up(&server, "android").await, sign_up(&server, "reset").await);
+    let hook = json!({"webhook": {"url": format!("{}/hook", push.url), "secret": "0123456789abcdef"}});
+    register(&server, &bot, hook).await;
+    register(&server, &iphone, json!({"apns": {"token": "ab".repeat(32)}})).await;
+    register(&server, &android, json!({"fcm": {"token": "android:APA91b"}})).await;
+    register(&server, &reset, json!({"fcm": {"token": "reset:APA91b"}})).await;
+    push.answer(|taken| {
+        if taken.path == "/token" {
+            return vendors::well(taken, "ya29.1");
+        }
+        let said = if taken.path.starts_with("/3/device/") {
+            json!({"reason": "BadPath"})
+        } else if taken.path == "/v1/projects/madang-test/messages:send" {
+            // The project is none; or it is, and the app has been removed.
+            let code = if taken.json()["message"]["token"] == "reset:APA91b" { "UNREGISTERED" } else { "NOT_FOUND" };
+            json!({"error": {"code": 404, "status": "NOT_FOUND", "details": [{"errorCode": code}]}})
+        } else {
+            Value::Null
+        };
+        Answer { body: said.to_string(), ..Answer::status(404) }
+    });
+    let reports = Notify::of(&server, folder.path());
+    for (user, outcome, provider, left) in [
+        (&web.person.id, Outcome::Gone, Provider::WebPush, 0),
+        (&bot.id, Outcome::Gone, Provider::Webhook, 0),
+        (&iphone.id, Outcome::Refused, Provider::Apns, 1),
+        (&android.id, Outcome::Refused, Provider::Fcm, 1),
+        (&reset.id, Outcome::Gone, Provider::Fcm, 0),
+    ] {
+        say(&server, &ann, user).await;
+        let report = reports.wait(user, 1, outcome).await;
+        assert_eq!((report.provider(), report.status, report.tries), (provider, 404, 1));
+        assert_eq!(reports.places(user).await.len(), left, "{provider:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_is_neither_lost_nor_doubled_nor_taken_for_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let apple = Abrupt::start(folder.path()).await;
+    let flags = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &apple.url);
+    let server = start(folder.path(), &apple.ca, &flags).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    register(&server, &bob, json!({"apns": {"token": "ab".repeat(32)}})).await;
+    let reports = Notify::of(&server, folder.path());
+    let half = |status| Way::Half(status, Vec::new(), "why".into());
+    let slow_down = Way::Half(429, vec![("retry-after", "2".into())], String::new());
+    // What becomes of a push, how often it comes, and what status is reported of it before it is taken; 0: none came.
+    let ways = [
+        (Way::Unseen, 2, None),
+        (Way::Unanswered, 2, Some(0)),
+        // Why is in what did not come: the device may be there again.
+        (half(410), 2, Some(410)),
+        (half(400), 2, Some(400)),
+        (half(500), 2, Some(500)),
+        (slow_down, 2, Some(429)),
+        // It was taken: what is missing would say nothing more.
+        (half(200), 1, None),
+        (Way::Leaving(200), 1, None),
+    ];
+    for (seq, (way, times, status)) in (1..).zip(ways) {
+        apple.next(way.clone());
+        say(&server, &ann, &bob.id).await;
+        assert_eq!(reports.wait(&bob.id, seq, Outcome::Sent).await.status, 200, "{way:?}");
+        let told: Vec<_> = reports.deliveries(&bob.id).await.into_iter().filter(|each| each.seq == seq).collect();
+        let of = |outcome| told.iter().filter(move |each| each.outcome() == outcome).collect::<Vec<_>>();
+        assert_eq!(of(Outcome::Sent).len(), 1, "{way:?}: {told:?}");
+        if let Some(status) = status {
+            let later = of(Outcome::Later);
+            assert!(later.len() == 1 && later[0].status == status, "{way:?}: {told:?}");
+        }
+        assert!(told.iter().all(|each| matches!(each.outcome(), Outcome::Sent | Outcome::Later)), "{way:?}: {told:?}");
+        let came = apple.taken().iter().filter(|body| body["seq"] == *seq.to_string()).count();
+        assert_eq!(came, times, "{way:?}");
+    }
+    assert_eq!(reports.places(&bob.id).await.len(), 1, "the device is there");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_service_that_takes_connections_and_never_answers_holds_up_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let proxy = Proxy::before(push.url.strip_prefix("https://").unwrap()).await;
+    let server = start(folder.path(), &push.ca, &[]).await;
+    let doors = Doors::of(&server);
+    let ann = Device::sign_up(doors, "ann", PHONE).await;
+    let eve = Device::sign_up(doors, "eve", PHONE).await;
+    eve.subscribe(&push).await;
+    // More than it takes for their host to be left alone.
+    let mut hung = Vec::new();
+    for n in 0..10 {
+        let device = Device::sign_up(doors, &format!("hung{n}"), PHONE).await;
+        let endpoint = device.browser.subscription(&format!("https://{}{}", proxy.address, device.path));
+        device.register(json!({"webPush": endpoint})).await;
+        hung.push(device);
+    }
+    let reports = Notify::of(&server, folder.path());
+    // It had a connection; nothing comes through that one any more, nor through new ones.
+    ann.say(hung[0].to(), "1").await;
+    assert_eq!(hung[0].told(&push).await["seq"], "1");
+    reports.wait(&hung[0].person.id, 1, Outcome::Sent).await;
+    proxy.silence();
+    for device in &hung {
+        ann.say(device.to(), "?").await;
+    }
+    ann.say(eve.to(), "1").await;
+    assert_eq!(eve.told(&push).await["seq"], "1");
+    let taken = reports.wait(&eve.person.id, 1, Outcome::Sent).await;
+    for (n, device) in hung.iter().enumerate() {
+        let report = reports.wait(&device.person.id, if n == 0 { 2 } else { 1 }, Outcome::Later).await;
+        assert!(report.status == 0 && report.at >= taken.at, "hers did not wait for it: {report:?}, {taken:?}");
+        assert!(report.took_ms < 30_000, "it is not waited for: {report:?}");
+    }
+    ann.say(eve.to(), "2").await;
+    assert_eq!(eve.told(&push).await["seq"], "2");
+    assert_eq!(push.paths(), [""; 0], "nothing came through");
+    proxy.mend();
+    for (n, device) in hung.iter().enumerate() {
+        assert_eq!(device.told(&push).await["seq"], if n == 0 { "2" } else { "1" }, "and nothing was lost");
+    }
+    server.stop().await;
+}
