@@ -94,10 +94,17 @@ fn url(text: &str, loopback: bool) -> Result<(), &'static str> {
     match address {
         Some(address) if is_public(address) || (loopback && address.is_loopback()) => Ok(()),
         Some(_) => Err("must not name an address that is not public"),
-        // A name is looked at when it is resolved.
+        // RFC 6761, 6.3. Other names are looked at when they are resolved.
+        None if !loopback && is_local(host) => Err("must not name this machine"),
         None if host.is_empty() => Err("must name a host"),
         None => Ok(()),
     }
+}
+
+/// Whether a name is one of those that mean this machine.
+fn is_local(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    last.eq_ignore_ascii_case("localhost")
 }
 
 /// The language of texts.
@@ -138,6 +145,8 @@ mod tests {
             "ftp://a/",
             "https://127.0.0.1/",
             "https://[::1]/",
+            "https://localhost/",
+            "https://push.LocalHost.:8443/",
             "https://169.254.169.254/latest",
             "https://10.0.0.1:443/",
             "https://a/ b",

@@ -194,5 +194,12 @@ async fn a_server_that_is_not_a_tests_calls_nobody_on_its_machine() {
         assert_eq!(reports.wait(user, 1, Outcome::Later).await.status, 0);
     }
     assert_eq!(near.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody came");
+    // And nothing such is let in.
+    for host in ["127.0.0.1", "[::1]", "localhost", "LOCALHOST", "localhost.", "push.localhost"] {
+        let (status, answer) = call(&server, "PUT", &path, &bot.token, hook(host)).await;
+        assert_eq!((status, answer["code"].as_str()), (400, Some("INVALID_ARGUMENT")), "{host}: {answer}");
+        let web = json!({"webPush": by_name.browser.subscription(&format!("https://{host}:{port}/x"))});
+        assert_eq!(call(&server, "PUT", &path, &bot.token, web).await.0, 400, "{host}");
+    }
     server.stop().await;
 }
