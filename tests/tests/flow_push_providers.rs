@@ -9,7 +9,7 @@ use madang_tests::{
     client::{Person, call, sign_up},
     notify::Notify,
     push::{Answer, PushServer, Taken},
-    start_with,
+    start_with, vendors,
 };
 use rcgen::{KeyPair, PublicKeyData as _};
 use ring::{
@@ -21,13 +21,11 @@ use ring::{
 };
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
 };
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
-
-/// A key for these tests alone.
-const RSA: &str = include_str!("../fixtures/service-account-key.pem");
 
 async fn say(server: &Running, from: &Person, to: &Person, text: &str) -> Value {
     let body = json!({"user": to.id, "clientId": ClientId::now().to_string(), "text": text});
@@ -49,9 +47,10 @@ fn verified(token: &str, algorithm: &'static dyn VerificationAlgorithm, key: &[u
     (serde_json::from_slice(&bytes(head)).unwrap(), serde_json::from_slice(&bytes(claims)).unwrap())
 }
 
-async fn start(folder: &Path, push: &PushServer, more: &[&str]) -> Running {
+async fn start(folder: &Path, push: &PushServer, more: &[String]) -> Running {
     let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    start_with(folder, &[&flags[..], more].concat()).await
+    let more: Vec<_> = more.iter().map(String::as_str).collect();
+    start_with(folder, &[&flags[..], &more].concat()).await
 }
 
 fn is_token(taken: &Taken) -> bool {
@@ -63,22 +62,7 @@ async fn apple_is_told_as_it_documents_it() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let key = KeyPair::generate().unwrap();
-    let file = folder.path().join("key.p8");
-    std::fs::write(&file, key.serialize_pem()).unwrap();
-    let flags = [
-        "--apns-key",
-        file.to_str().unwrap(),
-        "--apns-key-id",
-        "KEY1234567",
-        "--apns-team",
-        "TEAM123456",
-        "--apns-topic",
-        "com.example.chat",
-        "--apns-url",
-        &push.url,
-        "--apns-sandbox-url",
-        &push.url,
-    ];
+    let flags = vendors::apple(folder.path(), &key, &push.url);
     let server = start(folder.path(), &push, &flags).await;
     let (ann, bob, gone) =
         (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
@@ -149,13 +133,8 @@ async fn apple_is_told_as_it_documents_it() {
 async fn google_is_told_as_it_documents_it() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let account = json!({
-        "type": "service_account", "project_id": "madang-test", "private_key_id": "kid-1", "private_key": RSA,
-        "client_email": "push@madang-test.iam.gserviceaccount.com", "token_uri": format!("{}/token", push.url),
-    });
-    let file = folder.path().join("account.json");
-    std::fs::write(&file, account.to_string()).unwrap();
-    let server = start(folder.path(), &push, &["--fcm-account", file.to_str().unwrap(), "--fcm-url", &push.url]).await;
+    let account = vendors::account(&push.url);
+    let server = start(folder.path(), &push, &vendors::google(folder.path(), &push.url)).await;
     let (ann, bob, gone) =
         (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
     assert_eq!(
@@ -189,7 +168,7 @@ async fn google_is_told_as_it_documents_it() {
     let form = String::from_utf8(asked.body.to_vec()).unwrap();
     let assertion =
         form.strip_prefix("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=").unwrap();
-    let key = PrivatePkcs8KeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
+    let key = PrivatePkcs8KeyDer::from_pem_slice(vendors::RSA.as_bytes()).unwrap();
     let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
     let (head, claims) = verified(assertion, &RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref());
     assert_eq!((&head["alg"], &head["kid"]), (&json!("RS256"), &json!("kid-1")));
@@ -206,7 +185,7 @@ async fn google_is_told_as_it_documents_it() {
         json!({"type": "PUSH_TYPE_MESSAGE", "conversation": ack["conversation"], "seq": "1",
         "sender": ann.id, "badge": "1", "title": "ann", "body": "안녕"})
     );
-    assert_eq!(message["android"], json!({"priority": "HIGH", "ttl": "86400s", "collapse_key": ack["conversation"]}));
+    assert_eq!(message["android"], json!({"priority": "HIGH", "ttl": "86400s"}));
     say(&server, &ann, &gone, "1").await;
     let taken = push.next(sent).await;
     assert_eq!(taken.json()["message"]["token"], "gone:APA91b");
@@ -251,5 +230,67 @@ async fn a_bot_is_called_and_knows_who_calls() {
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), &signed, &bytes).unwrap();
         assert_eq!((&taken.json()["body"], &taken.json()["seq"]), (&json!("/help"), &json!("1")));
     }
+    server.stop().await;
+}
+
+/// What Firebase keeps of a device that is off: of a key the newest, of four keys at most; of what has none, a hundred
+/// messages, and of more than that nothing but that there were more.
+#[derive(Default)]
+struct Kept(Vec<Value>);
+
+impl Kept {
+    fn take(&mut self, message: Value) {
+        let key = |message: &Value| message["android"]["collapse_key"].as_str().map(str::to_owned);
+        let of = key(&message);
+        if of.is_some() {
+            self.0.retain(|kept| key(kept) != of);
+            let others = self.0.iter().filter(|kept| key(kept).is_some());
+            if others.count() == 4 {
+                let first = self.0.iter().position(|kept| key(kept).is_some()).unwrap();
+                self.0.remove(first);
+            }
+        }
+        self.0.push(message);
+        if self.0.iter().filter(|kept| key(kept).is_none()).count() > 100 {
+            self.0.retain(|kept| key(kept).is_some());
+        }
+    }
+
+    /// What the app shows when the device is on again, in whichever order it comes: of each conversation the newest.
+    fn shown(&self) -> BTreeMap<String, u64> {
+        let mut shown = BTreeMap::new();
+        for data in self.0.iter().rev().map(|message| &message["data"]) {
+            let newest = shown.entry(data["conversation"].as_str().unwrap().to_owned()).or_default();
+            *newest = data["seq"].as_str().unwrap().parse().unwrap_or(0).max(*newest);
+        }
+        shown
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_was_off_shows_each_conversation_once_however_many_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let server = start(folder.path(), &push, &vendors::google(folder.path(), &push.url)).await;
+    let bob = sign_up(&server, "bob").await;
+    assert_eq!(register(&server, &bob, json!({"fcm": {"token": "bob:APA91b"}})).await, 204);
+    push.answer(|taken| vendors::well(taken, "ya29.1"));
+    let reports = Notify::of(&server, folder.path());
+    let (mut kept, mut said) = (Kept::default(), BTreeMap::new());
+    for n in 0..7 {
+        let writer = sign_up(&server, &format!("writer{n}")).await;
+        for seq in 1..=3 {
+            let ack = say(&server, &writer, &bob, "?").await;
+            let conversation = ack["conversation"].as_str().unwrap().to_owned();
+            let of = |taken: &Taken| {
+                taken.path.ends_with(":send") && taken.json()["message"]["data"]["conversation"] == conversation
+            };
+            kept.take(push.next(of).await.json()["message"].clone());
+            // Its answer has come: what follows is not told in its place.
+            reports.wait(&bob.id, seq, Outcome::Sent).await;
+            said.insert(conversation, seq);
+        }
+    }
+    assert_eq!(kept.shown(), said);
     server.stop().await;
 }

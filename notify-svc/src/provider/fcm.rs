@@ -1,5 +1,11 @@
 //! Firebase Cloud Messaging, HTTP v1: `data` messages, which the app shows and clears by itself. Who we are is an OAuth
 //! token, got with a service account's key and used until shortly before it ends.
+//!
+//! They have no `collapse_key`. Of a device that is off, Firebase keeps four keys, any four, so that whoever writes in a
+//! fifth conversation would be dropped without a word; and of a key it lets one message through in three minutes once
+//! there were twenty. Without one it keeps a hundred messages, and tells the app where there were more
+//! (`onDeletedMessages`). That one notification is shown of each conversation is the app's doing, by the `conversation`
+//! and `seq` in the data: with `android.notification.tag` the system would show it, and nobody clear it.
 
 use super::{Provider, Told, Verdict, jwt::Key};
 use crate::{
@@ -99,8 +105,7 @@ impl Fcm {
     fn body(&self, to: &Subscription, notice: &Notice) -> Option<Vec<u8>> {
         let data: Value = serde_json::from_slice(&notice.fitting(MOST - 512, payload)?).ok()?;
         let priority = if notice.is_message() { "HIGH" } else { "NORMAL" };
-        let android =
-            json!({"priority": priority, "ttl": format!("{TTL}s"), "collapse_key": notice.conversation.to_string()});
+        let android = json!({"priority": priority, "ttl": format!("{TTL}s")});
         let message = json!({"token": to.target.address, "data": data, "android": android});
         Some(json!({"message": message}).to_string().into_bytes())
     }
