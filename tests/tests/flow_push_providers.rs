@@ -7,6 +7,7 @@ use madang_proto::{id::ClientId, notify::v1::Outcome};
 use madang_solo::serve::Running;
 use madang_tests::{
     client::{Person, call, sign_up},
+    device::{Device, Doors},
     notify::Notify,
     push::{Answer, PushServer, Taken},
     start_with, vendors,
@@ -292,5 +293,75 @@ async fn a_phone_that_was_off_shows_each_conversation_once_however_many_there_ar
         }
     }
     assert_eq!(kept.shown(), said);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_set_korean_is_told_in_korean_by_whoever_carries_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let apple = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &push.url);
+    let server = start(folder.path(), &push, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
+    push.answer(|taken| vendors::well(taken, "ya29.1"));
+    let doors = Doors::of(&server);
+    let ann = Device::sign_up(doors, "ann", "DEVICE_KIND_MOBILE").await;
+    let mut members = Vec::new();
+    for (name, preview) in [("shown", true), ("hidden", false)] {
+        for provider in ["webPush", "apns", "fcm"] {
+            let device =
+                Device::sign_up(doors, &format!("{name}_{provider}").to_lowercase(), "DEVICE_KIND_MOBILE").await;
+            // Of each its own, by which what it is told is found.
+            let path = match provider {
+                "webPush" => device.path.clone(),
+                "apns" => format!("/3/device/{}", device.person.id.replace('-', "")),
+                _ => format!("{}:APA91b", device.person.id),
+            };
+            let target = match provider {
+                "webPush" => device.subscription(&push),
+                "apns" => json!({"token": device.person.id.replace('-', "")}),
+                _ => json!({"token": path}),
+            };
+            device.register(json!({provider: target, "locale": "ko-KR", "preview": preview})).await;
+            members.push((device, provider, preview, path));
+        }
+    }
+    let group = ann.group("마당 🏡", &members.iter().map(|(device, ..)| device).collect::<Vec<_>>()).await;
+    let picture = json!({"conversation": group, "attachments": [
+        {"url": "https://example.com/1", "name": "사진.webp", "mediaType": "image/webp", "size": "1"}]});
+    let long = "가나다라마바사아자차👩‍👩‍👧".repeat(30);
+    let cut: String = long.chars().take(199).chain(['…']).collect();
+    for (seq, (to, text, shown)) in (1..).zip([
+        (json!({"conversation": group}), "안녕하세요 👋🏽 \"여러분\"", "안녕하세요 👋🏽 \"여러분\""),
+        (picture, "", "사진을 보냈습니다."),
+        (json!({"conversation": group}), &long, &cut),
+    ]) {
+        ann.say(to, text).await;
+        for (device, provider, preview, path) in &members {
+            let of = |taken: &Taken| match *provider {
+                "fcm" => taken.path.ends_with(":send") && taken.json()["message"]["token"] == *path,
+                _ => taken.path == *path,
+            };
+            let taken = push.next(of).await;
+            let (data, alert) = match *provider {
+                "webPush" => (device.browser.decrypt(&taken.body), None),
+                "apns" => (taken.json(), Some(taken.json()["aps"]["alert"].clone())),
+                _ => (taken.json()["message"]["data"].clone(), None),
+            };
+            assert_eq!((&data["seq"], &data["conversation"]), (&json!(seq.to_string()), &json!(group)), "{provider}");
+            let said = alert.clone().unwrap_or_else(|| data.clone());
+            let expected = match (*preview, alert.is_some()) {
+                (true, _) => (json!("마당 🏡"), json!(format!("ann 이름: {shown}"))),
+                // The system shows it by itself, so it must say something.
+                (false, true) => (Value::Null, json!("새 메시지")),
+                (false, false) => (Value::Null, Value::Null),
+            };
+            assert_eq!((said["title"].clone(), said["body"].clone()), expected, "{provider}");
+            let whole =
+                if *provider == "webPush" { data.to_string() } else { String::from_utf8(taken.body.to_vec()).unwrap() };
+            for secret in ["이름", "마당", "안녕", "사진", "가나다"] {
+                assert!(*preview || !whole.contains(secret), "{provider}: {whole}");
+            }
+        }
+    }
     server.stop().await;
 }
