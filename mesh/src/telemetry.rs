@@ -81,8 +81,20 @@ impl Telemetry {
     }
 }
 
+/// What of all that is said is told, as `RUST_LOG` has it: by levels and by who says it. None: it can't be understood.
+///
+/// HTTP/2's library says at `debug` what a peer gave as its reason to hang up (GOAWAY): the words of strangers, for whom
+/// an endpoint or a token may be among them. It does so where it is named alone.
+#[must_use]
+pub fn filter_of(text: &str) -> Option<EnvFilter> {
+    let filter = EnvFilter::builder().parse(text).ok()?;
+    let named = text.split(',').any(|each| each.starts_with("h2"));
+    Some(if named { filter } else { filter.add_directive("h2=info".parse().ok()?) })
+}
+
 fn filter() -> EnvFilter {
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).ok().and_then(|text| filter_of(&text));
+    wanted.or_else(|| filter_of("info")).unwrap_or_default()
 }
 
 fn lines(lines: Lines) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -160,6 +172,23 @@ mod tests {
         let args = told(&["--otlp", "http://c:4317", "--trace-ratio", "1", "--logs", "json"]).unwrap();
         assert_eq!((args.otlp.as_deref(), args.trace_ratio, args.logs), (Some("http://c:4317"), 1.0, Lines::Json));
         assert!(["1.1", "-0.1", "NaN", "x"].iter().all(|ratio| told(&["--trace-ratio", ratio]).is_err()));
+    }
+
+    #[test]
+    fn what_peers_say_is_told_where_it_is_asked_for_alone() {
+        let told = |text: &str| {
+            let lines = tracing_subscriber::registry().with(filter_of(text).unwrap());
+            tracing::subscriber::with_default(lines, || {
+                let peer = tracing::enabled!(target: "h2::codec::framed_read", tracing::Level::DEBUG);
+                (peer, tracing::enabled!(target: "madang_notify::provider", tracing::Level::DEBUG))
+            })
+        };
+        assert_eq!(told("debug"), (false, true));
+        assert_eq!(told("madang_notify=trace"), (false, true));
+        assert_eq!(told("debug,h2=debug"), (true, true));
+        assert_eq!(told("info,h2::codec=debug"), (true, false));
+        assert_eq!(told("info"), (false, false));
+        assert!(filter_of("info, h2=debug").is_none(), "it takes no spaces");
     }
 
     #[tokio::test]
