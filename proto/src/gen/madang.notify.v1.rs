@@ -161,7 +161,7 @@ pub struct ListDeliveriesRequest {
 /// What became of them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListDeliveriesResponse {
-    /// The latest first.
+    /// Of this process, the latest first; a push that was tried again is there for each try.
     #[prost(message, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
 }
@@ -500,7 +500,9 @@ pub mod notify_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// What became of the latest pushes of this process, the latest first; each replica reads shards of its own.
+        /// What became of the latest pushes of the process that is asked, the latest first, and of no other's: each replica sends
+        /// for shards of its own, so ask each, by its own address. They are in its memory: the latest 10,000, and none from
+        /// before it started.
         pub async fn list_deliveries(
             &mut self,
             request: impl tonic::IntoRequest<super::ListDeliveriesRequest>,
@@ -527,7 +529,7 @@ pub mod notify_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// How it does.
+        /// How the process that is asked does.
         pub async fn get_status(
             &mut self,
             request: impl tonic::IntoRequest<super::GetStatusRequest>,
@@ -598,7 +600,9 @@ pub mod notify_service_server {
             tonic::Response<super::ListSubscriptionsResponse>,
             tonic::Status,
         >;
-        /// What became of the latest pushes of this process, the latest first; each replica reads shards of its own.
+        /// What became of the latest pushes of the process that is asked, the latest first, and of no other's: each replica sends
+        /// for shards of its own, so ask each, by its own address. They are in its memory: the latest 10,000, and none from
+        /// before it started.
         async fn list_deliveries(
             &self,
             request: tonic::Request<super::ListDeliveriesRequest>,
@@ -606,7 +610,7 @@ pub mod notify_service_server {
             tonic::Response<super::ListDeliveriesResponse>,
             tonic::Status,
         >;
-        /// How it does.
+        /// How the process that is asked does.
         async fn get_status(
             &self,
             request: tonic::Request<super::GetStatusRequest>,
