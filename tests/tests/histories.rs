@@ -1,46 +1,103 @@
-//! Random histories of everything that can be done with groups, settings, invites and read marks, by several people at
-//! once whose devices are cut off and come back: when all is quiet, what each device holds (from what it was sent and what
-//! docs/protocol.md tells it to ask for) is what the server answers, and both are what a simple model makes of the
-//! acknowledged operations. The seed of a history that fails is printed; `MADANG_HISTORIES_SEED` runs it alone.
+//! Random histories of everything that can be done with messages, groups, settings, invites, blocks and read marks, by several
+//! people at once whose devices are cut off, also before they are answered, and come back: when all is quiet, what each device
+//! holds (from what it was sent and what docs/protocol.md tells it to ask for) is what the server answers, page by page, both
+//! are what a simple model makes of the acknowledged operations, and the model allows everything that was answered, also what
+//! was refused.
+//!
+//! Some are the same in each run, the others new ones: their seeds are printed, and those of a history that fails once more.
+//! `MADANG_HISTORIES_SEED=N` runs one alone, `MADANG_HISTORIES=N` so many, `MADANG_HISTORIES_FIRST=N` from that seed on.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
+#[path = "histories/check.rs"]
+mod check;
 #[path = "histories/device.rs"]
 mod device;
+#[path = "histories/doors.rs"]
+mod doors;
 #[path = "histories/model.rs"]
 mod model;
+#[path = "histories/pages.rs"]
+mod pages;
 #[path = "histories/play.rs"]
 mod play;
+#[path = "histories/record.rs"]
+mod record;
+#[path = "histories/wires.rs"]
+mod wires;
 
-use device::Doors;
+use doors::Doors;
 use futures_util::{FutureExt, StreamExt, stream};
 use madang_tests::{cluster::Cluster, start_with};
-use std::{net::SocketAddr, panic::AssertUnwindSafe};
+use record::Counts;
+use std::{io::Write, net::SocketAddr, panic::AssertUnwindSafe};
 
 /// How many are played at once.
 const AT_ONCE: usize = 48;
+/// Of the histories of a run one in so many is the same each time.
+const KEPT: u64 = 10;
+
+/// What is rare, but is there in a thousand of them.
+const RARE: [&str; 12] = [
+    "Add: GROUP_FULL",
+    "Delete: ROLE_REQUIRED",
+    "Delete: done before",
+    "Delete: no answer",
+    "Edit: MESSAGE_DELETED",
+    "Edit: NOT_SENDER",
+    "Edit: done before",
+    "Edit: no answer",
+    "React: MESSAGE_DELETED",
+    "React: TOO_MANY_REACTIONS",
+    "React: no answer",
+    "Say: BLOCKED",
+];
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
+/// Says something, which the harness does not keep to itself.
+fn say(what: &str) {
+    let mut out = std::io::stderr();
+    out.write_all(format!("{what}\n").as_bytes()).unwrap();
+}
+
+/// The seeds of a run, said also where it goes well.
+fn seeds(what: &str, count: u64) -> Vec<u64> {
+    if let Some(seed) = setting("MADANG_HISTORIES_SEED") {
+        return vec![seed];
+    }
+    let (count, from) = (setting("MADANG_HISTORIES").unwrap_or(count), setting("MADANG_HISTORIES_FIRST"));
+    let kept = if from.is_some() { 0 } else { count / KEPT };
+    let first = from.unwrap_or_else(|| rand::random::<u32>().into());
+    let (all, last) = ((1..=kept).chain(first..first + count - kept), first + count - kept - 1);
+    say(&format!("histories {what}: seeds 1 to {kept}, and {first} to {last}"));
+    all.collect()
+}
+
 /// Plays so many; panics with the seeds of those that fail.
-async fn play_all(doors: &Doors, count: u64) {
-    let first = setting("MADANG_HISTORIES_FIRST").unwrap_or(1);
-    let seeds = match setting("MADANG_HISTORIES_SEED") {
-        Some(seed) => seed..=seed,
-        None => first..=first + setting("MADANG_HISTORIES").unwrap_or(count) - 1,
-    };
-    let one = |seed| async move { (seed, AssertUnwindSafe(play::history(doors, seed)).catch_unwind().await.is_ok()) };
-    let played: Vec<(u64, bool)> = stream::iter(seeds).map(one).buffer_unordered(AT_ONCE).collect().await;
-    let failed: Vec<u64> = played.iter().filter(|(_, well)| !well).map(|(seed, _)| *seed).collect();
+async fn play_all(what: &str, doors: &Doors, count: u64) {
+    let one = |seed| async move { (seed, AssertUnwindSafe(play::history(doors, seed)).catch_unwind().await) };
+    let played: Vec<_> = stream::iter(seeds(what, count)).map(one).buffer_unordered(AT_ONCE).collect().await;
+    let mut counts = Counts::new();
+    for (of, times) in played.iter().filter_map(|(_, counts)| counts.as_ref().ok()).flatten() {
+        *counts.entry(of.clone()).or_default() += times;
+    }
+    for (of, times) in &counts {
+        say(&format!("{times:>10} {of}"));
+    }
+    for of in RARE.iter().filter(|_| played.len() >= 1000) {
+        assert!(counts.contains_key(*of), "in so many histories there was no {of}");
+    }
+    let failed: Vec<u64> = played.iter().filter(|(_, counts)| counts.is_err()).map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "again: MADANG_HISTORIES_SEED={} (all that failed: {failed:?})", failed[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start_with(folder.path(), &["--max-members", "4"]).await;
-    play_all(&Doors { api: server.http, gateways: vec![server.http] }, 1000).await;
+    let server = start_with(folder.path(), &["--max-members", "3"]).await;
+    play_all("embedded", &Doors { api: server.http, gateways: vec![server.http], most: 3 }, 1000).await;
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -53,7 +110,8 @@ async fn on_the_real_backends() {
     let doors = Doors {
         api: address(&cluster.api),
         gateways: cluster.gateways.iter().map(|gateway| address(gateway)).collect(),
+        most: 200,
     };
-    play_all(&doors, 60).await;
+    play_all("on the real backends", &doors, 60).await;
     cluster.stop().await;
 }

@@ -1,109 +1,33 @@
-//! A device as docs/protocol.md wants it: it keeps what it was sent, and asks for the rest where it is told to.
+//! A device as docs/protocol.md wants it: it keeps what it was sent, asks for the rest where it is told to, and sends again
+//! what is not answered.
 
-pub use madang_tests::PATIENCE;
+use super::{
+    check::Seen,
+    doors::{Doors, Held, PATIENCE, Shown, changed, fetch, list, map, number, word},
+};
+use futures_util::SinkExt;
 use madang_tests::{
-    client::{Person, Socket, call_once},
+    client::{Person, Socket},
     until,
 };
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     time::Duration,
 };
+use tokio_tungstenite::tungstenite::Message;
 
 /// What a socket is closed with that answered no ping.
 const HEARTBEAT: u16 = 4003;
 
-/// Where the doors are.
-pub struct Doors {
-    pub api: SocketAddr,
-    pub gateways: Vec<SocketAddr>,
-}
-
-impl Doors {
-    /// Asks, again while that is to be tried again.
-    pub async fn ask(&self, person: &Person, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let (status, answer, _) = self.insist(person, method, path, body).await;
-        (status, answer)
-    }
-
-    /// The same; also how often it was asked.
-    pub async fn insist(&self, person: &Person, method: &str, path: &str, body: Value) -> (u16, Value, u32) {
-        let end = tokio::time::Instant::now() + PATIENCE;
-        let mut times = 1;
-        // What is made is made once.
-        let key = format!("idempotency-key: {}\r\n", uuid::Uuid::new_v4());
-        let head = if method == "POST" { key } else { String::new() };
-        loop {
-            let said = call_once(self.api, method, path, &person.token, &head, body.clone()).await;
-            let late = tokio::time::Instant::now() > end;
-            if let Some((status, answer)) = said.filter(|(_, answer)| answer["retryable"] != true || late) {
-                return (status, answer, times);
-            }
-            assert!(!late, "no answer: {method} {path}");
-            times += 1;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// What there is.
-    pub async fn get(&self, person: &Person, path: &str) -> Value {
-        let (status, answer) = self.ask(person, "GET", path, Value::Null).await;
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer
-    }
-}
-
-pub fn number(value: &Value) -> u64 {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no number: {value}"))
-}
-
-pub fn word(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
-
-/// A conversation, as it is held or answered.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Held {
-    pub revision: u64,
-    pub name: String,
-    pub data: BTreeMap<String, String>,
-    pub roles: BTreeMap<String, String>,
-    pub marks: BTreeMap<String, u64>,
-    pub last_seq: u64,
-    pub settings: Value,
-}
-
-pub fn map(value: &Value) -> BTreeMap<String, String> {
-    value.as_object().unwrap().iter().map(|(key, value)| (key.clone(), word(value))).collect()
-}
-
-/// What the server answers about a conversation, all of it as of one revision; none: one is not in it.
-pub async fn fetch(doors: &Doors, person: &Person, id: &str, at_least: u64) -> Option<Held> {
-    loop {
-        let path = format!("/v1/conversations/{id}");
-        let (status, one) = doors.ask(person, "GET", &format!("{path}?atLeast={at_least}"), Value::Null).await;
-        if status == 404 {
-            return None;
-        }
-        assert_eq!(status, 200, "{one}");
-        let (status, members) = doors.ask(person, "GET", &format!("{path}/members"), Value::Null).await;
-        if status == 404 || one["revision"] != members["revision"] {
-            continue;
-        }
-        let of = |each: &Value| word(&each["profile"]["user"]);
-        let all = members["members"].as_array().unwrap();
-        return Some(Held {
-            revision: number(&one["revision"]),
-            name: word(&one["name"]),
-            data: map(&one["data"]),
-            roles: all.iter().map(|each| (of(each), word(&each["role"]))).collect(),
-            marks: all.iter().map(|each| (of(each), number(&each["readSeq"]))).collect(),
-            last_seq: number(&one["lastSeq"]),
-            settings: one["settings"].clone(),
-        });
-    }
+/// What was asked for over a socket.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub frame: Value,
+    /// Where it is in the record.
+    pub place: usize,
+    /// How often it was sent.
+    pub times: u32,
 }
 
 /// A device of somebody.
@@ -116,9 +40,21 @@ pub struct Device {
     /// `sync` of its last list; empty: it has none.
     sync: String,
     pub held: BTreeMap<String, Held>,
-    /// Of what was sent, what it holds: by conversation and seq.
-    pub texts: BTreeMap<(String, u64), String>,
+    /// Of what was said, what it holds: by conversation and seq.
+    pub messages: BTreeMap<(String, u64), Shown>,
+    pub blocks: BTreeSet<String>,
     live: bool,
+    asked: u64,
+    /// What is not answered yet, by the number of its frame.
+    waiting: BTreeMap<u64, Sent>,
+    /// What was not answered before a socket went.
+    lost: Vec<Sent>,
+    /// What was answered, and what.
+    pub answers: Vec<(Sent, Value)>,
+    /// Messages that it was told of, and did not hold: only what its user has cleared.
+    pub unheld: Vec<(String, u64)>,
+    /// Events, as they came.
+    pub events: Vec<Value>,
 }
 
 impl Device {
@@ -133,14 +69,26 @@ impl Device {
             cursor: String::new(),
             sync: String::new(),
             held: BTreeMap::new(),
-            texts: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            blocks: BTreeSet::new(),
             live: false,
+            asked: 1,
+            waiting: BTreeMap::new(),
+            lost: Vec::new(),
+            answers: Vec::new(),
+            unheld: Vec::new(),
+            events: Vec::new(),
         }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Cut off, between any two frames.
     pub fn cut(&mut self) {
         self.socket = None;
+        self.lost.extend(std::mem::take(&mut self.waiting).into_values());
     }
 
     /// It forgets where it was; what it holds stays.
@@ -148,9 +96,15 @@ impl Device {
         self.cursor = String::new();
     }
 
-    /// It loses all it had.
+    /// It loses all it had, also what it was to ask for again.
     pub fn wipe(&mut self) {
-        *self = Self::new(&self.person);
+        let (answers, events) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.events));
+        *self = Self { answers, events, ..Self::new(&self.person) };
+    }
+
+    /// It never asks again for what is not answered, but for what is kept.
+    pub fn give_up(&mut self, mut keep: impl FnMut() -> bool) {
+        self.lost.retain(|_| keep());
     }
 
     pub async fn connect(&mut self, doors: &Doors, gateway: usize) {
@@ -169,20 +123,56 @@ impl Device {
         }
     }
 
+    /// Asks for something, and does not wait for an answer.
+    pub async fn ask(&mut self, sent: Sent) {
+        self.asked += 1;
+        let (mut frame, id) = (sent.frame.clone(), self.asked);
+        frame["id"] = json!(id);
+        self.waiting.insert(id, Sent { times: sent.times + 1, ..sent });
+        let Some(socket) = &mut self.socket else { return self.cut() };
+        if socket.stream.send(Message::Text(frame.to_string().into())).await.is_err() {
+            self.cut();
+        }
+    }
+
+    /// Asks again for all that was not answered.
+    pub async fn ask_again(&mut self) {
+        for sent in std::mem::take(&mut self.lost) {
+            self.ask(sent).await;
+        }
+    }
+
+    /// Heeds frames until all it has asked for is answered.
+    pub async fn settle(&mut self, doors: &Doors) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            self.ask_again().await;
+            if self.waiting.is_empty() && self.lost.is_empty() {
+                return;
+            }
+            if self.socket.is_none() {
+                self.connect(doors, self.gateway).await;
+                continue;
+            }
+            self.hear_until(doors, end, "all that was asked is answered").await;
+        }
+    }
+
     /// The list, or what has changed of it since the last one, and what each of it is now.
     async fn catch_up(&mut self, doors: &Doors) {
+        self.look_at_blocks(doors).await;
         let mut page = if self.sync.is_empty() { String::new() } else { format!("&since={}", self.sync) };
         loop {
             let path = format!("/v1/conversations?limit=2{page}");
-            let list = doors.get(&self.person, &path).await;
-            for id in list["removed"].as_array().unwrap() {
-                self.held.remove(&word(id));
+            let answer = doors.get(&self.person, &path).await;
+            for id in list(&answer["removed"]) {
+                self.leave(&word(id));
             }
-            for each in list["conversations"].as_array().unwrap() {
+            for each in list(&answer["conversations"]) {
                 self.take(doors, &word(&each["conversation"]), number(&each["revision"])).await;
             }
-            self.sync = word(&list["sync"]);
-            let next = word(&list["nextPageToken"]);
+            self.sync = word(&answer["sync"]);
+            let next = word(&answer["nextPageToken"]);
             if next.is_empty() {
                 return;
             }
@@ -190,27 +180,28 @@ impl Device {
         }
     }
 
+    async fn look_at_blocks(&mut self, doors: &Doors) {
+        let blocks = doors.get(&self.person, "/v1/blocks").await;
+        self.blocks = list(&blocks["users"]).iter().map(|user| word(&user["user"])).collect();
+    }
+
+    fn leave(&mut self, id: &str) {
+        self.held.remove(id);
+        self.messages.retain(|(of, _), _| of != id);
+    }
+
     /// What a conversation is now, with what was said in it; kept if it is newer than what is held.
     async fn take(&mut self, doors: &Doors, id: &str, at_least: u64) {
-        let Some(held) = fetch(doors, &self.person, id, at_least).await else {
-            self.held.remove(id);
-            return;
-        };
-        let since = self.held.get(id).map_or(0, |held| held.revision);
-        let mut from = since;
+        let Some(held) = fetch(doors, &self.person, id, at_least).await else { return self.leave(id) };
+        let mut from = self.held.get(id).map_or(0, |held| held.revision);
         loop {
             let path = format!("/v1/conversations/{id}/changes?since={from}&limit=3");
-            let (status, changes) = doors.ask(&self.person, "GET", &path, Value::Null).await;
-            if status == 404 {
-                self.held.remove(id);
-                return;
-            }
-            assert_eq!(status, 200, "{changes}");
-            for message in changes["messages"].as_array().unwrap() {
-                self.texts.insert((id.to_owned(), number(&message["seq"])), word(&message["text"]));
+            let Some(changes) = doors.find(&self.person, &path).await else { return self.leave(id) };
+            for message in list(&changes["messages"]).iter().map(Shown::of) {
+                self.keep(id, message);
             }
             from = number(&changes["revision"]);
-            if changes["more"] != true {
+            if changes["more"] != true && from >= held.revision {
                 break;
             }
         }
@@ -226,22 +217,41 @@ impl Device {
         }
     }
 
-    /// Heeds frames until the conversations are held as of these revisions, and everything that was sent before that.
-    pub async fn listen_until(&mut self, doors: &Doors, wanted: &BTreeMap<String, (u64, Value)>) {
+    /// A message, if none is held that is newer.
+    fn keep(&mut self, id: &str, message: Shown) {
+        let place = (id.to_owned(), message.seq);
+        if self.messages.get(&place).is_none_or(|held| held.revision < message.revision) {
+            self.messages.insert(place, message);
+        }
+    }
+
+    /// Heeds frames until the conversations are held as of what is seen of them, whom one blocks is known, and everything has
+    /// come that was sent before that.
+    pub async fn listen_until(&mut self, doors: &Doors, seen: &Seen, blocks: &BTreeSet<String>) {
         let reached = |held: &BTreeMap<String, Held>| {
-            let ids: BTreeSet<_> = held.keys().collect();
-            ids == wanted.keys().collect()
-                && wanted.iter().all(|(id, (revision, settings))| {
-                    held.get(id).is_some_and(|held| held.revision >= *revision && held.settings == *settings)
-                })
+            let same = |(id, held): (&String, &Held)| {
+                let there = seen.get(id).map(|(there, _)| there);
+                there.is_some_and(|there| held.revision >= there.revision && held.settings == there.settings)
+            };
+            held.len() == seen.len() && held.iter().all(same)
         };
         let end = tokio::time::Instant::now() + PATIENCE;
-        while !(self.live && reached(&self.held)) {
-            let frame = tokio::time::timeout_at(end, self.socket.as_mut().unwrap().next_or_end()).await;
-            let frame =
-                frame.unwrap_or_else(|_| panic!("{} holds {:#?}, wanted {wanted:#?}", self.person.device, self.held));
-            self.hear(doors, frame).await;
+        let what = format!("{} holds {seen:#?} and blocks {blocks:?}", self.person.device);
+        while !(self.live && reached(&self.held) && self.blocks == *blocks) {
+            self.hear_until(doors, end, &what).await;
         }
+    }
+
+    /// Heeds a frame, which comes before that.
+    async fn hear_until(&mut self, doors: &Doors, end: tokio::time::Instant, what: &str) {
+        let Some(socket) = &mut self.socket else { return self.connect(doors, self.gateway).await };
+        let Ok(frame) = tokio::time::timeout_at(end, socket.next_or_end()).await else {
+            panic!(
+                "not in time: {what}; it holds {:#?}, blocks {:?}, waits for {:?}",
+                self.held, self.blocks, self.waiting
+            )
+        };
+        self.hear(doors, frame).await;
     }
 
     /// Heeds so many frames, if they come.
@@ -258,11 +268,17 @@ impl Device {
     async fn hear(&mut self, doors: &Doors, frame: Option<Value>) {
         let Some(frame) = frame.filter(|frame| frame["close"] != HEARTBEAT) else {
             // Pings are answered only while it listens: on a busy machine that may be too late.
-            self.socket = None;
-            return self.connect(doors, self.gateway).await;
+            self.cut();
+            self.connect(doors, self.gateway).await;
+            return self.ask_again().await;
         };
         assert!(frame["close"].is_null(), "{frame}");
-        if frame["live"].is_object() {
+        if let Some(sent) = frame["id"].as_u64().and_then(|id| self.waiting.remove(&id)) {
+            self.answered(sent, frame).await;
+        } else if frame["interrupted"].is_object() {
+            self.lost.extend(std::mem::take(&mut self.waiting).into_values());
+            self.ask_again().await;
+        } else if frame["live"].is_object() {
             self.live = true;
             self.cursor = word(&frame["live"]["cursor"]);
         } else if frame["resync"].is_object() {
@@ -272,10 +288,22 @@ impl Device {
             let event = frame["event"].clone();
             self.heed(doors, &event).await;
             self.cursor = word(&event["cursor"]);
+            self.events.push(event);
         }
     }
 
+    async fn answered(&mut self, sent: Sent, answer: Value) {
+        if answer["error"]["retryable"] == true {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return self.ask(sent).await;
+        }
+        self.answers.push((sent, answer));
+    }
+
     async fn heed(&mut self, doors: &Doors, event: &Value) {
+        if event["account"].is_object() {
+            return self.look_at_blocks(doors).await;
+        }
         let (id, revision) = (word(&event["conversation"]), number(&event["revision"]));
         if revision == 0 {
             if let Some(held) = self.held.get_mut(&id)
@@ -290,6 +318,7 @@ impl Device {
         let Some(held) = self.held.get_mut(&id) else {
             let joined = event["joined"]["members"].as_array();
             if joined.is_some_and(|members| members.iter().any(|each| each["user"] == self.person.id.as_str())) {
+                self.leave(&id);
                 self.take(doors, &id, revision).await;
             }
             return;
@@ -299,12 +328,17 @@ impl Device {
         }
         assert_eq!(revision, held.revision + 1, "a jump in {id} at {}", self.person.device);
         apply(held, event, &self.person.id);
+        let gone = !held.roles.contains_key(&self.person.id);
         if event["message"].is_object() {
-            let message = &event["message"];
-            self.texts.insert((id.clone(), number(&message["seq"])), word(&message["text"]));
+            self.keep(&id, Shown::of(&event["message"]));
+        } else if let Some(seq) = changed(event) {
+            match self.messages.get_mut(&(id.clone(), seq)) {
+                Some(message) => message.heed(event, &self.person.id),
+                None => self.unheld.push((id.clone(), seq)),
+            }
         }
-        if !held.roles.contains_key(&self.person.id) {
-            self.held.remove(&id);
+        if gone {
+            self.leave(&id);
         }
     }
 }
@@ -341,7 +375,6 @@ fn apply(held: &mut Held, event: &Value, me: &str) {
         for mark in marks {
             raise(word(&mark["user"]), number(&mark["seq"]));
         }
-    } else {
-        panic!("an event of no known kind: {event}");
     }
+    // All else happens to a message, or to one that one may not see, and has no body then.
 }
