@@ -14,6 +14,7 @@ pub mod homes;
 pub mod inbox;
 pub mod notices;
 pub mod presence;
+mod rates;
 pub mod refusals;
 pub mod retry;
 pub mod room;
@@ -141,8 +142,10 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         tenure: leases.tenure(),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);
+    let rates = Arc::new(rates::Rates::new(settings.send_rate, settings.send_burst));
     let tenure = leases.tenure();
-    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, map, drain: drain.clone(), tenure };
+    let drained = drain.clone();
+    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, rates, map, drain: drained, tenure };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

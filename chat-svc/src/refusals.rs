@@ -22,7 +22,7 @@ pub static LAGGING: LazyLock<Refused> = LazyLock::new(|| {
 pub static ROUTER: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new(
         "router",
-        "operations got UNAVAILABLE since 8,192 wait for another chat-svc: it hangs, or is overloaded",
+        "operations got UNAVAILABLE since 8,192 or 32 MiB wait for another chat-svc: it hangs, or is overloaded",
     )
 });
 /// Trunks that were not read.
@@ -49,6 +49,19 @@ pub static NOTICES: LazyLock<Refused> = LazyLock::new(|| {
 /// Watches for which there is no room.
 pub static WATCHES: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new("watches", "watches got OVERLOADED since 1,000,000 users are watched in a chat-svc: more of them help")
+});
+
+/// Requests with a client id for which a room has no more room.
+pub static ROOM_FULL: LazyLock<Refused> = LazyLock::new(|| {
+    let advice = "requests of a member were refused (OVERLOADED) who has as many of the 200,000 client ids that a room remembers as there is room for more: somebody floods a conversation";
+    Refused::new("room_full", advice)
+});
+/// Frames of a user beyond what all of their sockets together may send.
+pub static USER_RATE: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new(
+        "user_rate",
+        "frames of users whose sockets together sent more than send-rate, or ten times that of any kind",
+    )
 });
 
 /// Whether a trunk ended since its content could not be read: a gateway that goes away is no fault.

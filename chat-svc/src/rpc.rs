@@ -1,5 +1,7 @@
 //! gRPC in and out: translates, and leaves the deciding to homes and connections.
 
+mod acting;
+
 use crate::{
     ask::Answer,
     connection::{Connections, Question, TrunkHandle},
@@ -7,9 +9,11 @@ use crate::{
     homes::Homes,
     inbox::Inbox,
     presence::{self, Presence, Presences},
+    rates::Rates,
     refusals,
     router::Router,
 };
+use acting::OneUser;
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
@@ -29,14 +33,17 @@ use madang_proto::{
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::AsciiMetadataValue};
+use tonic::{Request, Response, Status, Streaming};
 
-/// The metadata that names the user for whom an internal service acts.
-const USER: &str = "madang-user";
 /// How many questions after what was delivered are asked at once.
 const QUESTIONS: usize = 1000;
 
@@ -49,6 +56,7 @@ pub struct Rpc {
     pub(crate) presences: Presences,
     pub(crate) fan_out: FanOut,
     pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) rates: Arc<Rates>,
     pub(crate) map: watch::Receiver<ShardMap>,
     pub(crate) drain: CancellationToken,
     /// Whether this process knows who is home of what.
@@ -86,51 +94,15 @@ fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal
     Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body) })
 }
 
-/// The user for whom a call is.
-fn acting_for(value: &AsciiMetadataValue) -> Result<UserId, Status> {
-    let missing = "the call names no user: put the user's id into the metadata madang-user";
-    let user = value.to_str().unwrap_or_default().parse();
-    user.map_err(|_| to_status(&Refusal::new(Reason::InvalidField, missing).of("madang-user")))
-}
-
-/// A trunk of one user alone: an internal service has named them in its metadata.
-#[derive(Clone)]
-struct OneUser {
-    user: UserId,
-    /// Another was named: the trunk ends.
-    another: CancellationToken,
-}
-
-impl OneUser {
-    /// Whether a connection is theirs; it is, if it names nobody.
-    fn has(&self, user: &mut String) -> bool {
-        if user.is_empty() {
-            *user = self.user.to_string();
-        }
-        let same = user.parse() == Ok(self.user);
-        if !same {
-            self.another.cancel();
-        }
-        same
-    }
-
-    /// What goes to them, until another is named.
-    fn answers(
-        self,
-        responses: BoxStream<'static, Result<ConnectResponse, Status>>,
-    ) -> BoxStream<'static, Result<ConnectResponse, Status>> {
-        let Self { another, .. } = self;
-        let message = "a connection names another user than the metadata madang-user";
-        let refused = another.clone();
-        let refusal = stream::once(async move { refused.is_cancelled() })
-            .filter(|refused| std::future::ready(*refused))
-            .map(move |_| Err(to_status(&Refusal::new(Reason::NotAllowed, message))));
-        responses.take_until(another.cancelled_owned()).chain(refusal).boxed()
-    }
-}
-
 impl Rpc {
-    async fn frame(&self, connection: u64, user: &str, (bytes, trace): (Bytes, Bytes), trunk: &TrunkHandle) {
+    /// Takes a frame. `rated`: it comes from a gateway's socket.
+    async fn frame(
+        &self,
+        connection: u64,
+        (user, rated): (&str, bool),
+        (bytes, trace): (Bytes, Bytes),
+        trunk: &TrunkHandle,
+    ) {
         let frame = match ClientFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -140,6 +112,12 @@ impl Rpc {
         };
         // Nobody waits for what becomes of typing.
         let id = if matches!(frame.body, Some(client_frame::Body::Typing(_))) { 0 } else { frame.id };
+        if let (true, Ok(user)) = (rated, user.parse())
+            && let Err(refusal) = self.rates.take(user, frame.body.as_ref(), Instant::now())
+        {
+            let answer = (id != 0).then(|| answer_frame(id, Err(refusal)));
+            return answer.into_iter().for_each(|frame| trunk.reply(connection, frame));
+        }
         match &frame.body {
             Some(client_frame::Body::Watch(watch)) => {
                 return self.watch(connection, id, user, &watch.users, trunk).await;
@@ -209,7 +187,7 @@ impl Rpc {
                     }
                     Some(upstream::Item::Frame(bytes)) => {
                         if let Some(user) = users.get(&connection) {
-                            self.frame(connection, user, (bytes, trace), &trunk).await;
+                            self.frame(connection, (user, only.is_none()), (bytes, trace), &trunk).await;
                         }
                     }
                     Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
@@ -233,8 +211,7 @@ impl Rpc {
     }
 
     async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
-        let nobody = AsciiMetadataValue::from_static("");
-        let user = acting_for(request.metadata().get(USER).unwrap_or(&nobody))?;
+        let user = acting::for_user(request.metadata())?;
         let operation = operation(&user.to_string(), body).map_err(|refusal| to_status(&refusal))?;
         let (sender, receiver) = oneshot::channel();
         self.router.submit(operation, Box::new(move |result| drop(sender.send(result))));
@@ -266,10 +243,7 @@ impl ChatService for Rpc {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let only = match request.metadata().get(USER) {
-            Some(value) => Some(OneUser { user: acting_for(value)?, another: CancellationToken::new() }),
-            None => None,
-        };
+        let only = acting::perhaps_for_user(request.metadata())?.map(OneUser::of);
         let (trunk, responses) = self.connections.trunk();
         tokio::spawn(self.clone().read_trunk(request.into_inner(), trunk, only.clone()));
         Ok(Response::new(match only {
@@ -322,10 +296,7 @@ impl ChatService for Rpc {
         request: Request<GetPresenceRequest>,
     ) -> Result<Response<GetPresenceResponse>, Status> {
         let refused = |refusal: Refusal| to_status(&refusal);
-        let whose: Option<UserId> = match request.metadata().get(USER) {
-            Some(value) => Some(acting_for(value)?),
-            None => None,
-        };
+        let whose = acting::perhaps_for_user(request.metadata())?;
         let mut users: Vec<UserId> = presence::users(&request.get_ref().users).map_err(refused)?;
         if let Some(whose) = whose {
             let visible = self.presences.visible(whose, &users, None).await.map_err(refused)?;
@@ -349,7 +320,8 @@ impl HomeService for Rpc {
         request: Request<Streaming<OperateRequest>>,
     ) -> Result<Response<Self::OperateStream>, Status> {
         let mut requests = request.into_inner();
-        // Bounded by the caller: it has at most so many unanswered, and each has exactly one answer.
+        // Bounded by the caller, which is another chat-svc and nobody else: it has at most `router::IN_FLIGHT` of them
+        // unanswered, each has exactly one answer, and an answer is an ack or a refusal.
         let (sender, receiver) = mpsc::unbounded_channel();
         let rpc = self.clone();
         tokio::spawn(async move {

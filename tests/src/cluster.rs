@@ -333,7 +333,8 @@ impl Cluster {
         let [stores, groups] = replicas;
         let mut homes = Vec::new();
         for address in &chat_at {
-            let flags = common("chat", Some(*address), &[]).into_iter().chain(plan.chat.iter().cloned());
+            let flags =
+                common("chat", Some(*address), &["--send-rate", "0"]).into_iter().chain(plan.chat.iter().cloned());
             homes.push(Part::start(Kind::Chat, flags.collect()).await);
         }
         let mut notify_flags = common("notify", None, &["--notify-postgres", &postgres, "--push-loopback"]);

@@ -5,7 +5,7 @@ use futures_util::SinkExt;
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, send, sign_up, text},
+    client::{Person, Socket, call, enter, send, sign_up, text},
     start, start_with,
 };
 use serde_json::{Value, json};
@@ -134,6 +134,56 @@ async fn a_thousand_sends_at_once_are_bounded_and_what_was_acked_is_saved() {
     assert_eq!(status, 200, "{page}");
     let read: Vec<_> = page["messages"].as_array().unwrap().iter().map(|message| message["text"].clone()).collect();
     assert_eq!(read, acked.iter().rev().take(200).rev().map(|text| json!(text)).collect::<Vec<_>>());
+    server.stop().await;
+}
+
+/// Somebody on one more device.
+async fn another_device(server: &Running, handle: &str) -> Person {
+    let device = uuid::Uuid::new_v4().to_string();
+    let of = json!({"id": device, "kind": "DEVICE_KIND_SERVICE"});
+    let body = json!({"handle": handle, "password": "correct horse", "device": of});
+    let answer = enter(server.http, "/v1/sessions", &body).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
+}
+
+/// Each of them alone is far below what its socket may send.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_devices_of_a_user_have_one_rate_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_with(folder.path(), &["--send-rate", "1", "--send-burst", "5"]).await;
+    let alice = sign_up(&server, "alice").await;
+    let mut devices = vec![alice];
+    for _ in 0..3 {
+        devices.push(another_device(&server, "alice").await);
+    }
+    let mut sockets = Vec::new();
+    for device in &devices {
+        sockets.push(Socket::connect(&server, device, "").await.0);
+    }
+    sockets[0].send(send(2, &devices[0], "to myself", ClientId::now())).await;
+    let conversation = sockets[0].answer(2).await["ack"]["conversation"].clone();
+    for id in 10..20 {
+        for socket in &mut sockets {
+            let (client_id, remove) = (ClientId::now().to_string(), id % 2 == 1);
+            let react = json!({"conversation": conversation, "seq": "1", "emoji": "👍", "remove": remove, "clientId": client_id});
+            socket.send(json!({"id": id, "react": react})).await;
+        }
+    }
+    let (mut acked, mut waits) = (0, HashSet::new());
+    for socket in &mut sockets {
+        let mut answered = 0;
+        while answered < 10 {
+            let frame = socket.next().await;
+            answered += u32::from(frame["id"].as_u64().is_some_and(|id| id >= 10));
+            acked += u32::from(frame["ack"].is_object());
+            if frame["error"]["reason"] == "RATE_LIMITED" {
+                waits.insert(frame["error"]["retryAfterMs"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(acked < 40 && !waits.is_empty(), "{acked} were acked");
+    assert!(!waits.contains("0"), "a client is told when to come again: {waits:?}");
     server.stop().await;
 }
 
