@@ -24,8 +24,9 @@ const SLACK_MS: i64 = 60 * 1000;
 /// How long ids are kept at least, in ms: beyond it new ids need no look at the store.
 pub const KEEP_MS: i64 = 15 * 60 * 1000;
 
-/// How many ids of one room are in memory at most: 220 messages a second, all the time. Who sends more into one room is
-/// told to wait.
+/// How many ids of one room are in memory at most: 220 messages a second, all the time. Who has as many of them as there
+/// is room for more is told to wait: so one member never has more than half, and however many do their worst, whoever
+/// says little goes on.
 pub const MOST: usize = 200_000;
 
 /// What became of a request.
@@ -60,6 +61,8 @@ pub enum Known {
 pub struct Seen {
     uses: HashMap<Key, Use>,
     order: VecDeque<(i64, Key)>,
+    /// How many each member has.
+    shares: HashMap<UserId, usize>,
     horizon_ms: i64,
 }
 
@@ -74,8 +77,9 @@ impl Seen {
     #[must_use]
     pub fn of(horizon_ms: i64, mut uses: Vec<(Key, Use)>) -> Self {
         uses.sort_unstable_by_key(|(_, used)| used.at_micros);
-        let order = uses.iter().map(|(key, used)| (used.at_micros / 1000, *key)).collect();
-        Self { uses: uses.into_iter().collect(), order, horizon_ms }
+        let mut seen = Self::since(horizon_ms);
+        uses.into_iter().for_each(|(key, used)| seen.note(key, used));
+        seen
     }
 
     /// Since when everything is here, ms since 1970; 0: since ever.
@@ -101,10 +105,16 @@ impl Seen {
         self.uses.is_empty()
     }
 
-    /// Whether it takes no more for now: see [`MOST`].
+    /// Of how many members there is any.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.uses.len() >= MOST
+    pub fn senders(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Whether it takes no more of a member for now: see [`MOST`].
+    #[must_use]
+    pub fn is_full_for(&self, user: &UserId) -> bool {
+        self.shares.get(user).copied().unwrap_or(0) >= MOST.saturating_sub(self.uses.len())
     }
 
     /// What is known of an id that was dated within the limits.
@@ -126,6 +136,7 @@ impl Seen {
     pub fn note_at(&mut self, at_ms: i64, key: Key, used: Use) {
         if self.uses.insert(key, used).is_none() {
             self.order.push_back((at_ms, key));
+            *self.shares.entry(key.0).or_default() += 1;
         }
     }
 
@@ -137,6 +148,7 @@ impl Seen {
         for (key, used) in uses {
             if self.uses.insert(key, used).is_none() {
                 self.order.push_front((used.at_micros / 1000, key));
+                *self.shares.entry(key.0).or_default() += 1;
             }
         }
         self.horizon_ms = self.horizon_ms.min((since_micros / 1000).max(1));
@@ -147,6 +159,12 @@ impl Seen {
         while self.order.front().is_some_and(|(at, _)| *at < before_ms) {
             if let Some((at, key)) = self.order.pop_front() {
                 self.uses.remove(&key);
+                if let Some(share) = self.shares.get_mut(&key.0) {
+                    *share -= 1;
+                    if *share == 0 {
+                        self.shares.remove(&key.0);
+                    }
+                }
                 self.horizon_ms = self.horizon_ms.max(at + 1);
             }
         }
@@ -200,6 +218,27 @@ mod tests {
         assert_eq!(seen.look_up(&other, NOW + 1), Known::New);
         seen.forget_before(NOW);
         assert!(matches!(seen.look_up(&key, NOW), Known::AskSince(_)));
+    }
+
+    #[test]
+    fn a_member_who_fills_a_room_leaves_half_of_it_to_the_others() {
+        let (mut seen, [hog, other, quiet]) = (Seen::since(NOW), [UserId::new(), UserId::new(), UserId::new()]);
+        let fill = |seen: &mut Seen, user| {
+            let before = seen.len();
+            while !seen.is_full_for(&user) {
+                seen.note((user, ClientId::now()), used(NOW));
+            }
+            seen.len() - before
+        };
+        assert_eq!(fill(&mut seen, hog), MOST / 2);
+        assert_eq!(fill(&mut seen, other), MOST / 4);
+        assert!(!seen.is_full_for(&quiet));
+        let kept = seen.uses().map(|(key, used)| (*key, *used)).collect();
+        assert!(Seen::of(NOW, kept).is_full_for(&hog), "the next home knows it too");
+        seen.forget_before(NOW + 1);
+        assert!(seen.is_empty() && seen.shares.is_empty());
+        seen.extend_back(0, [((hog, ClientId::now()), used(NOW))]);
+        assert_eq!(seen.shares[&hog], 1);
     }
 
     #[test]

@@ -230,7 +230,8 @@ impl Batch {
                 }
                 blocks::Say::Ask(peer) => return Err((ask, Wanted::Blocks(conversation, (actor, peer)))),
             }
-            if room.is_some_and(|room| room.seen.is_full()) {
+            if member && room.is_some_and(|room| room.seen.is_full_for(&actor)) {
+                crate::refusals::ROOM_FULL.count();
                 let message = "too much was said here in the last quarter of an hour: send again a little later";
                 (ask.answer)(Err(Refusal::new(Reason::Overloaded, message).after(5000)));
                 return Ok(());

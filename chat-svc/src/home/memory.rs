@@ -25,6 +25,7 @@ const ROOM: usize = 1100;
 const MEMBER: usize = 120;
 const PENDING: usize = 60;
 const SEEN: usize = 170;
+const SENDER: usize = 60;
 
 static BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
     let help = "About how many bytes the rooms in this process's memory take.";
@@ -36,7 +37,8 @@ static BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
 pub fn cost(room: &Room) -> usize {
     let people = room.marks.len().max(room.state.members.present().len());
     let (rest, settings) = (room.state.profile.bytes() + room.recent.bytes(), settings::cost(&room.state.settings));
-    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + SEEN * room.seen.len() + rest + settings
+    let seen = SEEN * room.seen.len() + SENDER * room.seen.senders();
+    ROOM + MEMBER * people + PENDING * room.pending_marks.len() + seen + rest + settings
 }
 
 /// How much rooms may cost in this process, and how much they do.

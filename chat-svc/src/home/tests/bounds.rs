@@ -1,7 +1,13 @@
-//! How large batches are, of what goes to many: whoever carries it on names each recipient, and each who has read.
+//! How large batches are, of what goes to many: whoever carries it on names each recipient, and each who has read. And how
+//! much one member may fill of a room.
 
 use super::{super::*, stage::*};
-use madang_proto::id::{ClientId, UserId};
+use crate::retry::{self, Seen, Use};
+use madang_proto::{
+    client::v1::{ConversationKind, Role},
+    id::{ClientId, UserId},
+    log::v1::{Created, JoinedUser},
+};
 use prost::Message as _;
 
 /// How many are in a group.
@@ -63,4 +69,36 @@ async fn a_batch_is_bounded_by_the_read_marks_of_its_events() {
     let all = sizes.iter().sum::<usize>();
     assert!(all > 20 * marks, "all are there: {sizes:?}");
     assert!(sizes.iter().all(|size| *size <= MOST), "{sizes:?}");
+}
+
+/// What a home answers at once; none: it is in the batch.
+fn considered(home: &mut Home, batch: &mut Batch, group: ConversationId, actor: UserId, what: What) -> Option<Refusal> {
+    let (answer, mut answered) = tokio::sync::oneshot::channel();
+    let answer = Box::new(move |result| drop(answer.send(result)));
+    home.consider(Ask { conversation: group, actor: Some(actor), what, bytes: 10, trace: None, answer }, batch);
+    answered.try_recv().ok().map(Result::unwrap_err)
+}
+
+#[tokio::test]
+async fn who_fills_a_room_is_told_to_wait_and_the_others_are_not() {
+    let stage = Stage::new();
+    let mut home = Home::new(0, stage.world(), 0, Pressure::new(0, []), 1);
+    let (group, [hog, other, stranger]) = (ConversationId::new(), [UserId::new(), UserId::new(), UserId::new()]);
+    home.absent.insert(group, Absent { both_known: Some(true), ..Absent::default() });
+    let joined = |user: UserId| JoinedUser { user: user.bytes().to_vec().into(), role: Role::Member.into() };
+    let members = vec![joined(hog), joined(other)];
+    let created = Created { kind: ConversationKind::Group.into(), members, ..Created::default() };
+    let mut batch = Batch::new(now_micros());
+    let what = What::Request(Request::Create(created), 0);
+    assert!(considered(&mut home, &mut batch, group, hog, what).is_none());
+    home.finish(batch, Instant::now(), Appended::At(1)).unwrap();
+    let used = Use { hash: 1, seq: 1, revision: 1, at_micros: now_micros() };
+    let uses = (0..retry::MOST / 2).map(|_| ((hog, ClientId::now()), used)).collect();
+    home.rooms.get_mut(&group).unwrap().seen = Seen::of(0, uses);
+    let mut batch = Batch::new(now_micros());
+    let mut say = |user| considered(&mut home, &mut batch, group, user, saying(None, ClientId::now()));
+    let refusal = say(hog).unwrap();
+    assert_eq!((refusal.reason, refusal.retry_after_ms > 0), (Reason::Overloaded, true), "{refusal:?}");
+    assert_eq!(say(stranger).unwrap().reason, Reason::ConversationNotFound, "who is not in it learns nothing");
+    assert!(say(other).is_none());
 }
