@@ -20,9 +20,13 @@ use madang_proto::{
     id::{ConversationId, UserId},
     reason::{Reason, Refusal},
 };
+use prost::Message as _;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -33,14 +37,40 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// How many operations are on their way to one other process at most.
 const IN_FLIGHT: usize = 8192;
+/// How many bytes of them wait to be sent at most: a process that hangs takes none.
+const BYTES: usize = 32 << 20;
+/// How many are handed to its stream ahead.
+const AHEAD: usize = 64;
 /// How long a stream that ended at once is left alone: what comes meanwhile is refused, as it asks to be sent again after
 /// the same time. Otherwise a process that is gone would be called anew by every operation, until its shards have moved.
 const REOPEN: Duration = Duration::from_millis(200);
 
-/// An operation, the trace that it belongs to, and where its answer goes.
-type Sent = (Operation, Bytes, Answer);
+/// What an operation that waits takes of [`BYTES`], until it is dropped.
+struct Room(Arc<AtomicUsize>, usize);
+
+impl Room {
+    fn take(waiting: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let room = Self(waiting.clone(), bytes);
+        (waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+/// An operation, the trace that it belongs to, what it takes, and where its answer goes.
+type Sent = (Operation, Bytes, Room, Answer);
+
 /// The way to one other process.
-type Remote = mpsc::Sender<Sent>;
+#[derive(Clone)]
+struct Remote {
+    operations: mpsc::Sender<Sent>,
+    /// How many bytes wait.
+    waiting: Arc<AtomicUsize>,
+}
 
 /// The way to every room's home.
 #[derive(Clone)]
@@ -123,26 +153,31 @@ impl Router {
     }
 
     fn send(&self, address: &str, operation: Operation, answer: Answer) {
-        let sender = {
+        let remote = {
             let mut remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
-            remotes.retain(|_, sender| !sender.is_closed());
+            remotes.retain(|_, remote| !remote.operations.is_closed());
             match remotes.get(address) {
-                Some(sender) => sender.clone(),
+                Some(remote) => remote.clone(),
                 None => {
-                    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-                    metrics::queue("router", "operations on the way to another chat-svc", &sender);
-                    remotes.insert(address.to_owned(), sender.clone());
-                    tokio::spawn(remote(self.channels.clone(), address.to_owned(), receiver));
-                    sender
+                    let (operations, receiver) = mpsc::channel(IN_FLIGHT);
+                    metrics::queue("router", "operations on the way to another chat-svc", &operations);
+                    let new = Remote { operations, waiting: Arc::default() };
+                    remotes.insert(address.to_owned(), new.clone());
+                    tokio::spawn(carry_on(self.channels.clone(), address.to_owned(), receiver));
+                    new
                 }
             }
         };
         let trace = trace::current().map(|context| context.bytes()).unwrap_or_default();
-        if let Err(error) = sender.try_send((operation, trace, answer)) {
-            crate::refusals::ROUTER.count();
-            let (.., answer) = error.into_inner();
-            answer(Err(moving()));
-        }
+        let refused = match Room::take(&remote.waiting, operation.encoded_len()) {
+            Some(room) => match remote.operations.try_send((operation, trace, room, answer)) {
+                Ok(()) => return,
+                Err(error) => error.into_inner().3,
+            },
+            None => answer,
+        };
+        crate::refusals::ROUTER.count();
+        refused(Err(moving()));
     }
 }
 
@@ -160,7 +195,7 @@ fn ending(mut span: Span, answer: Answer) -> Answer {
 }
 
 /// Carries operations to one process until the stream ends; then everything unanswered may be sent again.
-async fn remote(channels: Channels, address: String, mut operations: mpsc::Receiver<Sent>) {
+async fn carry_on(channels: Channels, address: String, mut operations: mpsc::Receiver<Sent>) {
     let mut waiting: HashMap<u64, Answer> = HashMap::new();
     let reopen = Instant::now() + REOPEN;
     let why = carry(&channels, &address, &mut operations, &mut waiting).await;
@@ -184,17 +219,18 @@ async fn carry(
     waiting: &mut HashMap<u64, Answer>,
 ) -> Result<(), Refusal> {
     let channel = channels.get(address).map_err(|error| Refusal::new(Reason::Unavailable, error.to_string()))?;
-    let (sender, receiver) = mpsc::channel(1024);
+    let (sender, receiver) = mpsc::channel(AHEAD);
     let mut client = HomeServiceClient::new(channel);
     let opened = tokio::time::timeout(Duration::from_secs(3), client.operate(ReceiverStream::new(receiver))).await;
     let mut outcomes = opened.map_err(|_| moving())?.map_err(|status| from_status(&status))?.into_inner();
     let mut number = 0;
     loop {
         tokio::select! {
-            Some((operation, trace, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
+            Some((operation, trace, room, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
                 number += 1;
                 waiting.insert(number, answer);
                 sender.send(OperateRequest { number, operation: Some(operation), trace }).await.map_err(|_| moving())?;
+                drop(room);
             }
             outcome = outcomes.next() => {
                 let Some(response) = outcome else { return Ok(()) };
@@ -214,7 +250,7 @@ async fn carry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use madang_proto::{chat::v1::operation::Body, client::v1::Send};
     use tokio::{net::TcpListener, sync::oneshot};
 
     /// A process that hangs up on whoever calls it, and how often it was called.
@@ -236,12 +272,12 @@ mod tests {
         let (address, calls) = hangs_up().await;
         let (sender, operations) = mpsc::channel(IN_FLIGHT);
         let began = Instant::now();
-        let way = tokio::spawn(remote(Channels::new(), address, operations));
+        let way = tokio::spawn(carry_on(Channels::new(), address, operations));
         let mut refused = 0;
         loop {
             let (answer, answered) = oneshot::channel();
             let answer: Answer = Box::new(move |result| drop(answer.send(result)));
-            let sent = (Operation::default(), Bytes::new(), answer);
+            let sent = (Operation::default(), Bytes::new(), Room(Arc::default(), 0), answer);
             if sender.send(sent).await.is_err() {
                 break;
             }
@@ -253,6 +289,33 @@ mod tests {
         assert!(began.elapsed() >= REOPEN, "another may be opened after {:?}", began.elapsed());
         assert!(calls.load(Ordering::Relaxed) <= 8, "{calls:?} calls: only those of the channel's own retries");
         refused
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_process_that_hangs_is_bounded_in_bytes() {
+        let (_, map) = watch::channel(ShardMap::default());
+        let router = Router::new(Homes::default(), map, "here".into(), Channels::new(), 1 << 20);
+        let refused = Arc::new(AtomicUsize::new(0));
+        let send = Send { text: "x".repeat(64 << 10), ..Send::default() };
+        let operation = Operation { body: Some(Body::Send(send)), ..Operation::default() };
+        // Nothing is taken from the queue, as long as this test gives nobody time to do it.
+        for _ in 0..600 {
+            let refused = refused.clone();
+            let answer: Answer = Box::new(move |result| {
+                let refusal = result.unwrap_err();
+                assert!(refusal.reason.retryable() && refusal.retry_after_ms > 0, "{refusal:?}");
+                refused.fetch_add(1, Ordering::Relaxed);
+            });
+            router.send("http://127.0.0.1:9", operation.clone(), answer);
+        }
+        let most = BYTES / operation.encoded_len();
+        assert_eq!(refused.load(Ordering::Relaxed), 600 - most);
+        let remote = router.remotes.lock().unwrap()["http://127.0.0.1:9"].clone();
+        assert_eq!(
+            remote.waiting.load(Ordering::Relaxed),
+            most * operation.encoded_len(),
+            "what was refused takes none"
+        );
     }
 
     #[tokio::test]

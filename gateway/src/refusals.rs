@@ -38,6 +38,8 @@ refusals! {
     HELD = "held", "frames got UNAVAILABLE since a socket without a home had 64 of them, or queue-bytes: look at chat-svc";
     /// No room in a trunk.
     TRUNK = "trunk", "frames got UNAVAILABLE since 8,192 or 32 MiB wait for a chat-svc: it hangs, or is overloaded";
+    /// Too much of one socket in a trunk.
+    TRUNK_SHARE = "trunk_share", "frames got UNAVAILABLE since their socket had more than an eighth of what was left of a trunk: clients that do not wait, while a chat-svc hangs";
     /// Typing and presence for a socket that is slow.
     NOTICES = "socket_notices", "notices of typing and presence were dropped since half of a socket's queue was taken";
     /// Nothing heard.

@@ -1,7 +1,10 @@
 //! Trunks: one stream to each chat-svc process that is home of somebody here. A reader never stops reading: what it
 //! reads goes into bounded outboxes.
 
-use crate::outbox::{self, Out, Outbox};
+use crate::{
+    outbox::{self, Out, Outbox},
+    refusals,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use madang_mesh::{
@@ -33,6 +36,9 @@ use tokio_stream::wrappers::ReceiverStream;
 const QUEUE: usize = 8192;
 /// How many bytes of them.
 const QUEUE_BYTES: usize = 32 << 20;
+/// Of the room that is left in a trunk, for frames and for bytes, a socket may have this part waiting. So one that asks
+/// without waiting leaves most of it to the others, and however many do, whoever has little there is still taken.
+const SHARE: usize = 8;
 /// How many items one gRPC message carries at most.
 const BATCH: usize = 512;
 /// After so many bytes a gRPC message takes no further item: over its reader's limit the whole trunk would end.
@@ -46,10 +52,46 @@ const MAX_GRPC: usize = 16 << 20;
 
 type Outboxes = Arc<Mutex<HashMap<u64, Arc<Outbox>>>>;
 
+/// How many frames of a socket wait for its trunk, and how many bytes.
+#[derive(Default)]
+struct Share {
+    frames: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Share {
+    fn has_too_much(&self, (frames, bytes): (usize, usize)) -> bool {
+        self.frames.load(Ordering::Relaxed) * SHARE > frames || self.bytes.load(Ordering::Relaxed) * SHARE > bytes
+    }
+}
+
+/// Something that waits for a trunk, and, if it is a frame, of whose share.
+struct Waiting(Upstream, Option<Arc<Share>>);
+
+impl Waiting {
+    fn of(item: Upstream, share: &Arc<Share>) -> Self {
+        let share = matches!(item.item, Some(upstream::Item::Frame(_))).then(|| share.clone());
+        if let Some(share) = &share {
+            share.frames.fetch_add(1, Ordering::Relaxed);
+            share.bytes.fetch_add(item.encoded_len(), Ordering::Relaxed);
+        }
+        Self(item, share)
+    }
+
+    /// It waits no more.
+    fn take(self) -> Upstream {
+        if let Some(share) = self.1 {
+            share.frames.fetch_sub(1, Ordering::Relaxed);
+            share.bytes.fetch_sub(self.0.encoded_len(), Ordering::Relaxed);
+        }
+        self.0
+    }
+}
+
 /// A trunk to one process.
 #[derive(Clone)]
 struct Trunk {
-    items: mpsc::Sender<Upstream>,
+    items: mpsc::Sender<Waiting>,
     /// How many bytes wait.
     waiting: Arc<AtomicUsize>,
     outboxes: Outboxes,
@@ -70,6 +112,7 @@ pub struct Link {
     pub outbox: Arc<Outbox>,
     number: u64,
     trunk: Trunk,
+    share: Arc<Share>,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -117,29 +160,39 @@ impl Trunks {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let outbox = Arc::new(Outbox::new(self.bounds.0, self.bounds.1));
         lock(&trunk.outboxes).insert(number, outbox.clone());
-        let link = Link { outbox, number, trunk };
+        let link = Link { outbox, number, trunk, share: Arc::default() };
         link.send(open).await.then_some(link)
     }
 }
 
 impl Trunk {
-    /// Puts an item in, waiting for room; false: nobody takes from it any more.
+    /// Puts an item in that is no frame, waiting for room; false: nobody takes from it any more.
     async fn send(&self, item: Upstream) -> bool {
         self.waiting.fetch_add(item.encoded_len(), Ordering::Relaxed);
-        self.items.send(item).await.is_ok()
+        self.items.send(Waiting(item, None)).await.is_ok()
     }
 
-    /// Puts an item in, or gives it back where the queue is full. The bound of bytes is one for frames: what opens and
-    /// closes is small, and matters.
+    /// Puts an item in, or gives it back where the queue is full. The bounds of bytes and of shares are for frames: what
+    /// opens and closes is small, and matters.
     #[allow(clippy::result_large_err)] // the item goes back whole, to wait
-    fn try_send(&self, item: Upstream) -> Result<(), Upstream> {
+    fn try_send(&self, item: Upstream, share: &Arc<Share>) -> Result<(), Upstream> {
         let (bytes, frame) = (item.encoded_len(), matches!(item.item, Some(upstream::Item::Frame(_))));
-        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let full = if frame && waiting > QUEUE_BYTES {
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let left = (self.items.capacity(), QUEUE_BYTES.saturating_sub(before));
+        let full = if frame && share.has_too_much(left) {
+            refusals::TRUNK_SHARE.count();
+            Err(item)
+        } else if frame && before + bytes > QUEUE_BYTES {
+            refusals::TRUNK.count();
             Err(item)
         } else {
-            match self.items.try_send(item) {
-                Err(mpsc::error::TrySendError::Full(item)) => Err(item),
+            match self.items.try_send(Waiting::of(item, share)) {
+                Err(mpsc::error::TrySendError::Full(waiting)) => {
+                    if frame {
+                        refusals::TRUNK.count();
+                    }
+                    Err(waiting.take())
+                }
                 _ => Ok(()),
             }
         };
@@ -155,12 +208,12 @@ impl Link {
         self.trunk.send(Upstream { connection: self.number, item: Some(item), trace: Bytes::new() }).await
     }
 
-    /// Sends something to the home; false: the trunk is full, so the home takes nothing at the moment. One that is gone
-    /// says so in the outbox. `trace`: what it belongs to.
+    /// Sends something to the home; false: the trunk is full, or has too much of this socket, so the home takes nothing at
+    /// the moment. One that is gone says so in the outbox. `trace`: what it belongs to.
     #[must_use]
     pub fn try_send(&self, item: upstream::Item, trace: Option<Context>) -> bool {
         let trace = trace.map(|context| context.bytes()).unwrap_or_default();
-        self.trunk.try_send(Upstream { connection: self.number, item: Some(item), trace }).is_ok()
+        self.trunk.try_send(Upstream { connection: self.number, item: Some(item), trace }, &self.share).is_ok()
     }
 }
 
@@ -170,7 +223,7 @@ impl Drop for Link {
         let close = upstream::Item::Close(madang_proto::chat::v1::CloseConnection {});
         let item = Upstream { connection: self.number, item: Some(close), trace: Bytes::new() };
         // Full is rare and matters: the home would keep a connection that is not there.
-        if let Err(item) = self.trunk.try_send(item) {
+        if let Err(item) = self.trunk.try_send(item, &self.share) {
             let trunk = self.trunk.clone();
             tokio::spawn(async move { trunk.send(item).await });
         }
@@ -205,18 +258,20 @@ async fn carry(channels: Channels, address: String, items: Queue, outboxes: Outb
 
 /// What waits for a trunk, as its carrier sees it.
 struct Queue {
-    items: mpsc::Receiver<Upstream>,
+    items: mpsc::Receiver<Waiting>,
     waiting: Arc<AtomicUsize>,
 }
 
 async fn gather(mut queue: Queue, requests: mpsc::Sender<ConnectRequest>) {
     while let Some(first) = queue.items.recv().await {
+        let first = first.take();
         let mut bytes = first.encoded_len();
         let mut batch = vec![first];
         while batch.len() < BATCH
             && bytes < BATCH_BYTES
             && let Ok(item) = queue.items.try_recv()
         {
+            let item = item.take();
             bytes += item.encoded_len();
             batch.push(item);
         }
@@ -281,9 +336,9 @@ mod tests {
         let (trunk, queue) = trunk();
         let (most, waiting) = (128 << 10, trunk.waiting.clone());
         for _ in 0..200 {
-            trunk.try_send(frame(most)).unwrap();
+            trunk.try_send(frame(most), &Arc::default()).unwrap();
         }
-        trunk.try_send(frame(1 << 20)).unwrap();
+        trunk.try_send(frame(1 << 20), &Arc::default()).unwrap();
         drop(trunk);
         let (sender, mut receiver) = mpsc::channel(4);
         tokio::spawn(gather(queue, sender));
@@ -296,18 +351,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sockets_that_do_not_wait_leave_room_for_the_others() {
+        for bytes in [10, 128 << 10] {
+            let (trunk, mut queue) = trunk();
+            let hogs: Vec<Arc<Share>> = (0..16).map(|_| Arc::default()).collect();
+            let taken = |share| (0..QUEUE).take_while(|_| trunk.try_send(frame(bytes), share).is_ok()).count();
+            let all: Vec<_> = hogs.iter().map(taken).collect();
+            assert!(all.iter().sum::<usize>() * frame(bytes).encoded_len() < QUEUE_BYTES * 9 / 10, "{all:?}");
+            assert!(trunk.items.capacity() > QUEUE / 8, "{all:?}");
+            // Whoever waits for answers has room.
+            assert!((0..20).all(|_| trunk.try_send(frame(bytes), &Arc::default()).is_ok()));
+            assert!(trunk.try_send(frame(bytes), &hogs[0]).is_err());
+            queue.items.close();
+            let (sender, _receiver) = mpsc::channel(4096);
+            gather(queue, sender).await;
+            assert!(hogs.iter().all(|share| !share.has_too_much((0, 0))), "what was taken waits no more");
+        }
+    }
+
+    #[tokio::test]
     async fn a_trunk_takes_no_more_bytes_than_its_bound() {
         let (trunk, mut queue) = trunk();
-        let taken = (0..QUEUE).take_while(|_| trunk.try_send(frame(128 << 10)).is_ok()).count();
+        let taken = (0..QUEUE).take_while(|_| trunk.try_send(frame(128 << 10), &Arc::default()).is_ok()).count();
         assert!((250..256).contains(&taken), "{taken}");
         // What was refused does not count, and what closes a connection still has room.
         assert_eq!(trunk.waiting.load(Ordering::Relaxed), taken * frame(128 << 10).encoded_len());
         for _ in 0..1000 {
             let close = Some(upstream::Item::Close(madang_proto::chat::v1::CloseConnection {}));
-            trunk.try_send(Upstream { connection: 1, item: close, trace: vec![0; 200].into() }).unwrap();
+            let close = Upstream { connection: 1, item: close, trace: vec![0; 200].into() };
+            trunk.try_send(close, &Arc::default()).unwrap();
         }
         // There is room again once somebody takes.
-        assert!(trunk.try_send(frame(128 << 10)).is_err());
+        assert!(trunk.try_send(frame(128 << 10), &Arc::default()).is_err());
         queue.items.close();
         let (sender, _receiver) = mpsc::channel(4096);
         let waiting = trunk.waiting.clone();

@@ -75,8 +75,6 @@ impl Connection {
                 let sent = link.try_send(Item::Frame(frame), request.span.context());
                 if sent {
                     self.requests.sent(request);
-                } else {
-                    refusals::TRUNK.count();
                 }
                 sent
             }
