@@ -5,8 +5,9 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
     password_hash::{SaltString, rand_core::OsRng},
 };
+use madang_mesh::refused::Refused;
 use madang_proto::reason::{Reason, Refusal};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// How many hashes are made at once.
 const AT_ONCE: usize = 2;
@@ -14,6 +15,13 @@ const AT_ONCE: usize = 2;
 const WAITING: usize = 1024;
 /// Passes over the memory (OWASP's second choice of parameters, with 19 MiB and one lane).
 const PASSES: u32 = 2;
+
+static REFUSED: LazyLock<Refused> = LazyLock::new(|| {
+    Refused::new(
+        "passwords",
+        "log-ins got OVERLOADED since 1,024 wait for their passwords to be checked: a flood, or too few account-svc",
+    )
+});
 
 /// Hashes and checks passwords.
 #[derive(Clone)]
@@ -44,6 +52,7 @@ impl Passwords {
         match self.turns.take(move || work(&argon)).await {
             Ok((done, _)) => Ok(done),
             Err(NotDone::Busy) => {
+                REFUSED.count();
                 Err(Refusal::new(Reason::Overloaded, "too many log in at once: try again a little later").after(1000))
             }
             Err(NotDone::Failed) => Err(internal()),
