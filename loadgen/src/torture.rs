@@ -36,7 +36,7 @@ const CALM: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// For how many minutes things are broken.
+    /// For how many minutes things are broken, and at least until each kind of `--to` was once.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
     /// What the faults follow from; by default another each time, and it is printed.
@@ -102,22 +102,24 @@ async fn torture(args: &Args, cluster: &Arc<Cluster>) -> Result<Report, Error> {
     sleep(CALM).await;
     say("all is mended; waiting for rest");
     let judged = scene.judge(PATIENCE).await;
-    Ok(Report::new((seed, seconds, args.clients.into()), &crowd, done, judged, cluster.exits()))
+    Ok(Report::new((seed, seconds, args.clients.into()), &crowd, done, judged, cluster.ends()))
 }
 
-/// Does one thing after another, now and then two at once, until a time.
+/// Does one thing after another, now and then two at once, until a time, and to everything at least once.
 async fn inflict(schedule: Schedule, cluster: &Arc<Cluster>, crowd: &Arc<Crowd>, until: Instant) -> Vec<Done> {
     let (mut running, mut done) = (JoinSet::new(), Vec::new());
     let mut kinds: Vec<Kind> = Vec::new();
-    for fault in schedule {
+    let least = schedule.round();
+    for (number, fault) in schedule.enumerate() {
         if kinds.contains(&fault.kind) {
             finish(&mut running, &mut kinds, &mut done).await;
         }
-        if Instant::now() >= until {
+        if Instant::now() >= until && number >= least {
             break;
         }
         let left = until.saturating_duration_since(Instant::now());
-        let fault = Fault { lasts: fault.lasts.min(left), ..fault };
+        let lasts = if number < least { fault.lasts } else { fault.lasts.min(left) };
+        let fault = Fault { lasts, ..fault };
         let (cluster, crowd) = (cluster.clone(), crowd.clone());
         kinds.push(fault.kind);
         running.spawn(async move {

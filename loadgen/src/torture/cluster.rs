@@ -47,6 +47,16 @@ pub struct Cluster {
     pub gateway: String,
 }
 
+/// How processes have ended by themselves, by their names.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ends {
+    /// With which status, each time: with a panic, a signal, or after it had served. None should.
+    pub exits: BTreeMap<String, Vec<String>>,
+    /// How often they could not start, since what they need was away.
+    pub failed_starts: BTreeMap<String, u64>,
+}
+
 /// What was done.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,7 +103,7 @@ impl Cluster {
         }
         self.well(|_| true).await?;
         for server in &self.servers {
-            server.exits.store(0, Relaxed);
+            server.failed_starts.store(0, Relaxed);
         }
         Ok(())
     }
@@ -221,10 +231,17 @@ impl Cluster {
         parts
     }
 
-    /// How often processes have ended by themselves, by their names.
-    pub fn exits(&self) -> Vec<(String, u64)> {
-        let all = self.servers.iter().map(|server| (server.program.name.clone(), server.exits.load(Relaxed)));
-        all.filter(|(_, exits)| *exits > 0).collect()
+    /// How processes have ended by themselves.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        let mut ends = Ends::default();
+        for server in &self.servers {
+            let (name, failed) = (&server.program.name, server.failed_starts.load(Relaxed));
+            ends.failed_starts.extend((failed > 0).then(|| (name.clone(), failed)));
+            let statuses = server.exits();
+            ends.exits.extend((!statuses.is_empty()).then(|| (name.clone(), statuses)));
+        }
+        ends
     }
 }
 

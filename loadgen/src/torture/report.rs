@@ -1,7 +1,7 @@
 //! What came of a torture, for people and for programs.
 
 use super::{
-    cluster::Done,
+    cluster::{Done, Ends},
     crowd::{Crowd, Wait},
     scene::Unsettled,
     tally::Tally,
@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether every promise was kept, and everything came to rest.
+    /// Whether every promise was kept, everything came to rest, and no process ended by itself.
     pub kept: bool,
     /// What the faults followed from.
     pub seed: u64,
@@ -29,8 +29,9 @@ pub struct Report {
     pub inflicted: BTreeMap<String, Kinds>,
     /// The longest that a message waited for its ack while nothing was broken, in ms.
     pub longest_wait_without_ms: u64,
-    /// How often processes ended by themselves.
-    pub exits: BTreeMap<String, u64>,
+    /// How processes ended by themselves.
+    #[serde(flatten)]
+    pub ends: Ends,
     /// All that was done, in order.
     pub done: Vec<Done>,
 }
@@ -67,7 +68,7 @@ impl Report {
         crowd: &Crowd,
         done: Vec<Done>,
         judged: (Verdict, Unsettled),
-        exits: Vec<(String, u64)>,
+        ends: Ends,
     ) -> Self {
         let waits = crowd.waits();
         let mut inflicted: BTreeMap<String, Kinds> = BTreeMap::new();
@@ -81,14 +82,14 @@ impl Report {
         let without = waits.iter().filter(|wait| !broken(wait)).map(|wait| ms(wait.to - wait.from)).max();
         let tally = Tally::new(crowd, judged);
         Self {
-            kept: tally.kept,
+            kept: tally.kept && ends.exits.is_empty(),
             seed,
             seconds,
             clients,
             tally,
             inflicted,
             longest_wait_without_ms: without.unwrap_or(0),
-            exits: exits.into_iter().collect(),
+            ends,
             done,
         }
     }
@@ -97,8 +98,11 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let (mut text, tally) = (String::new(), &self.tally);
-        let kept = if self.kept { "every promise was kept" } else { "NOT every promise was kept" };
+        let kept = if tally.kept { "every promise was kept" } else { "NOT every promise was kept" };
         let _ = writeln!(text, "seed {}: {kept}", self.seed);
+        for (name, statuses) in &self.ends.exits {
+            let _ = writeln!(text, "NOT well: {name} ended by itself ({}): see its log", statuses.join(", "));
+        }
         let _ = writeln!(
             text,
             "{} messages acked ({} attempts) of {} clients in {:.0} s, and {} changes of them; {} deliveries; {} \
@@ -122,8 +126,8 @@ impl Report {
         let _ = writeln!(text, "longest wait for an ack while nothing was broken: {} ms", self.longest_wait_without_ms);
         let _ = writeln!(
             text,
-            "clients: {} times away, {} snapshots, {} resyncs; refused: {:?}; processes that ended by themselves: {:?}",
-            tally.went_away, tally.snapshots, tally.resyncs, tally.refusals, self.exits
+            "clients: {} times away, {} snapshots, {} resyncs; refused: {:?}; processes that could not start at once: {:?}",
+            tally.went_away, tally.snapshots, tally.resyncs, tally.refusals, self.ends.failed_starts
         );
         text
     }
@@ -132,6 +136,19 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_named_and_a_failure() {
+        let report = |ends| Report::new((7, 1.0, 2), &Crowd::new(), Vec::new(), Default::default(), ends);
+        let late = Ends { failed_starts: [("group-1".to_owned(), 2)].into(), ..Ends::default() };
+        assert!(report(late).kept, "what can't start is started again");
+        let ended =
+            report(Ends { exits: [("chat-2".to_owned(), vec!["exit status: 101".into()])].into(), ..Ends::default() });
+        assert!(!ended.kept);
+        assert!(ended.text().contains("NOT well: chat-2 ended by itself (exit status: 101)"), "{}", ended.text());
+        let json = serde_json::to_value(&ended).unwrap();
+        assert_eq!(json["exits"]["chat-2"][0], "exit status: 101");
+    }
 
     #[test]
     fn a_wait_counts_for_what_it_overlaps() {

@@ -1,5 +1,5 @@
 //! What is done to the cluster, and when: a sequence that follows from its seed alone, endless, and that comes to every
-//! kind of process before any comes again. It is pure: who executes it decides how long "until it is well again" takes.
+//! kind of process before any comes again, and soon to everything that can be done to processes. It is pure: who executes it decides how long "until it is well again" takes.
 
 use super::server::Kind;
 use clap::ValueEnum;
@@ -83,6 +83,8 @@ pub struct Schedule {
     actions: BTreeMap<Kind, VecDeque<Action>>,
     /// What may be done at all.
     allowed: Vec<Action>,
+    /// How often each was.
+    done: BTreeMap<Action, u64>,
     longest: Duration,
 }
 
@@ -112,8 +114,15 @@ impl Schedule {
             round: Vec::new(),
             actions: BTreeMap::new(),
             allowed,
+            done: BTreeMap::new(),
             longest,
         })
+    }
+
+    /// After how many faults every kind has come once.
+    #[must_use]
+    pub fn round(&self) -> usize {
+        self.kinds.len()
     }
 
     /// Up to so many seconds, and mostly much less.
@@ -140,7 +149,11 @@ impl Iterator for Schedule {
             all.shuffle(&mut self.random);
             left.extend(all);
         }
-        let action = left.pop_front()?;
+        // What was least often comes first, so that a short run has some of everything.
+        let times = |action: &Action| self.done.get(action).copied().unwrap_or(0);
+        let place = left.iter().enumerate().min_by_key(|(_, action)| times(action)).map(|(place, _)| place)?;
+        let action = left.remove(place)?;
+        *self.done.entry(action).or_default() += 1;
         let lasts = match action {
             Action::Kill => self.span(0.0, 5.0),
             Action::Pause => self.span(1.0, 60.0),
@@ -195,6 +208,13 @@ mod tests {
         for kind in KINDS {
             let done: Vec<_> = some(2)[..4 * KINDS.len()].iter().filter(|fault| fault.kind == kind).cloned().collect();
             assert!(actions(kind).iter().all(|action| done.iter().any(|fault| fault.action == *action)), "{kind:?}");
+        }
+        for seed in 0..50 {
+            let schedule = Schedule::new(seed, &[], &[], Duration::from_secs(60)).unwrap();
+            let round = schedule.round();
+            let done: Vec<_> = schedule.take(round).map(|fault| fault.action).collect();
+            let all = [Action::Kill, Action::Pause, Action::Restart, Action::Rolling];
+            assert!(all.iter().all(|action| done.contains(action)), "{done:?}");
         }
     }
 

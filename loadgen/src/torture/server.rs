@@ -1,5 +1,6 @@
 //! A process that is tortured: started, killed, paused, stopped and started again, always with the same ports and data.
-//! One that ends by itself is started again after a second, as any cluster does it, and that is counted.
+//! One that ends by itself is started again after a second, as any cluster does it; that is noted, and is a fault unless
+//! it just could not start.
 
 use crate::Error;
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,7 +12,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex as Lock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -28,6 +29,8 @@ use tokio::{
 const END: Duration = Duration::from_secs(30);
 /// How long after a process has ended by itself it is started again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The status of a service that can't start, since what it needs is away.
+const CANNOT_START: i32 = 1;
 /// How often is looked whether a process lives and is ready.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it may take to say that it is ready.
@@ -133,8 +136,10 @@ pub struct Server {
     pub program: Program,
     /// Whether it wants work, as it was found a moment ago.
     pub ready: Arc<AtomicBool>,
-    /// How often it has ended by itself.
-    pub exits: AtomicU64,
+    /// How often it could not start, since what it needs was away.
+    pub failed_starts: AtomicU64,
+    /// With which status it has ended by itself, each time.
+    exits: Lock<Vec<String>>,
     state: Mutex<State>,
 }
 
@@ -143,6 +148,8 @@ struct State {
     child: Option<Child>,
     /// Whether it should run.
     wanted: bool,
+    /// Whether it was ready since it was started.
+    served: bool,
     ended: Option<Instant>,
 }
 
@@ -186,7 +193,19 @@ impl Server {
     /// One that does not run yet; `ready` will say whether it wants work.
     #[must_use]
     pub fn new(program: Program, ready: Arc<AtomicBool>) -> Arc<Self> {
-        Arc::new(Self { program, ready, exits: AtomicU64::new(0), state: Mutex::default() })
+        Arc::new(Self {
+            program,
+            ready,
+            failed_starts: AtomicU64::new(0),
+            exits: Lock::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// With which status it has ended by itself, each time: with a panic, a signal, or after it had served.
+    #[must_use]
+    pub fn exits(&self) -> Vec<String> {
+        self.exits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts it; [`Server::tend`] keeps it running.
@@ -196,6 +215,7 @@ impl Server {
         if state.child.is_none() {
             let failed = |error| Error::File(format!("can't start {}", self.program.name), error);
             state.child = Some(self.program.spawn().map_err(failed)?);
+            state.served = false;
         }
         Ok(())
     }
@@ -203,6 +223,7 @@ impl Server {
     /// Kills it, with all that it has started, and does not start it again.
     pub async fn kill(&self) {
         let mut state = self.state.lock().await;
+        self.note_end(&mut state);
         state.wanted = false;
         state.signal_all(Signal::KILL);
         self.ready.store(false, Relaxed);
@@ -214,6 +235,7 @@ impl Server {
     /// Asks it to end and waits for that; false: it had to be killed.
     pub async fn stop(&self) -> bool {
         let mut state = self.state.lock().await;
+        self.note_end(&mut state);
         state.wanted = false;
         if let Some(pid) = state.family().first() {
             let _ = kill_process(*pid, self.program.end);
@@ -247,9 +269,24 @@ impl Server {
             let ready = self.is_ready().await;
             self.ready.store(ready, Relaxed);
             if let Ok(mut state) = self.state.try_lock() {
+                state.served |= ready;
                 self.revive(&mut state);
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Takes note of it if the process has ended by itself.
+    fn note_end(&self, state: &mut State) {
+        if let (true, Some(child)) = (state.wanted, &mut state.child)
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            if status.code() == Some(CANNOT_START) && !state.served {
+                self.failed_starts.fetch_add(1, Relaxed);
+            } else {
+                self.exits.lock().unwrap_or_else(PoisonError::into_inner).push(status.to_string());
+            }
+            (state.child, state.ended) = (None, Some(Instant::now()));
         }
     }
 
@@ -257,16 +294,11 @@ impl Server {
         if !state.wanted {
             return;
         }
-        if let Some(child) = &mut state.child
-            && let Ok(Some(_)) = child.try_wait()
-        {
-            self.exits.fetch_add(1, Relaxed);
-            (state.child, state.ended) = (None, Some(Instant::now()));
-        }
+        self.note_end(state);
         if state.child.is_none() && state.ended.is_none_or(|ended| ended.elapsed() > AGAIN) {
             // A failure is tried again, and shows as a process that never becomes ready.
             state.child = self.program.spawn().ok();
-            state.ended = Some(Instant::now());
+            (state.served, state.ended) = (false, Some(Instant::now()));
         }
     }
 
@@ -292,11 +324,11 @@ impl Server {
 mod tests {
     use super::*;
 
-    fn sleeper(folder: &std::path::Path) -> Arc<Server> {
+    fn shell(folder: &std::path::Path, script: &str) -> Arc<Server> {
         let program = Program {
             name: "sleeper".into(),
             kind: Kind::Api,
-            command: ["sh", "-c", "sleep 1000 & wait"].map(String::from).into(),
+            command: ["sh", "-c", script].map(String::from).into(),
             variables: BTreeMap::new(),
             log: folder.join("log"),
             ready: Ready::Listens(([127, 0, 0, 1], 1).into()),
@@ -320,11 +352,40 @@ mod tests {
         .unwrap();
     }
 
-    #[tokio::test]
-    async fn a_family_is_paused_and_killed_and_what_ends_by_itself_is_started_again() {
+    fn folder() -> PathBuf {
         let folder = std::env::temp_dir().join(format!("madang-server-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder).unwrap();
-        let server = sleeper(&folder);
+        folder
+    }
+
+    #[tokio::test]
+    async fn who_cannot_start_is_told_from_who_fails() {
+        for (script, served, failed_starts, exits) in [
+            ("exit 1", false, 1, vec![]),
+            ("exit 1", true, 0, vec!["exit status: 1".to_owned()]),
+            ("exit 101", false, 0, vec!["exit status: 101".to_owned()]),
+            ("kill -SEGV $$", false, 0, vec!["signal: 11 (SIGSEGV)".to_owned()]),
+        ] {
+            let folder = folder();
+            let server = shell(&folder, script);
+            server.start().await.unwrap();
+            server.state.lock().await.served = served;
+            until(async || {
+                let mut state = server.state.lock().await;
+                server.note_end(&mut state);
+                state.child.is_none()
+            })
+            .await;
+            server.kill().await;
+            assert_eq!((server.failed_starts.load(Relaxed), server.exits()), (failed_starts, exits), "{script}");
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_family_is_paused_and_killed_and_what_ends_by_itself_is_started_again() {
+        let folder = folder();
+        let server = shell(&folder, "sleep 1000 & wait");
         server.start().await.unwrap();
         let tending = tokio::spawn({
             let server = server.clone();
@@ -337,13 +398,13 @@ mod tests {
         server.resume().await;
         until(async || family.iter().all(|pid| state(*pid) != Some('T'))).await;
         kill_process(family[0], Signal::KILL).unwrap();
-        until(async || server.exits.load(Relaxed) == 1 && server.state.lock().await.family().len() == 2).await;
+        until(async || server.exits().len() == 1 && server.state.lock().await.family().len() == 2).await;
         // The first one's child has no parent any more, and is nobody's.
         kill_process(family[1], Signal::KILL).unwrap();
         let family = server.state.lock().await.family();
         server.kill().await;
         until(async || family.iter().all(|pid| matches!(state(*pid), None | Some('Z')))).await;
-        assert_eq!(server.exits.load(Relaxed), 1, "who is killed has not ended by itself");
+        assert_eq!(server.exits(), ["signal: 9 (SIGKILL)"], "who is killed has not ended by itself");
         tending.abort();
         std::fs::remove_dir_all(folder).unwrap();
     }
