@@ -5,16 +5,13 @@
 //! Internal services that speak for a user by themselves are not asked to wait: they are known, and granted what they do.
 
 use crate::refusals;
-use madang_mesh::rate::Rate;
+use madang_mesh::rate::{FRAMES_PER_SEND, Rate};
 use madang_proto::{
     client::v1::client_frame::Body,
     id::UserId,
     reason::{Reason, Refusal},
 };
 use std::time::Instant;
-
-/// How many frames of any kind somebody may send for each message.
-const FRAMES_PER_SEND: u32 = 10;
 
 /// The rates of the users whose home this process is.
 pub struct Rates {

@@ -28,7 +28,7 @@ use madang_mesh::{
     clock::now_ms,
     door::{Arrival, PATIENCE},
     metrics,
-    rate::Bucket,
+    rate::{Bucket, FRAMES_PER_SEND},
     token::Claims,
 };
 use madang_proto::{
@@ -78,8 +78,6 @@ const GIVES_WAY: Duration = Duration::from_secs(3);
 const FIRST_HOME: Duration = Duration::from_secs(10);
 /// So many refusals in a minute, because of a rate or of too much in flight, end the connection.
 const EAGER: usize = 2000;
-/// How many frames of any kind a connection may send for each message that its user may.
-const FRAMES_PER_SEND: u32 = 10;
 /// When a client may try again what no home could take.
 const AGAIN_MS: u64 = 1000;
 /// How long after its `exp` a token still holds a socket open, in seconds.

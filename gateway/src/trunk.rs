@@ -65,26 +65,30 @@ impl Share {
     }
 }
 
-/// Something that waits for a trunk, and, if it is a frame, of whose share.
-struct Waiting(Upstream, Option<Arc<Share>>);
+/// Something that waits for a trunk.
+struct Waiting {
+    item: Upstream,
+    bytes: usize,
+    /// Of whose share it is, if it is a frame.
+    share: Option<Arc<Share>>,
+}
 
 impl Waiting {
-    fn of(item: Upstream, share: &Arc<Share>) -> Self {
-        let share = matches!(item.item, Some(upstream::Item::Frame(_))).then(|| share.clone());
+    fn of(item: Upstream, bytes: usize, share: Option<Arc<Share>>) -> Self {
         if let Some(share) = &share {
             share.frames.fetch_add(1, Ordering::Relaxed);
-            share.bytes.fetch_add(item.encoded_len(), Ordering::Relaxed);
+            share.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        Self(item, share)
+        Self { item, bytes, share }
     }
 
     /// It waits no more.
     fn take(self) -> Upstream {
-        if let Some(share) = self.1 {
+        if let Some(share) = self.share {
             share.frames.fetch_sub(1, Ordering::Relaxed);
-            share.bytes.fetch_sub(self.0.encoded_len(), Ordering::Relaxed);
+            share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         }
-        self.0
+        self.item
     }
 }
 
@@ -168,8 +172,9 @@ impl Trunks {
 impl Trunk {
     /// Puts an item in that is no frame, waiting for room; false: nobody takes from it any more.
     async fn send(&self, item: Upstream) -> bool {
-        self.waiting.fetch_add(item.encoded_len(), Ordering::Relaxed);
-        self.items.send(Waiting(item, None)).await.is_ok()
+        let bytes = item.encoded_len();
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.items.send(Waiting::of(item, bytes, None)).await.is_ok()
     }
 
     /// Puts an item in, or gives it back where the queue is full. The bounds of bytes and of shares are for frames: what
@@ -186,7 +191,7 @@ impl Trunk {
             refusals::TRUNK.count();
             Err(item)
         } else {
-            match self.items.try_send(Waiting::of(item, share)) {
+            match self.items.try_send(Waiting::of(item, bytes, frame.then(|| share.clone()))) {
                 Err(mpsc::error::TrySendError::Full(waiting)) => {
                     if frame {
                         refusals::TRUNK.count();
@@ -264,16 +269,13 @@ struct Queue {
 
 async fn gather(mut queue: Queue, requests: mpsc::Sender<ConnectRequest>) {
     while let Some(first) = queue.items.recv().await {
-        let first = first.take();
-        let mut bytes = first.encoded_len();
-        let mut batch = vec![first];
+        let (mut bytes, mut batch) = (first.bytes, vec![first.take()]);
         while batch.len() < BATCH
             && bytes < BATCH_BYTES
             && let Ok(item) = queue.items.try_recv()
         {
-            let item = item.take();
-            bytes += item.encoded_len();
-            batch.push(item);
+            bytes += item.bytes;
+            batch.push(item.take());
         }
         queue.waiting.fetch_sub(bytes, Ordering::Relaxed);
         if requests.send(ConnectRequest { items: batch }).await.is_err() {

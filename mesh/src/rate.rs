@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+/// How many frames of any kind a client may send for each message that it may.
+pub const FRAMES_PER_SEND: u32 = 10;
 /// How many buckets are kept at most; full ones are forgotten first.
 const BUCKETS: usize = 100_000;
 

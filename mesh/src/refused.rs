@@ -9,20 +9,32 @@ use std::{
 };
 
 /// How often a line is written at most, for each kind of refusal.
-const SAID: Duration = Duration::from_secs(10);
+pub const SAID: Duration = Duration::from_secs(10);
 
 static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "How many times something was refused, dropped or closed because a bound was reached.";
     crate::metrics::counters("madang_mesh_refused_total", help, &["what"])
 });
 
+/// When a line of a kind was written, and how often it has happened since.
+#[derive(Debug, Default)]
+pub struct Said(Option<Instant>, u64);
+
+impl Said {
+    /// It has happened once more: how often since the last line, if it is time for one.
+    pub fn due(&mut self, now: Instant) -> Option<u64> {
+        self.1 += 1;
+        let due = self.0.is_none_or(|at| now.saturating_duration_since(at) >= SAID);
+        due.then(|| std::mem::replace(self, Self(Some(now), 0)).1)
+    }
+}
+
 /// One kind of refusal.
 pub struct Refused {
     what: &'static str,
     advice: &'static str,
     counter: IntCounter,
-    /// When a line was written, and how many there were since.
-    said: Mutex<(Option<Instant>, u64)>,
+    said: Mutex<Said>,
 }
 
 impl Refused {
@@ -35,17 +47,10 @@ impl Refused {
     /// It has happened once more.
     pub fn count(&self) {
         self.counter.inc();
-        if let Some(times) = self.due(Instant::now()) {
+        let due = self.said.lock().unwrap_or_else(PoisonError::into_inner).due(Instant::now());
+        if let Some(times) = due {
             tracing::warn!(what = self.what, times, "refused: {}", self.advice);
         }
-    }
-
-    /// How many there were since the last line, if it is time for one.
-    fn due(&self, now: Instant) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.1 += 1;
-        let due = said.0.is_none_or(|at| now.saturating_duration_since(at) >= SAID);
-        due.then(|| std::mem::replace(&mut *said, (Some(now), 0)).1)
     }
 }
 
@@ -55,11 +60,11 @@ mod tests {
 
     #[test]
     fn all_are_counted_and_few_are_said() {
-        let (refused, start) = (Refused::new("test", "nothing to do"), Instant::now());
-        assert_eq!(refused.due(start), Some(1));
-        assert!((0..1000).all(|_| refused.due(start + SAID / 2).is_none()));
-        assert_eq!(refused.due(start + SAID), Some(1001));
-        refused.count();
+        let (mut said, start) = (Said::default(), Instant::now());
+        assert_eq!(said.due(start), Some(1));
+        assert!((0..1000).all(|_| said.due(start + SAID / 2).is_none()));
+        assert_eq!(said.due(start + SAID), Some(1001));
+        Refused::new("test", "nothing to do").count();
         let text = String::from_utf8(crate::metrics::text()).unwrap();
         assert!(text.contains("madang_mesh_refused_total{what=\"test\"} 1"), "{text}");
     }

@@ -13,6 +13,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use http::Uri;
+use madang_mesh::refused::Said;
 use madang_proto::notify::v1::Provider as Name;
 use std::{
     collections::HashMap,
@@ -53,7 +54,9 @@ impl Told {
     #[must_use]
     pub fn failed(by: Name, called: &Uri, why: Failed) -> Self {
         let (provider, host) = (label(by), called.host().unwrap_or_default());
-        let due = SAID.lock().unwrap_or_else(PoisonError::into_inner).due((by, why), Instant::now());
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = said.entry((by, why)).or_default().due(Instant::now());
+        drop(said);
         match due {
             Some(times) => tracing::warn!(provider, host, %why, times, "a push service does not answer"),
             None => tracing::debug!(provider, host, %why, "a push service does not answer"),
@@ -83,27 +86,8 @@ impl Told {
     }
 }
 
-/// How often it is a warning at most that a provider does not answer, for each reason: users name hosts at will.
-const OFTEN: Duration = Duration::from_secs(10);
-
-static SAID: LazyLock<Mutex<Said>> = LazyLock::new(Mutex::default);
-
-/// When something was said last, and how often it has happened since.
-#[derive(Default)]
-struct Said(HashMap<(Name, Failed), (Option<Instant>, u64)>);
-
-impl Said {
-    /// It has happened once more: how often since it was said, if it is time to say so.
-    fn due(&mut self, what: (Name, Failed), now: Instant) -> Option<u64> {
-        let (said, times) = self.0.entry(what).or_default();
-        *times += 1;
-        let due = said.is_none_or(|at| now.saturating_duration_since(at) >= OFTEN);
-        due.then(|| {
-            *said = Some(now);
-            std::mem::take(times)
-        })
-    }
-}
+/// What was said of each provider and reason, which is a warning now and then: users name hosts at will.
+static SAID: LazyLock<Mutex<HashMap<(Name, Failed), Said>>> = LazyLock::new(Mutex::default);
 
 /// Carries pushes.
 #[async_trait]
@@ -147,15 +131,17 @@ pub fn label(name: Name) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use madang_mesh::refused::SAID as OFTEN;
 
     #[test]
     fn what_fails_again_and_again_is_said_now_and_then() {
-        let (mut said, start) = (Said::default(), Instant::now());
+        let (mut all, start) = (HashMap::<(Name, Failed), Said>::new(), Instant::now());
+        let mut due = |what, now| all.entry(what).or_default().due(now);
         let dead = (Name::WebPush, Failed::Refused);
-        assert_eq!(said.due(dead, start), Some(1));
-        assert!((0..1000).all(|_| said.due(dead, start + OFTEN / 2).is_none()));
-        assert_eq!(said.due((Name::WebPush, Failed::Tls), start + OFTEN / 2), Some(1), "another reason");
-        assert_eq!(said.due((Name::Apns, Failed::Refused), start + OFTEN / 2), Some(1), "another provider");
-        assert_eq!(said.due(dead, start + OFTEN), Some(1001));
+        assert_eq!(due(dead, start), Some(1));
+        assert!((0..1000).all(|_| due(dead, start + OFTEN / 2).is_none()));
+        assert_eq!(due((Name::WebPush, Failed::Tls), start + OFTEN / 2), Some(1), "another reason");
+        assert_eq!(due((Name::Apns, Failed::Refused), start + OFTEN / 2), Some(1), "another provider");
+        assert_eq!(due(dead, start + OFTEN), Some(1001));
     }
 }

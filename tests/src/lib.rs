@@ -12,6 +12,7 @@ pub mod consumer;
 pub mod crowd;
 pub mod device;
 pub mod doors;
+pub mod log;
 pub mod notify;
 pub mod program;
 pub mod provider;

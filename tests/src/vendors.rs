@@ -1,6 +1,13 @@
-//! Accounts with Apple and Google of the tests' own: what an operator has of them, and how they answer when all is well.
+//! Accounts with Apple and Google of the tests' own: what an operator has of them, and how they answer when all is well; and
+//! a server that is told of them.
 
-use crate::push::{Answer, Taken};
+use crate::{
+    client::{Person, call},
+    push::{Answer, Taken},
+    start_with,
+};
+use madang_proto::id::ClientId;
+use madang_solo::serve::Running;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -34,6 +41,26 @@ pub fn google(folder: &Path, url: &str) -> Vec<String> {
     let file = folder.join("account.json");
     std::fs::write(&file, account(url).to_string()).unwrap();
     ["--fcm-account", file.to_str().unwrap(), "--fcm-url", url].map(str::to_owned).to_vec()
+}
+
+/// A server that pushes at once and to this machine too, trusts a certificate, and has these flags besides.
+pub async fn start(folder: &Path, ca: &Path, more: &[String]) -> Running {
+    let usual = ["--push-loopback", "--push-ca", ca.to_str().unwrap(), "--push-wait-ms", "50"];
+    let more: Vec<_> = more.iter().map(String::as_str).collect();
+    start_with(folder, &[&usual[..], &more].concat()).await
+}
+
+/// Says where a person's device is pushed to; the status.
+pub async fn register(server: &Running, person: &Person, body: Value) -> u16 {
+    call(server, "PUT", &format!("/v1/devices/{}/push", person.device), &person.token, body).await.0
+}
+
+/// Somebody says something to a user; the ack.
+pub async fn say(server: &Running, from: &Person, to: &str, text: &str) -> Value {
+    let body = json!({"user": to, "clientId": ClientId::now().to_string(), "text": text});
+    let (status, ack) = call(server, "POST", "/v1/messages", &from.token, body).await;
+    assert_eq!(status, 200, "{ack}");
+    ack
 }
 
 /// As Google answers: `token` is what it knows us by.

@@ -4,38 +4,18 @@
 use madang_proto::{id::ClientId, notify::v1::Outcome};
 use madang_tests::{
     client::{Socket, call, send, sign_up},
+    log::Log,
     notify::Notify,
     start_with,
 };
 use serde_json::{Value, json};
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
 
 // A browser's secret, of RFC 8291, section 5.
 const AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_are_kept_verbatim_and_logs_hold_none_of_it() {
-    let log = Log::default();
-    let into = log.clone();
-    let filter = tracing_subscriber::EnvFilter::new("debug");
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone()).init();
+    let log = Log::keep(tracing_subscriber::EnvFilter::new("debug"));
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--send-rate", "1", "--send-burst", "5", "--max-in-flight", "4", "--trusted-proxies", "127.0.0.1"];
     let push = ["--push-loopback", "--push-wait-ms", "0"];
@@ -78,7 +58,7 @@ async fn texts_are_kept_verbatim_and_logs_hold_none_of_it() {
     Notify::of(&server, folder.path()).wait(&bob.id, 1, Outcome::Later).await;
     server.stop().await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("refused:") && log.contains("send_rate"), "what was refused is in the log: {log}");
     let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
     let mut secrets = ["verbatim", "correct horse", "_secret", "\u{1b}", "\u{202e}", AUTH].map(str::to_owned).to_vec();

@@ -2,40 +2,28 @@
 //! the middle of an answer loses no push and doubles none, and who never answers holds up nobody else.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
-use madang_proto::{
-    id::ClientId,
-    notify::v1::{Outcome, Provider},
-};
+use madang_proto::notify::v1::{Outcome, Provider};
 use madang_solo::serve::Running;
 use madang_tests::{
     abrupt::{Abrupt, Way},
-    client::{Person, call, sign_up},
+    client::{Person, sign_up},
     device::{Device, Doors},
     notify::Notify,
     proxy::Proxy,
     push::{Answer, PushServer},
-    start_with, vendors,
+    vendors,
 };
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use std::path::Path;
 
 const PHONE: &str = "DEVICE_KIND_MOBILE";
 
-async fn start(folder: &Path, ca: &Path, more: &[String]) -> Running {
-    let usual = ["--push-loopback", "--push-ca", ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    let more: Vec<_> = more.iter().map(String::as_str).collect();
-    start_with(folder, &[&usual[..], &more].concat()).await
-}
-
 async fn register(server: &Running, person: &Person, body: Value) {
-    let path = format!("/v1/devices/{}/push", person.device);
-    assert_eq!(call(server, "PUT", &path, &person.token, body).await.0, 204);
+    assert_eq!(vendors::register(server, person, body).await, 204);
 }
 
 async fn say(server: &Running, from: &Person, to: &str) {
-    let body = json!({"user": to, "clientId": ClientId::now().to_string(), "text": "?"});
-    assert_eq!(call(server, "POST", "/v1/messages", &from.token, body).await.0, 200);
+    vendors::say(server, from, to, "?").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +31,8 @@ async fn not_found_means_a_browser_or_bot_is_gone_and_of_apple_and_google_that_w
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let apple = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &push.url);
-    let server = start(folder.path(), &push.ca, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
+    let server =
+        vendors::start(folder.path(), &push.ca, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
     let ann = sign_up(&server, "ann").await;
     let web = Device::sign_up(Doors::of(&server), "web", PHONE).await;
     web.subscribe(&push).await;
@@ -90,7 +79,7 @@ async fn what_breaks_off_is_neither_lost_nor_doubled_nor_taken_for_an_end() {
     let folder = tempfile::tempdir().unwrap();
     let apple = Abrupt::start(folder.path()).await;
     let flags = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &apple.url);
-    let server = start(folder.path(), &apple.ca, &flags).await;
+    let server = vendors::start(folder.path(), &apple.ca, &flags).await;
     let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
     register(&server, &bob, json!({"apns": {"token": "ab".repeat(32)}})).await;
     let reports = Notify::of(&server, folder.path());
@@ -133,7 +122,7 @@ async fn a_push_service_that_takes_connections_and_never_answers_holds_up_nobody
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let proxy = Proxy::before(push.url.strip_prefix("https://").unwrap()).await;
-    let server = start(folder.path(), &push.ca, &[]).await;
+    let server = vendors::start(folder.path(), &push.ca, &[]).await;
     let doors = Doors::of(&server);
     let ann = Device::sign_up(doors, "ann", PHONE).await;
     let eve = Device::sign_up(doors, "eve", PHONE).await;

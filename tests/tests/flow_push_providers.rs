@@ -3,14 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_proto::{id::ClientId, notify::v1::Outcome};
-use madang_solo::serve::Running;
+use madang_proto::notify::v1::Outcome;
 use madang_tests::{
-    client::{Person, call, sign_up},
+    client::{call, sign_up},
     device::{Device, Doors},
     notify::Notify,
     push::{Answer, PushServer, Taken},
-    start_with, vendors,
+    vendors::{self, register, say, start},
 };
 use rcgen::{KeyPair, PublicKeyData as _};
 use ring::{
@@ -23,21 +22,9 @@ use ring::{
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex},
 };
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
-
-async fn say(server: &Running, from: &Person, to: &Person, text: &str) -> Value {
-    let body = json!({"user": to.id, "clientId": ClientId::now().to_string(), "text": text});
-    let (status, ack) = call(server, "POST", "/v1/messages", &from.token, body).await;
-    assert_eq!(status, 200, "{ack}");
-    ack
-}
-
-async fn register(server: &Running, person: &Person, body: Value) -> u16 {
-    call(server, "PUT", &format!("/v1/devices/{}/push", person.device), &person.token, body).await.0
-}
 
 /// A token's head and claims, if its signature is good.
 fn verified(token: &str, algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> (Value, Value) {
@@ -46,12 +33,6 @@ fn verified(token: &str, algorithm: &'static dyn VerificationAlgorithm, key: &[u
     UnparsedPublicKey::new(algorithm, key).verify(signed.as_bytes(), &bytes(signature)).unwrap();
     let (head, claims) = signed.split_once('.').unwrap();
     (serde_json::from_slice(&bytes(head)).unwrap(), serde_json::from_slice(&bytes(claims)).unwrap())
-}
-
-async fn start(folder: &Path, push: &PushServer, more: &[String]) -> Running {
-    let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    let more: Vec<_> = more.iter().map(String::as_str).collect();
-    start_with(folder, &[&flags[..], &more].concat()).await
 }
 
 fn is_token(taken: &Taken) -> bool {
@@ -64,7 +45,7 @@ async fn apple_is_told_as_it_documents_it() {
     let push = PushServer::start(folder.path()).await;
     let key = KeyPair::generate().unwrap();
     let flags = vendors::apple(folder.path(), &key, &push.url);
-    let server = start(folder.path(), &push, &flags).await;
+    let server = start(folder.path(), &push.ca, &flags).await;
     let (ann, bob, gone) =
         (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
     let (token, other) = ("ab".repeat(32), "cd".repeat(32));
@@ -84,7 +65,7 @@ async fn apple_is_told_as_it_documents_it() {
             _ => Answer::status(200),
         }
     });
-    let ack = say(&server, &ann, &bob, "안녕").await;
+    let ack = say(&server, &ann, &bob.id, "안녕").await;
     let path = format!("/3/device/{token}");
     for _ in 0..3 {
         let taken = push.at(&path).await;
@@ -119,12 +100,12 @@ async fn apple_is_told_as_it_documents_it() {
     assert_eq!((&taken.json()["aps"], &taken.json()["badge"]), (&json!({"content-available": 1}), &json!("0")));
     assert_eq!(taken.header("apns-priority"), "5");
 
-    say(&server, &ann, &gone, "비밀").await;
+    say(&server, &ann, &gone.id, "비밀").await;
     let taken = push.at(&format!("/3/device/{other}")).await;
     assert_eq!(taken.json()["aps"]["alert"], json!({"body": "New message"}), "without preview");
     reports.wait(&gone.id, 1, Outcome::Gone).await;
-    say(&server, &ann, &gone, "2").await;
-    say(&server, &ann, &bob, "2").await;
+    say(&server, &ann, &gone.id, "2").await;
+    say(&server, &ann, &bob.id, "2").await;
     push.next(|taken| taken.path.ends_with(&token) && taken.json()["seq"] == "2").await;
     assert_eq!(push.paths(), [""; 0], "who is gone is gone");
     server.stop().await;
@@ -135,7 +116,7 @@ async fn google_is_told_as_it_documents_it() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let account = vendors::account(&push.url);
-    let server = start(folder.path(), &push, &vendors::google(folder.path(), &push.url)).await;
+    let server = start(folder.path(), &push.ca, &vendors::google(folder.path(), &push.url)).await;
     let (ann, bob, gone) =
         (sign_up(&server, "ann").await, sign_up(&server, "bob").await, sign_up(&server, "gone").await);
     assert_eq!(
@@ -164,7 +145,7 @@ async fn google_is_told_as_it_documents_it() {
         }
         Answer { body: json!({"name": "projects/madang-test/messages/1"}).to_string(), ..Answer::status(200) }
     });
-    let ack = say(&server, &ann, &bob, "안녕").await;
+    let ack = say(&server, &ann, &bob.id, "안녕").await;
     let asked = push.next(is_token).await;
     let form = String::from_utf8(asked.body.to_vec()).unwrap();
     let assertion =
@@ -187,12 +168,12 @@ async fn google_is_told_as_it_documents_it() {
         "sender": ann.id, "badge": "1", "title": "ann", "body": "안녕"})
     );
     assert_eq!(message["android"], json!({"priority": "HIGH", "ttl": "86400s"}));
-    say(&server, &ann, &gone, "1").await;
+    say(&server, &ann, &gone.id, "1").await;
     let taken = push.next(sent).await;
     assert_eq!(taken.json()["message"]["token"], "gone:APA91b");
     Notify::of(&server, folder.path()).wait(&gone.id, 1, Outcome::Gone).await;
-    say(&server, &ann, &gone, "2").await;
-    say(&server, &ann, &bob, "2").await;
+    say(&server, &ann, &gone.id, "2").await;
+    say(&server, &ann, &bob.id, "2").await;
     let taken = push.next(sent).await;
     assert_eq!(
         (&taken.json()["message"]["token"], &taken.json()["message"]["data"]["seq"]),
@@ -207,7 +188,7 @@ async fn google_is_told_as_it_documents_it() {
 async fn a_bot_is_called_and_knows_who_calls() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let server = start(folder.path(), &push, &[]).await;
+    let server = start(folder.path(), &push.ca, &[]).await;
     let (ann, bot) = (sign_up(&server, "ann").await, sign_up(&server, "bot").await);
     let (url, secret) = (format!("{}/hook", push.url), "0123456789abcdef");
     assert_eq!(
@@ -221,7 +202,7 @@ async fn a_bot_is_called_and_knows_who_calls() {
         tries += 1;
         Answer::status(if tries == 1 { 503 } else { 204 })
     });
-    say(&server, &ann, &bot, "/help").await;
+    say(&server, &ann, &bot.id, "/help").await;
     for _ in 0..2 {
         let taken = push.at("/hook").await;
         let (time, signature) = taken.header("madang-signature").split_once(",v1=").unwrap();
@@ -272,7 +253,7 @@ impl Kept {
 async fn a_phone_that_was_off_shows_each_conversation_once_however_many_there_are() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let server = start(folder.path(), &push, &vendors::google(folder.path(), &push.url)).await;
+    let server = start(folder.path(), &push.ca, &vendors::google(folder.path(), &push.url)).await;
     let bob = sign_up(&server, "bob").await;
     assert_eq!(register(&server, &bob, json!({"fcm": {"token": "bob:APA91b"}})).await, 204);
     push.answer(|taken| vendors::well(taken, "ya29.1"));
@@ -281,7 +262,7 @@ async fn a_phone_that_was_off_shows_each_conversation_once_however_many_there_ar
     for n in 0..7 {
         let writer = sign_up(&server, &format!("writer{n}")).await;
         for seq in 1..=3 {
-            let ack = say(&server, &writer, &bob, "?").await;
+            let ack = say(&server, &writer, &bob.id, "?").await;
             let conversation = ack["conversation"].as_str().unwrap().to_owned();
             let of = |taken: &Taken| {
                 taken.path.ends_with(":send") && taken.json()["message"]["data"]["conversation"] == conversation
@@ -301,7 +282,7 @@ async fn who_has_set_korean_is_told_in_korean_by_whoever_carries_it() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
     let apple = vendors::apple(folder.path(), &KeyPair::generate().unwrap(), &push.url);
-    let server = start(folder.path(), &push, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
+    let server = start(folder.path(), &push.ca, &[apple, vendors::google(folder.path(), &push.url)].concat()).await;
     push.answer(|taken| vendors::well(taken, "ya29.1"));
     let doors = Doors::of(&server);
     let ann = Device::sign_up(doors, "ann", "DEVICE_KIND_MOBILE").await;

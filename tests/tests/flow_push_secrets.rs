@@ -3,37 +3,23 @@
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use madang_proto::{id::ClientId, notify::v1::Outcome};
+use madang_proto::notify::v1::Outcome;
 use madang_tests::{
     abrupt::{Abrupt, Way},
-    client::{call, sign_up},
+    client::sign_up,
     device::{Device, Doors},
+    log::Log,
     notify::Notify,
     proxy::Proxy,
     push::{Answer, PushServer, Taken},
-    start_with, vendors,
+    vendors,
 };
 use rcgen::KeyPair;
 use serde_json::json;
 use std::{
     collections::BTreeSet,
-    io,
     sync::{Arc, Mutex},
 };
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// All that a request is known by.
 fn secrets(taken: &Taken) -> Vec<String> {
@@ -48,10 +34,7 @@ fn secrets(taken: &Taken) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_of_a_push_is_in_the_log_however_it_fails() {
-    let log = Log::default();
-    let into = log.clone();
-    let filter = madang_mesh::telemetry::filter_of("debug").unwrap();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone()).init();
+    let log = Log::keep(madang_mesh::telemetry::filter_of("debug").unwrap());
     let folder = tempfile::tempdir().unwrap();
     let (push, abrupt) = (PushServer::start(folder.path()).await, Abrupt::start(folder.path()).await);
     let stranger = PushServer::start(folder.path()).await;
@@ -61,9 +44,7 @@ async fn no_secret_of_a_push_is_in_the_log_however_it_fails() {
     let url = format!("https://{}", proxy.address);
     let key = KeyPair::generate().unwrap();
     let flags = [vendors::apple(folder.path(), &key, &url), vendors::google(folder.path(), &url)].concat();
-    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-    let usual = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    let server = start_with(folder.path(), &[&usual[..], &flags].concat()).await;
+    let server = vendors::start(folder.path(), &push.ca, &flags).await;
     let ann = sign_up(&server, "ann").await;
     let mut people = Vec::new();
     let (device_token, registration) = ("5ec7e7".repeat(11), "cho:APA91b_secret_registration");
@@ -82,8 +63,7 @@ async fn no_secret_of_a_push_is_in_the_log_however_it_fails() {
         hook("https://nobody.invalid", other),
     ] {
         let person = sign_up(&server, &format!("person{}", people.len())).await;
-        let path = format!("/v1/devices/{}/push", person.device);
-        assert_eq!(call(&server, "PUT", &path, &person.token, body).await.0, 204);
+        assert_eq!(vendors::register(&server, &person, body).await, 204);
         people.push(person.id);
     }
     let web = Device::sign_up(Doors::of(&server), "web_secret", "DEVICE_KIND_WEB").await;
@@ -111,8 +91,7 @@ async fn no_secret_of_a_push_is_in_the_log_however_it_fails() {
     abrupt.next(Way::Unanswered);
     let reports = Notify::of(&server, folder.path());
     let say = async |whom: &str| {
-        let body = json!({"user": whom, "clientId": ClientId::now().to_string(), "text": "verbatim_secret"});
-        assert_eq!(call(&server, "POST", "/v1/messages", &ann.token, body).await.0, 200);
+        vendors::say(&server, &ann, whom, "verbatim_secret").await;
     };
     for person in &people {
         say(person).await;
@@ -128,7 +107,7 @@ async fn no_secret_of_a_push_is_in_the_log_however_it_fails() {
     }
     server.stop().await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let said = |provider: &str, host: &str, why: &str| {
         let line = format!("provider=\"{provider}\" host=\"{host}\" why={why}");
         assert!(log.lines().any(|each| each.contains(&line)), "{line}: {log}");

@@ -13,9 +13,9 @@ use tokio::{
 };
 
 /// How many pushes are on their way to a host at once.
-pub(super) const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 256;
 /// How many to one that is not known, or fails.
-pub(super) const AT_FIRST: usize = 8;
+const AT_FIRST: usize = 8;
 /// A host that is trusted with so many has shown that it answers.
 const PROVEN: usize = 2 * AT_FIRST;
 /// After so many failures one after the other it is left alone.

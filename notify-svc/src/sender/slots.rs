@@ -1,7 +1,6 @@
 //! How many pushes are on their way by each provider. Hosts that have not shown that they answer share a quarter of that:
 //! users name them, and however many hang, those that are well keep the rest.
 
-use crate::provider::label;
 use madang_proto::notify::v1::Provider;
 use std::{collections::HashMap, time::Duration};
 use tokio::{
@@ -22,7 +21,7 @@ struct Slots {
 
 /// The places of all providers.
 #[derive(Debug)]
-pub(super) struct AllSlots(HashMap<&'static str, Slots>);
+pub(super) struct AllSlots(HashMap<Provider, Slots>);
 
 /// A place by a provider.
 #[derive(Debug)]
@@ -33,16 +32,16 @@ pub(super) struct Slot<'a> {
 
 impl Default for AllSlots {
     fn default() -> Self {
-        use Provider::{Apns, Fcm, Unspecified, WebPush, Webhook};
+        use Provider::{Apns, Fcm, WebPush, Webhook};
         let slots = || Slots { all: Semaphore::new(AT_ONCE), unproven: Semaphore::new(UNPROVEN) };
-        Self([WebPush, Fcm, Apns, Webhook, Unspecified].map(|name| (label(name), slots())).into())
+        Self([WebPush, Fcm, Apns, Webhook].map(|name| (name, slots())).into())
     }
 }
 
 impl AllSlots {
     /// Takes a place by a provider, to a host that is proven or not; waits for that so long at most.
     pub async fn take(&self, provider: Provider, is_proven: bool, wait: Duration) -> Option<Slot<'_>> {
-        let slots = self.0.get(label(provider))?;
+        let slots = self.0.get(&provider)?;
         let taken = async {
             let unproven = if is_proven { None } else { Some(slots.unproven.acquire().await.ok()?) };
             Some(Slot { _all: slots.all.acquire().await.ok()?, _unproven: unproven })
