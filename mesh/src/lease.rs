@@ -1,10 +1,10 @@
 //! Who should have which shard: each process of a group renews one key every 2 s; `shard.<n>` names a process and
 //! changes only by compare-and-set. No time-to-live: a process whose key others have not seen change for 8 s of their
 //! own monotonic clock has lost its shards, and after 3 s if another has begun at its address; one whose last acknowledged
-//! renewal was sent more than 6 s ago stops serving.
+//! renewal was sent more than 6 s ago stops serving, and takes each of its shards once more before it serves again.
 //!
-//! Keys, for a group such as `chat`: `lease.<group>.process.<process>` = `COUNTER ADDRESS`, with ` leaving` after it while
-//! the process stops; `lease.<group>.shard.<n>` = `PROCESS`, or ` PROCESS ADDRESS` (beginning with a space) of a shard that
+//! Keys, for a group such as `chat`: `lease.<group>.process.<process>` = `AGE ADDRESS`, with ` leaving` after it while
+//! the process stops (its age in milliseconds, another each time); `lease.<group>.shard.<n>` = `PROCESS`, or ` PROCESS ADDRESS` (beginning with a space) of a shard that
 //! is free, and who had it. A shard is given away only once its holder has stopped using it.
 
 mod member;

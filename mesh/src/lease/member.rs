@@ -10,6 +10,7 @@ use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -20,16 +21,17 @@ const AT_ONCE: usize = 16;
 /// The renewals of a process: a task of its own, so that nothing that hangs holds up that it stops serving.
 #[derive(Debug, Clone)]
 pub(super) struct Renewal {
+    begun: Instant,
     renewed: Arc<Mutex<Renewed>>,
 }
 
-/// The last renewal that was acknowledged.
+/// What is known of the renewals that were acknowledged.
 #[derive(Debug, Clone, Copy)]
 struct Renewed {
-    /// They are counted from 1.
-    counter: u64,
-    /// When it was sent.
+    /// When the last of them was sent.
     at: Instant,
+    /// How often the next came too late: others may have taken this process's shards in between.
+    lapses: u64,
 }
 
 impl Renewal {
@@ -42,13 +44,14 @@ impl Renewal {
         drain: CancellationToken,
         left: CancellationToken,
     ) -> Self {
-        let renewal = Self { renewed: Arc::new(Mutex::new(Renewed { counter: 0, at: Instant::now() })) };
+        let begun = Instant::now();
+        let renewal = Self { begun, renewed: Arc::new(Mutex::new(Renewed { at: begun, lapses: 0 })) };
         let (this, address) = (renewal.clone(), config.address.clone());
         let key = format!("lease.{}.process.{}", config.group, config.process);
         tokio::spawn(async move {
             let ended = left.clone();
             tokio::select! {
-                () = this.renew(&*registry, &key, &address, &drain) => {}
+                () = this.renew(&*registry, &key, &address, (&held, &drain)) => {}
                 () = this.watch(&held) => {}
                 () = ended.cancelled() => {}
             }
@@ -59,14 +62,20 @@ impl Renewal {
         renewal
     }
 
-    async fn renew(&self, registry: &dyn Registry, key: &str, address: &str, drain: &CancellationToken) {
-        let mut counter = 0_u64;
+    async fn renew(
+        &self,
+        registry: &dyn Registry,
+        key: &str,
+        address: &str,
+        (held, drain): (&watch::Sender<BTreeSet<Shard>>, &CancellationToken),
+    ) {
+        let mut age = 0;
         loop {
-            counter += 1;
             let (sent, leaving) = (Instant::now(), drain.is_cancelled());
-            let value = format!("{counter} {address}{}", if leaving { " leaving" } else { "" });
+            age = age_of(sent - self.begun).max(age + 1);
+            let value = format!("{age} {address}{}", if leaving { " leaving" } else { "" });
             match tokio::time::timeout(RENEW, registry.put(key, value.into())).await {
-                Ok(Ok(_)) => *self.lock() = Renewed { counter, at: sent },
+                Ok(Ok(_)) => self.acknowledged(sent, held),
                 Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
                 Err(_) => tracing::warn!("the lease was not renewed in time"),
             }
@@ -75,6 +84,16 @@ impl Renewal {
                 () = drain.cancelled(), if !leaving => {}
             }
         }
+    }
+
+    /// A renewal that was sent then is acknowledged; one that is too late leaves nothing held, whoever else has noticed.
+    fn acknowledged(&self, sent: Instant, held: &watch::Sender<BTreeSet<Shard>>) {
+        let late = !self.is_fresh();
+        if late {
+            held.send_if_modified(|held| !std::mem::take(held).is_empty());
+        }
+        let mut renewed = self.lock();
+        *renewed = Renewed { at: sent, lapses: renewed.lapses + u64::from(late) };
     }
 
     /// Stops the serving in time, whatever else hangs.
@@ -96,14 +115,20 @@ impl Renewal {
         self.lock().at.elapsed() < STOP
     }
 
-    /// How many renewals were sent when the last that was acknowledged was.
-    fn counter(&self) -> u64 {
-        self.lock().counter
+    /// How often shards may have been lost since the process began; none: now they are.
+    fn lapses(&self) -> Option<u64> {
+        let renewed = *self.lock();
+        (renewed.at.elapsed() < STOP).then_some(renewed.lapses)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Renewed> {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a renewal that is sent so long after the process began says of it: milliseconds.
+fn age_of(since: Duration) -> u64 {
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What others are told.
@@ -124,6 +149,11 @@ pub(super) struct Member {
     view: View,
     /// What is being given away, and since when.
     giving: BTreeMap<Shard, Instant>,
+    /// What others may have taken without its being seen here, while no renewal was acknowledged: it is taken once more before
+    /// it is held, which fails if they have, and makes them fail if they have not yet.
+    doubted: BTreeSet<Shard>,
+    /// The lapse of which these are.
+    lapses: u64,
 }
 
 impl Member {
@@ -131,7 +161,7 @@ impl Member {
         let (held, map, others) = told;
         let prefix = format!("lease.{}.", config.group);
         Self {
-            view: View::new(&config.process, &prefix, config.shards),
+            view: View::new(&config.process, &prefix, config.shards, renewal.begun),
             config,
             registry,
             renewal,
@@ -143,6 +173,8 @@ impl Member {
             before: leases.before.clone(),
             left: leases.left.clone(),
             giving: BTreeMap::new(),
+            doubted: BTreeSet::new(),
+            lapses: 0,
         }
     }
 
@@ -222,7 +254,15 @@ impl Member {
         // What others have taken meanwhile is theirs to give away.
         let held = self.view.held();
         self.giving.retain(|shard, _| held.contains(shard));
-        if self.view.is_fresh() && self.renewal.is_fresh() {
+        let lapses = self.renewal.lapses();
+        if let Some(lapses) = lapses.filter(|lapses| *lapses > self.lapses) {
+            self.lapses = lapses;
+            self.doubted.extend(&held);
+        }
+        self.doubted.retain(|shard| held.contains(shard));
+        if self.view.is_fresh() && lapses.is_some() {
+            let own = |shard: &Shard| (*shard, self.view.owner(*shard).revision, true);
+            self.change(self.doubted.iter().map(own).collect()).await;
             let plan = self.view.plan();
             let give = if leaving { self.view.held().into_iter().collect() } else { plan.give };
             self.giving.retain(|shard, _| give.contains(shard));
@@ -277,6 +317,7 @@ impl Member {
         for (shard, value, revision, take) in changed {
             let Some(revision) = revision else { continue };
             if take {
+                self.doubted.remove(&shard);
                 let before = self.view.owner(shard).from;
                 let mut all = self.before.lock().unwrap_or_else(PoisonError::into_inner);
                 match before {
@@ -292,16 +333,10 @@ impl Member {
 
     fn publish(&self) {
         let (mut held, map) = (self.view.held(), self.view.map());
-        held.retain(|shard| !self.giving.contains_key(shard));
-        let fresh = self.renewal.is_fresh();
-        // Whoever was cut off renews again before it sees what others have taken meanwhile: until it sees the very renewal
-        // that makes it fresh, and with it all that came before, it may lose shards but take none up.
-        let seen = self.view.renewals() >= self.renewal.counter();
+        held.retain(|shard| !self.giving.contains_key(shard) && !self.doubted.contains(shard));
+        // Asked for while nobody else changes what is held: what came of a lapse that was not looked at yet stays so.
         self.held.send_if_modified(|old| {
-            if !seen {
-                held.retain(|shard| old.contains(shard));
-            }
-            fresh && std::mem::replace(old, held.clone()) != held
+            self.renewal.lapses() == Some(self.lapses) && std::mem::replace(old, held.clone()) != held
         });
         self.map.send_if_modified(|old| std::mem::replace(old, map.clone()) != map);
         self.others.send_if_modified(|old| std::mem::replace(old, self.view.others()) != self.view.others());

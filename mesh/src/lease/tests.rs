@@ -1,7 +1,7 @@
 //! Leases under faults, in virtual time: shards end evenly spread, and no two processes use one at once.
 
 use super::*;
-use crate::registry::{memory::MemoryRegistry, way::Way};
+use crate::registry::{Item, memory::MemoryRegistry, way::Way};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tokio::time::Instant;
@@ -281,11 +281,55 @@ async fn storm(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn after_any_storm_shards_are_spread_evenly_and_none_is_used_by_two() {
-    let first: u64 = rand::random();
-    eprintln!("seeds from {first}");
-    for seed in 0..20 {
+    let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let first = setting("MADANG_LEASES_FIRST").unwrap_or_else(rand::random);
+    eprintln!("seeds from {first}: MADANG_LEASES_FIRST has them again, MADANG_LEASES so many");
+    for seed in 0..setting("MADANG_LEASES").unwrap_or(20) {
         storm(first.wrapping_add(seed)).await;
     }
+}
+
+/// One that had been cut off for long renewed once and was cut off again; the other was cut off just then, saw nothing of it,
+/// and took its shards as soon as it could.
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_once_gave_a_shard_to_two() {
+    storm(16_812_121_811_789_762_121).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_late_takes_its_shards_once_more_before_it_holds_them() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let one = process(&registry, "one", 4).await;
+    one.holds(4).await;
+    let before = registry.list("lease.test.shard.").await.unwrap();
+    one.way.cut();
+    one.holds(0).await;
+    one.way.mend();
+    one.holds(4).await;
+    for item in before {
+        let late = registry.compare_and_set(&item.key, "two".into(), item.revision).await.unwrap();
+        assert_eq!(late, None, "whoever has not seen that it is back takes {}", item.key);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_taken_for_dead_by_what_is_not_seen_yet() {
+    let mut one = view::View::new("one", "lease.test.", 1, Instant::now());
+    let mut revision = 0;
+    let mut see = |one: &mut view::View, key: &str, value: String| {
+        revision += 1;
+        one.see(Item { key: format!("lease.test.{key}"), value: Some(value.into()), revision });
+    };
+    see(&mut one, "process.two", "1 http://two".into());
+    see(&mut one, "shard.0", "two".into());
+    for second in [0, 2, 4, 5] {
+        tokio::time::sleep_until(one.begun + Duration::from_secs(second)).await;
+        see(&mut one, "process.one", format!("{second}000 http://one"));
+    }
+    tokio::time::sleep_until(one.begun + EXPIRE + RENEW / 4).await;
+    assert!(one.is_fresh() && one.plan().take.is_empty(), "it may have renewed in the fifth second, in time");
+    see(&mut one, "process.one", "6000 http://one".into());
+    assert_eq!(one.plan().take, [(0, 2)], "it has not");
 }
 
 /// What many shards cost: one process that joins another takes half of them, with as few changes as that needs.

@@ -1,6 +1,6 @@
 //! What a process has seen of its group, and what follows from it. Pure: it waits for nothing and changes no key.
 
-use super::{EXPIRE, RENEW, REPLACED};
+use super::{EXPIRE, RENEW, REPLACED, STOP};
 use crate::{
     registry::{Item, Revision},
     shard::{Home, Shard, ShardMap},
@@ -41,8 +41,12 @@ pub(super) struct View {
     count: u32,
     peers: HashMap<String, Peer>,
     shards: BTreeMap<Shard, Owner>,
-    /// When this process saw a renewal of its own last: whatever others had done before that it has seen, too.
+    /// When this process began, from which its renewals count.
+    pub(super) begun: Instant,
+    /// When this process saw a renewal of its own last.
     echo: Option<Instant>,
+    /// When the last that it saw was sent: whatever others had done before that it has seen, too.
+    seen_until: Instant,
     /// Since when it has seen them without a pause: silence of others counts from here on.
     steady: Instant,
 }
@@ -57,14 +61,16 @@ pub(super) struct Plan {
 }
 
 impl View {
-    pub fn new(own: &str, prefix: &str, count: u32) -> Self {
+    pub fn new(own: &str, prefix: &str, count: u32, begun: Instant) -> Self {
         Self {
             own: own.to_owned(),
             prefix: prefix.to_owned(),
             count,
             peers: HashMap::new(),
             shards: BTreeMap::new(),
+            begun,
             echo: None,
+            seen_until: begun,
             steady: Instant::now(),
         }
     }
@@ -113,7 +119,13 @@ impl View {
             self.echo = Some(now);
         }
         let text = String::from_utf8_lossy(&value);
-        let mut words = text.split(' ').skip(1);
+        let mut words = text.split(' ');
+        let age = words.next().and_then(|age| age.parse().ok());
+        if process == self.own
+            && let Some(age) = age
+        {
+            self.seen_until = self.begun + Duration::from_millis(age);
+        }
         let (address, leaving) = (words.next().unwrap_or_default().to_owned(), words.next() == Some("leaving"));
         let same = self.peers.get(&process).filter(|peer| peer.value == value);
         let changed = same.map_or(now, |peer| peer.changed);
@@ -142,28 +154,29 @@ impl View {
         self.echo.is_some_and(|echo| echo.elapsed() < 2 * RENEW)
     }
 
-    /// How many of its own renewals this process has seen; whatever came before the last of them, it has seen as well.
-    pub fn renewals(&self) -> u64 {
-        let own = self.peers.get(&self.own).and_then(|peer| std::str::from_utf8(&peer.value).ok());
-        own.and_then(|value| value.split(' ').next()?.parse().ok()).unwrap_or(0)
+    /// Since when nothing was heard of a process.
+    fn silent_since(&self, peer: &Peer) -> Instant {
+        peer.changed.max(self.steady)
     }
 
-    fn silence(&self, peer: &Peer) -> Duration {
-        peer.changed.elapsed().min(self.steady.elapsed())
+    /// Whether one of whom nothing was heard since then has lost its shards. That it renewed may only not have been seen
+    /// yet: what is known to have been silence must be as long as it takes to stop serving.
+    fn has_expired(&self, since: Instant) -> bool {
+        since.elapsed() >= EXPIRE && self.seen_until >= since + STOP
     }
 
     /// Whether a shard's holder has lost it: it gave it away, or has been silent for too long. One that was never seen
     /// may have lost its key to somebody's mistake: it is given the time to renew.
     fn has_lost(&self, holder: &str, alive: &BTreeSet<&str>) -> bool {
         let unknown = !self.peers.contains_key(holder);
-        holder.is_empty() || !alive.contains(holder) && (!unknown || self.steady.elapsed() >= EXPIRE)
+        holder.is_empty() || !alive.contains(holder) && (!unknown || self.has_expired(self.steady))
     }
 
     /// Those that live, whether they leave or not.
     fn alive(&self) -> BTreeSet<&str> {
         let live = |(process, peer): &(&String, &Peer)| {
-            let silence = self.silence(peer);
-            silence < REPLACED || silence < EXPIRE && !self.is_replaced(process, peer)
+            let since = self.silent_since(peer);
+            !self.has_expired(since) && (since.elapsed() < REPLACED || !self.is_replaced(process, peer))
         };
         self.peers.iter().filter(live).map(|(process, _)| &**process).collect()
     }
@@ -187,7 +200,9 @@ impl View {
 
     /// Processes that have been silent for so long that nobody waits for them.
     pub fn dead(&self) -> Vec<String> {
-        let dead = |(_, peer): &(&String, &Peer)| self.is_fresh() && !peer.gone && self.silence(peer) > 8 * EXPIRE;
+        let dead = |(_, peer): &(&String, &Peer)| {
+            self.is_fresh() && !peer.gone && self.silent_since(peer).elapsed() > 8 * EXPIRE
+        };
         self.peers.iter().filter(dead).map(|(process, _)| process.clone()).collect()
     }
 

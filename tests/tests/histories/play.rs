@@ -205,10 +205,10 @@ impl History<'_> {
             let came = self.came(who, place, id, users, &answer);
             self.done().record.asked[place].op = Op::Add(came);
         } else if self.done().record.asked[place].outcome == Outcome::Refused("GROUP_FULL".to_owned()) {
-            // Whom a block keeps out does not count.
+            // Whom a block keeps out does not count; one who may have been blocked may have counted.
             let (from, to) = self.done().record.when(place);
             let me = &self.people[who].id;
-            let may = |user: &String| user == me || !self.done().record.blocks(me, user, from, to).0;
+            let may = |user: &String| user == me || self.done().record.blocks(me, user, from, to).1;
             let came = users.into_iter().filter(may).collect();
             self.done().record.asked[place].op = Op::Add(came);
         }
