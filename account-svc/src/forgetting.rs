@@ -6,6 +6,7 @@ use crate::{
     accounts::{Accounts, failed},
     store::requests::DAY_MS,
 };
+use bytes::Bytes;
 use madang_mesh::clock::now_ms;
 use madang_proto::{id::PictureId, reason::Refusal};
 use std::time::Duration;
@@ -45,6 +46,18 @@ impl Accounts {
         let now = now_ms();
         self.store.forget_log_ins(now).await.map_err(failed)?;
         self.store.forget_requests(now - DAY_MS).await.map_err(failed)
+    }
+
+    /// Keeps a picture, in all sizes or in none; its id.
+    pub(crate) async fn keep_picture(&self, upload: Bytes) -> Result<String, Refusal> {
+        let pictures = self.pictures()?;
+        let made = pictures.make(upload).await?;
+        if let Err(refusal) = pictures.keep(&made).await {
+            // What of it is there is deleted as soon as its store can be reached.
+            self.store.note_gone(made.id, now_ms()).await.map_err(failed)?;
+            return Err(refusal);
+        }
+        Ok(made.id)
     }
 
     /// Deletes a picture that nothing shows any more: now, or as soon as its store can be reached.

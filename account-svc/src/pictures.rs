@@ -3,6 +3,7 @@
 
 use crate::turns::{NotDone, Turns};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use image::{
     DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, Rgb, RgbImage, codecs::jpeg::JpegEncoder,
     imageops::FilterType, metadata::Orientation,
@@ -11,8 +12,13 @@ use madang_proto::{
     id::PictureId,
     reason::{Reason, Refusal},
 };
-use object_store::{ObjectStore, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem, path::Path};
-use std::{io::Cursor, sync::Arc};
+use object_store::{
+    ClientConfigKey, ObjectStore, PutPayload, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    path::Path,
+};
+use std::{io::Cursor, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// The largest upload, in bytes.
@@ -29,6 +35,10 @@ const MAX_SIDE: u32 = 16_384;
 const AT_ONCE: usize = 2;
 /// How many wait for their turn at most: they hold up to 5 MiB each.
 const WAITING: usize = 32;
+/// How long a store may take for one request.
+const ANSWER: &str = "4 seconds";
+/// For how long a request is tried again that a store did not answer, or refused for now: whoever waits for it is told.
+const INSIST: Duration = Duration::from_secs(4);
 /// The quality of the JPEGs that are kept, of 100.
 const QUALITY: u8 = 85;
 
@@ -38,6 +48,13 @@ const QUALITY: u8 = 85;
 pub struct Unusable {
     place: String,
     why: String,
+}
+
+/// A picture that is to be kept.
+pub struct Made {
+    /// Its id.
+    pub id: String,
+    sizes: [Bytes; 3],
 }
 
 /// The pictures.
@@ -65,8 +82,11 @@ impl Pictures {
     pub fn open(place: &str) -> Result<Self, Unusable> {
         let unusable = |why: String| Unusable { place: place.to_owned(), why };
         let store: Arc<dyn ObjectStore> = if place.starts_with("s3://") {
-            let bucket = AmazonS3Builder::from_env().with_url(place).build();
-            Arc::new(bucket.map_err(|error| unusable(error.to_string()))?)
+            let bucket = AmazonS3Builder::from_env()
+                .with_url(place)
+                .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), ANSWER)
+                .with_retry(RetryConfig { retry_timeout: INSIST, ..RetryConfig::default() });
+            Arc::new(bucket.build().map_err(|error| unusable(error.to_string()))?)
         } else {
             std::fs::create_dir_all(place).map_err(|error| unusable(error.to_string()))?;
             let folder = LocalFileSystem::new_with_prefix(place).map_err(|error| unusable(error.to_string()))?;
@@ -75,20 +95,25 @@ impl Pictures {
         Ok(Self { store, turns: Turns::new(AT_ONCE, WAITING) })
     }
 
-    /// Keeps an upload in all sizes; its id, new with each.
-    pub async fn keep(&self, upload: Bytes) -> Result<String, Refusal> {
+    /// An upload in all sizes, under an id that is new with each.
+    pub async fn make(&self, upload: Bytes) -> Result<Made, Refusal> {
         let (made, _place) = self.turns.take(move || render(&upload)).await.map_err(|why| match why {
             NotDone::Busy => {
                 Refusal::new(Reason::Overloaded, "many pictures are being made: try again a little later").after(1000)
             }
             NotDone::Failed => Refusal::new(Reason::Internal, "the picture could not be made: try again"),
         })?;
-        let picture = PictureId::from(Uuid::new_v4()).to_string();
-        for (size, jpeg) in SIZES.into_iter().zip(made?) {
-            let put = self.store.put(&path(&picture, size), PutPayload::from(jpeg)).await;
-            put.map_err(|error| failed(&error))?;
-        }
-        Ok(picture)
+        Ok(Made { id: PictureId::from(Uuid::new_v4()).to_string(), sizes: made?.map(Bytes::from) })
+    }
+
+    /// Keeps a picture; one that can't be kept may be there in part.
+    pub async fn keep(&self, picture: &Made) -> Result<(), Refusal> {
+        let put = |(size, jpeg): (u32, &Bytes)| {
+            let (path, jpeg) = (path(&picture.id, size), PutPayload::from(jpeg.clone()));
+            async move { self.store.put(&path, jpeg).await }
+        };
+        try_join_all(SIZES.into_iter().zip(&picture.sizes).map(put)).await.map_err(|error| failed(&error))?;
+        Ok(())
     }
 
     /// A picture in a size, as JPEG.
@@ -108,12 +133,13 @@ impl Pictures {
     /// Deletes a picture; one that is not there is deleted.
     pub async fn delete(&self, picture: &str) -> Result<(), Refusal> {
         let Ok(picture) = known(picture) else { return Ok(()) };
-        for size in SIZES {
+        let delete = |size| async move {
             match self.store.delete(&path(picture, size)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&error)),
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(failed(&error)),
             }
-        }
+        };
+        try_join_all(SIZES.map(delete)).await?;
         Ok(())
     }
 }
@@ -275,7 +301,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pictures = Pictures::open(folder.path().to_str().unwrap()).unwrap();
         let upload: Bytes = encoded(&DynamicImage::new_rgb8(300, 300), ImageFormat::Png).into();
-        let (one, other) = (pictures.keep(upload.clone()).await.unwrap(), pictures.keep(upload).await.unwrap());
+        let keep = async || {
+            let made = pictures.make(upload.clone()).await.unwrap();
+            pictures.keep(&made).await.unwrap();
+            made.id
+        };
+        let (one, other) = (keep().await, keep().await);
         assert_ne!(one, other);
         assert_eq!(shown(&pictures.get(&one, 64).await.unwrap()).width(), 64);
         assert_eq!(shown(&pictures.get(&one, 0).await.unwrap()).width(), 256);

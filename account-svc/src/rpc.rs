@@ -130,8 +130,8 @@ impl AccountService for Accounts {
     }
 
     async fn store_picture(&self, request: Request<StorePictureRequest>) -> Answer<StorePictureResponse> {
-        let kept = async { self.pictures()?.keep(request.into_inner().image.into()).await };
-        let picture = kept.await.map_err(|error| to_status(&error))?;
+        let kept = self.keep_picture(request.into_inner().image.into()).await;
+        let picture = kept.map_err(|error| to_status(&error))?;
         Ok(Response::new(StorePictureResponse { picture }))
     }
 

@@ -4,9 +4,9 @@
     tests/backends/run.py [--folder FOLDER] COMMAND [ARGUMENT ...]
     tests/backends/run.py --plan FOLDER [NODES]
 
-nats-server (a wheel), Postgres (Debian's package) and Cassandra (jars) listen on free loopback ports; their data is in
-a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES and MADANG_TEST_CASSANDRA,
-with Postgres's own log as MADANG_TEST_POSTGRES_LOG; programs that tests start are a browser (Debian's Chromium), MADANG_TEST_CHROMIUM, and
+nats-server (a wheel), Postgres (Debian's package), Cassandra and an S3-compatible store (S3Proxy; both jars) listen on free loopback ports; their
+data is in a temporary folder, or in one that stays. Their addresses reach the command as MADANG_TEST_NATS, MADANG_TEST_POSTGRES, MADANG_TEST_CASSANDRA
+and MADANG_TEST_S3 (its key is `key`, with the secret `its-secret`; its bucket `pictures`), with Postgres's own log as MADANG_TEST_POSTGRES_LOG; programs that tests start are a browser (Debian's Chromium), MADANG_TEST_CHROMIUM, and
 an OpenTelemetry collector (Rotel, a wheel), MADANG_TEST_COLLECTOR. For back-ups Postgres's programs are in the PATH, and
 MADANG_TEST_CASSANDRA_JMX is where nodetool connects. What is missing and can't be installed is a failure. Downloads are kept in .tools/.
 
@@ -111,12 +111,12 @@ def install_chromium():
     return shutil.which("chromium") or sys.exit("Chromium is not installed, and could not be")
 
 
-def install_cassandra():
-    """The folder of jars."""
-    jars = TOOLS / "cassandra"
-    if not list(jars.glob("cassandra-all-*.jar")):
+def install_jars(name, main):
+    """The folder of a program's jars, of which one is named so."""
+    jars = TOOLS / name
+    if not list(jars.glob(f"{main}-*.jar")):
         plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-        run("mvn", "-B", "-q", "-f", str(HERE / "pom.xml"), plugin, "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
+        run("mvn", "-B", "-q", "-f", str(HERE / f"{name}.xml"), plugin, "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
     return jars
 
 
@@ -230,6 +230,27 @@ concurrent_writes: 128
     return {"name": name, "command": command, "log": str(folder / "logs/out.log"), "host": address, "port": cql, "jmx": jmx}
 
 
+def s3_server(jars, folder):
+    """How the S3-compatible store is started: it checks every request's signature, as the vendors' do."""
+    (folder / "data/pictures").mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    (folder / "conf").write_text(f"""\
+s3proxy.authorization=aws-v2-or-v4
+s3proxy.endpoint=http://127.0.0.1:{port}
+s3proxy.identity=key
+s3proxy.credential=its-secret
+jclouds.provider=filesystem-nio2
+jclouds.identity=none
+jclouds.credential=none
+jclouds.filesystem.basedir={folder}/data
+""")
+    # A logger that its log is set up with says everything otherwise.
+    (folder / "logback.xml").write_text("<configuration/>")
+    command = ["java", "-Xmx128m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlogback.configurationFile={folder}/logback.xml",
+               "-cp", f"{jars}/*", "org.gaul.s3proxy.Main", "--properties", str(folder / "conf")]
+    return {"name": "s3", "command": command, "log": str(folder / "log"), "port": port}
+
+
 def accepts_queries(port):
     """Whether Postgres, which listens before it is ready, is."""
     psql = shutil.which("psql") or str(install_postgres() / "psql")
@@ -253,7 +274,8 @@ def plan(folder, nodes):
     folder.chmod(0o755)
     nats, links = nats_cluster(install_wheels(), folder)
     postgres = postgres_server(install_postgres(), folder / "postgres")
-    jars, ports, folders = install_cassandra(), (free_port(), free_port()), [folder / f"cassandra-{n + 1}" for n in range(nodes)]
+    jars, ports = install_jars("cassandra", "cassandra-all"), (free_port(), free_port())
+    folders = [folder / f"cassandra-{n + 1}" for n in range(nodes)]
     ring = [cassandra_server(jars, each, False, n + 1, nodes, ports) for n, each in enumerate(folders)]
     json.dump({"servers": [*nats, postgres, *ring], "links": links}, sys.stdout)
 
@@ -274,13 +296,14 @@ def main():
     folder.chmod(0o755)
     started = []
     try:
-        wheels, postgres, cassandra = install_wheels(), install_postgres(), install_cassandra()
+        wheels, postgres, cassandra = install_wheels(), install_postgres(), install_jars("cassandra", "cassandra-all")
         environment = dict(os.environ)
         environment["PATH"] = os.pathsep.join([str(wheels), str(postgres), environment["PATH"]])
         for name, server, address in (
             ("CASSANDRA", cassandra_server(cassandra, folder / "cassandra", stays), "127.0.0.1:{}"),
             ("POSTGRES", postgres_server(postgres, folder / "postgres"), "postgres://app@127.0.0.1:{}/postgres"),
             ("NATS", nats_server(wheels, folder / "nats"), "nats://127.0.0.1:{}"),
+            ("S3", s3_server(install_jars("s3proxy", "s3proxy"), folder / "s3"), "http://127.0.0.1:{}"),
         ):
             started.append(start(server))
             environment[f"MADANG_TEST_{name}"] = address.format(server["port"])

@@ -3,10 +3,12 @@
 
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Socket, call, sign_up},
+    client::{Socket, call, sign_up, sign_up_at},
+    program::Server,
     start, until,
 };
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -14,7 +16,11 @@ use tokio::{
 
 /// A request with a body of bytes; status, head, body.
 async fn exchange(server: &Running, method: &str, path: &str, token: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    exchange_at(server.http, method, path, token, body).await
+}
+
+async fn exchange_at(at: SocketAddr, method: &str, path: &str, token: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(at).await.unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -169,6 +175,57 @@ async fn a_picture_that_could_not_be_deleted_is_deleted_later() {
     until("the picture is gone", async || kept(folder.path()).is_empty().then_some(())).await;
     let path = format!("/v1/pictures/{picture}");
     assert_eq!(exchange(&server, "GET", &path, "", b"").await.0, 404);
+    server.stop().await;
+}
+
+/// In a store that speaks S3 and checks each signature; with another key nothing is kept, and the operator is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_kept_in_an_s3_store_on_the_real_backends() {
+    let store = std::env::var("MADANG_TEST_S3").unwrap();
+    let at_store = |secret| {
+        let key = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", secret)];
+        [("AWS_ENDPOINT", store.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "eu-north-1")]
+            .into_iter()
+            .chain(key)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |secret| {
+        let variables: Vec<_> = at_store(secret).collect();
+        Server::start(folder.path(), &["--pictures", "s3://pictures"], &variables).await
+    };
+    let server = start("its-secret").await;
+    let ann = sign_up_at(server.http, "ann").await;
+    let put = async |at| {
+        let (status, _, body) = exchange_at(at, "PUT", "/v1/me/picture", &ann.token, PNG).await;
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let get = async |at, picture: &Value, size: u32| {
+        let path = format!("/v1/pictures/{}?size={size}", picture.as_str().unwrap());
+        let (status, _, jpeg) = exchange_at(at, "GET", &path, "", b"").await;
+        (status, jpeg.starts_with(&[0xff, 0xd8]))
+    };
+    let (status, first) = put(server.http).await;
+    assert_eq!(status, 200, "{first}");
+    for size in [64, 256, 1024] {
+        assert_eq!(get(server.http, &first["picture"], size).await, (200, true));
+    }
+    let (status, second) = put(server.http).await;
+    assert_eq!(status, 200, "{second}");
+    assert_eq!(get(server.http, &first["picture"], 64).await, (404, false), "nothing shows it any more");
+    let (_, said) = server.stop().await;
+    assert!(!said.contains("its-secret"), "{said}");
+
+    let server = start("another-secret").await;
+    let (status, refused) = put(server.http).await;
+    assert_eq!((status, &refused["reason"], &refused["retryable"]), (503, &json!("UNAVAILABLE"), &json!(true)));
+    assert_eq!(get(server.http, &second["picture"], 64).await.0, 503, "it may be there");
+    let (_, said) = server.stop().await;
+    assert!(said.contains("SignatureDoesNotMatch") && !said.contains("another-secret"), "{said}");
+
+    let server = start("its-secret").await;
+    assert_eq!(get(server.http, &second["picture"], 64).await, (200, true));
+    assert_eq!(exchange_at(server.http, "DELETE", "/v1/me/picture", &ann.token, b"").await.0, 204);
+    assert_eq!(get(server.http, &second["picture"], 64).await, (404, false));
     server.stop().await;
 }
 
