@@ -55,6 +55,9 @@ use tonic::service::Routes;
 
 /// The largest gRPC message that is taken: batches of frames and events.
 const MAX_GRPC: usize = 16 << 20;
+/// The largest answer with rooms: one alone may be that large, since what people have set for themselves (4 KiB) stays when they
+/// leave.
+const MAX_ROOM: usize = 256 << 20;
 
 /// How long a process that stops waits for what its homes left to be fetched.
 const FETCHED: Duration = Duration::from_secs(3);
@@ -85,7 +88,7 @@ pub struct Service {
 pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
     let channel = |address: &str| context.channels.get(address);
     let sources = home::Services {
-        group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_GRPC),
+        group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_ROOM),
         store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(MAX_GRPC),
         account: AccountServiceClient::new(channel(&context.peers.account)?),
     };

@@ -4,6 +4,7 @@ mod again;
 mod bring;
 mod coming;
 pub mod invites;
+mod load;
 mod make;
 mod own;
 mod show;
@@ -14,7 +15,6 @@ use crate::{
     token::{Place, Sync},
 };
 use again::{has_ended, has_left, has_role};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_mesh::{
     channel::Channel,
     clock,
@@ -33,11 +33,7 @@ use madang_proto::{
     log::v1::MemberSettings,
     reason::{self, Reason},
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use unicode_normalization::UnicodeNormalization;
@@ -101,9 +97,6 @@ fn conversation(text: &str) -> Result<ConversationId, Status> {
 
 /// How long a change that a home has made is waited for; the call's own deadline comes later.
 const DONE: Duration = Duration::from_secs(6);
-
-/// How many of the conversations that are about to begin are looked at at once.
-const BEGINS: usize = 8;
 
 fn found(room: Result<Option<RoomState>, Option<store::Error>>) -> Result<RoomState, Status> {
     match room {
@@ -444,22 +437,7 @@ impl GroupService for Groups {
     }
 
     async fn load_rooms(&self, request: Request<LoadRoomsRequest>) -> Answer<LoadRoomsResponse> {
-        let LoadRoomsRequest { conversations: asked, mut users, begins } = request.into_inner();
-        for (field, count) in [("conversations", asked.len()), ("users", users.len()), ("begins", begins.len())] {
-            if count > 1000 {
-                return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
-            }
-        }
-        // Those are counted with what begins.
-        let begin: HashSet<&String> = begins.iter().flat_map(|each| &each.users).collect();
-        users.retain(|user| !begin.contains(user));
-        let ids = asked.iter().map(|id| conversation(id)).collect::<Result<_, _>>()?;
-        let rooms = self.store.rooms(ids).await.map_err(|error| failed(&error))?;
-        let users = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
-        let full = self.full_of(users).await?.iter().map(ToString::to_string).collect();
-        let begins = stream::iter(begins).map(|each| self.begins(each)).buffered(BEGINS);
-        let kept_out = begins.try_filter_map(|kept_out| std::future::ready(Ok(kept_out))).try_collect().await?;
-        Ok(Response::new(LoadRoomsResponse { rooms, full, kept_out }))
+        Ok(Response::new(self.loaded(request.into_inner()).await?))
     }
 
     async fn list_badges(&self, request: Request<ListBadgesRequest>) -> Answer<ListBadgesResponse> {

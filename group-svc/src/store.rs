@@ -192,7 +192,7 @@ pub trait GroupStore: comings::Comings + invites::Invites {
     /// member's read number are written once, however many messages are among the events.
     async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error>;
 
-    /// Rooms with their members, also those who left.
+    /// Rooms with their members, also those who left; in the order asked for, without those that do not exist.
     async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error>;
 
     /// A page of a user's list.

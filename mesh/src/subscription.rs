@@ -17,7 +17,7 @@ use crate::{
     vital::vital,
 };
 use async_trait::async_trait;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, future::join_all};
 use prometheus::{IntCounter, IntGaugeVec};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -65,6 +65,9 @@ pub trait Handler: Send + Sync + 'static {
         std::future::pending().await
     }
 
+    /// The shard is lost: what is being handled is ended as soon as it can be, also without success, where it waits for others.
+    fn leaving(&self, _shard: Shard) {}
+
     /// The shard went to another process: forget what is kept in memory for it.
     async fn released(&self, _shard: Shard) {}
 }
@@ -102,17 +105,21 @@ pub async fn run(
     let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
     loop {
         let now = if drain.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
-        let lost: Vec<_> = running.keys().filter(|shard| !now.contains(shard)).copied().collect();
-        for shard in lost {
-            if let Some((cancel, task)) = running.remove(&shard) {
-                cancel.cancel();
+        let lost = running.extract_if(|shard, _| !now.contains(shard));
+        // Each is given away as soon as it can be, whatever holds up the others.
+        let ends = lost.map(|(shard, (cancel, task))| {
+            cancel.cancel();
+            reader.handler.leaving(shard);
+            let (reader, leases) = (&reader, &leases);
+            async move {
                 // It does not panic, and nobody aborts it.
                 drop(task.await);
                 reader.lock().remove(&shard);
                 reader.handler.released(shard).await;
                 leases.end(shard);
             }
-        }
+        });
+        join_all(ends.collect::<Vec<_>>()).await;
         if drain.is_cancelled() {
             looking.abort();
             return;
@@ -185,6 +192,9 @@ impl Reader {
                 Ok(()) => return,
                 Err(end) => end,
             };
+            if cancel.is_cancelled() {
+                return;
+            }
             let group = &self.config.group;
             match end {
                 End::Again(why) => tracing::warn!(shard, group, why, "reading the log failed; trying again"),

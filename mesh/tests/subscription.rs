@@ -241,3 +241,61 @@ async fn what_comes_soon_after_a_batch_is_gathered_and_what_comes_after_a_rest_i
     drain.cancel();
     running.await.unwrap();
 }
+
+/// Waits for others in everything that it is asked, until it is told that its shards go elsewhere.
+struct Waits {
+    leaving: CancellationToken,
+    handling: AtomicU64,
+    released: tokio::sync::Barrier,
+}
+
+#[async_trait]
+impl Handler for Waits {
+    async fn cursor(&self, _: Shard) -> Result<Position, HandleError> {
+        Ok(0)
+    }
+
+    async fn handle(&self, _: Shard, _: &[Entry]) -> Result<(), HandleError> {
+        self.handling.fetch_add(1, SeqCst);
+        self.leaving.cancelled().await;
+        Err(HandleError::Retry("it goes elsewhere".into()))
+    }
+
+    fn leaving(&self, _: Shard) {
+        self.leaving.cancel();
+    }
+
+    async fn released(&self, _: Shard) {
+        self.released.wait().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_lost_waits_neither_for_what_is_being_handled_nor_for_other_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path()).unwrap());
+    let registry = Arc::new(MemoryRegistry::new());
+    for shard in 0..2 {
+        log.create(shard).await.unwrap();
+        log.append(shard, Bytes::from_static(b"one"), None).await.unwrap();
+    }
+    let drain = CancellationToken::new();
+    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 2 };
+    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+    let config = Config {
+        group: "test".into(),
+        max_batch: 1,
+        linger: Duration::ZERO,
+        lag: Lag::new(2),
+        others_hear: watch::channel(false).1,
+    };
+    let waits = Arc::new(Waits {
+        leaving: CancellationToken::new(),
+        handling: AtomicU64::new(0),
+        released: tokio::sync::Barrier::new(2),
+    });
+    let running = tokio::spawn(subscription::run(config, leases, log, registry, waits.clone(), drain.clone()));
+    until("both are being handled", || waits.handling.load(SeqCst) == 2).await;
+    drain.cancel();
+    tokio::time::timeout(PATIENCE, running).await.expect("nothing is waited for").unwrap();
+}

@@ -2,6 +2,7 @@
 //! read it, who does not want to hear of it or of them, and devices that have shown to have it. A browser is told in any case: that it
 //! is connected says nothing of whether anybody looks at it.
 
+mod look;
 mod names;
 
 use crate::{
@@ -11,6 +12,8 @@ use crate::{
     words::Shown,
 };
 use futures_util::future::join_all;
+pub use look::Look;
+use look::{Known, shows};
 use madang_mesh::{
     channel::{Channel, Channels},
     clock::now_ms,
@@ -28,7 +31,7 @@ use madang_proto::{
 };
 use names::Names;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +44,8 @@ const HOMES: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(200);
 /// How many rooms, badges or questions are asked after at once.
 const AT_ONCE: usize = 1000;
+/// How many bytes of rooms are asked for at once.
+const ENOUGH_BYTES: u64 = 8 << 20;
 /// After how many pairs' blocks.
 const PAIRS: usize = 10_000;
 
@@ -152,26 +157,24 @@ impl Audience {
         Self { store, group, homes, channels, names: Names::new(account.clone()), account }
     }
 
-    /// The pushes that some of a shard's log asks for; waits until that can be said, or it is too old. How many messages
-    /// were.
-    pub async fn pushes(&self, shard: Shard, mut jobs: Vec<Job>) -> (Vec<(Push, Ticket)>, u64) {
+    /// The pushes that the next part of a shard's log asks for; waits until that can be said, or it is too old. How many
+    /// messages were.
+    pub async fn pushes(&self, shard: Shard, look: &mut Look) -> (Vec<(Push, Ticket)>, u64) {
         let mut too_old = 0;
         loop {
             let now = now_ms();
-            let (old, young): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| now - job.at_ms > TOO_OLD);
-            jobs = young;
-            for job in old {
-                too_old += u64::from(matches!(job.what, What::Message(_)));
-                job.ticket.done();
-            }
-            match self.find(shard, &jobs).await {
-                Ok(pushes) => {
-                    let pushes = pushes.into_iter().map(|(at, push)| (push, jobs[at].ticket.another())).collect();
-                    jobs.into_iter().for_each(|job| job.ticket.done());
+            // Whatever clocks say, the log's order is that of its times but for moments.
+            let old = look.jobs.iter().take_while(|job| now - job.at_ms > TOO_OLD).count();
+            too_old += look.done(old);
+            match self.find(shard, look).await {
+                Ok((pushes, part)) => {
+                    let pushes = pushes.into_iter().map(|(at, push)| (push, look.jobs[at].ticket.another())).collect();
+                    look.done(part);
                     return (pushes, too_old);
                 }
                 Err(why) => {
                     tracing::debug!(shard, %why, "it can't be said yet who is to be notified");
+                    look.known = None;
                     tokio::time::sleep(AGAIN).await;
                 }
             }
@@ -209,8 +212,8 @@ impl Audience {
         Ok(pushes.iter_mut().map(still).collect())
     }
 
-    /// The pushes, each with the place of its job.
-    async fn find(&self, shard: Shard, jobs: &[Job]) -> Result<Vec<(usize, Push)>, Unknown> {
+    /// What must be known of a look's jobs before it can be said whom they concern.
+    async fn know(&self, jobs: &VecDeque<Job>) -> Result<Known, Unknown> {
         let read = jobs.iter().filter_map(|job| match job.what {
             What::Read { user, seq, .. } => Some((user, job.conversation, seq)),
             What::Message(_) => None,
@@ -222,36 +225,30 @@ impl Audience {
             .into_iter()
             .map(|((user, device, at), seq)| (user, device, at, seq))
             .collect();
-        let shows = |user, at| showing.iter().any(|(who, _, place, _)| (*who, *place) == (user, at));
         // As of the event: the badge is without what was read by it.
         let mut wanted: HashMap<ConversationId, u64> = HashMap::new();
         for job in jobs {
             let revision = match &job.what {
                 What::Message(message) => message.revision,
-                What::Read { user, revision, .. } if shows(*user, job.conversation) => *revision,
+                What::Read { user, revision, .. } if shows(&showing, *user, job.conversation) => *revision,
                 What::Read { .. } => continue,
             };
             let least = wanted.entry(job.conversation).or_default();
             *least = revision.max(*least);
         }
         let conversations: HashSet<_> = wanted.keys().copied().collect();
-        let rooms = self.rooms(&conversations, wanted).await?;
-        // Each job with whom it may concern.
-        let now = now_ms();
-        let mut concerned: Vec<(usize, UserId, bool)> = Vec::new();
-        for (at, job) in jobs.iter().enumerate() {
-            match &job.what {
-                What::Message(message) => {
-                    let Some(room) = rooms.get(&job.conversation) else { continue };
-                    concerned.extend(of_message(room, message, now).map(|(user, mention)| (at, user, mention)));
-                }
-                What::Read { user, .. } => {
-                    if shows(*user, job.conversation) {
-                        concerned.push((at, *user, false));
-                    }
-                }
-            }
-        }
+        Ok(Known { rooms: self.rooms(&conversations, wanted).await?, showing })
+    }
+
+    /// The pushes of a look's next part, each with the place of its job; and how many jobs that part has.
+    async fn find(&self, shard: Shard, look: &mut Look) -> Result<(Vec<(usize, Push)>, usize), Unknown> {
+        let jobs = &look.jobs;
+        let known = match look.known.take() {
+            Some(known) => known,
+            None => self.know(jobs).await?,
+        };
+        let Known { rooms, showing } = look.known.insert(known);
+        let (mut concerned, part) = look::part(jobs, rooms, showing, now_ms());
         let places = self.places(concerned.iter().map(|(_, user, _)| *user).collect()).await?;
         concerned.retain(|(_, user, _)| places.contains_key(user));
         let sender = |at: usize| match &jobs[at].what {
@@ -278,7 +275,7 @@ impl Audience {
         }
         let mut still = self.again(&mut pushes.iter_mut().map(|(_, push)| push).collect::<Vec<_>>()).await?.into_iter();
         pushes.retain(|_| still.next() == Some(true));
-        Ok(pushes)
+        Ok((pushes, part))
     }
 
     /// Rooms as of these revisions or later.
@@ -290,11 +287,16 @@ impl Audience {
         let all: Vec<String> = conversations.iter().map(ConversationId::to_string).collect();
         let mut found = Rooms::new();
         for some in all.chunks(AT_ONCE) {
-            let request = LoadRoomsRequest { conversations: some.to_vec(), ..LoadRoomsRequest::default() };
-            let rooms = self.group.clone().load_rooms(request).await?.into_inner().rooms;
-            found.extend(
-                rooms.into_iter().filter_map(|room| Some((ConversationId::from_slice(&room.conversation).ok()?, room))),
-            );
+            let mut asked = some.to_vec();
+            while !asked.is_empty() {
+                let (brief, enough_bytes) = (true, ENOUGH_BYTES);
+                let request =
+                    LoadRoomsRequest { conversations: asked, brief, enough_bytes, ..LoadRoomsRequest::default() };
+                let answer = self.group.clone().load_rooms(request).await?.into_inner();
+                let known = |room: RoomState| Some((ConversationId::from_slice(&room.conversation).ok()?, room));
+                found.extend(answer.rooms.into_iter().filter_map(known));
+                asked = answer.not_yet;
+            }
         }
         let behind =
             |(id, revision): (&ConversationId, &u64)| found.get(id).is_none_or(|room| room.revision < *revision);
@@ -341,7 +343,7 @@ impl Audience {
     async fn have(
         &self,
         shard: Shard,
-        jobs: &[Job],
+        jobs: &VecDeque<Job>,
         concerned: &[(usize, UserId, bool)],
         places: &HashMap<UserId, Vec<Arc<Subscription>>>,
     ) -> Have {
@@ -388,15 +390,6 @@ impl Audience {
             })
             .collect()
     }
-}
-
-/// Whom a message concerns, and whether it names them.
-fn of_message<'a>(room: &'a RoomState, message: &'a Message, now: i64) -> impl Iterator<Item = (UserId, bool)> + 'a {
-    room.members.iter().filter_map(move |member| {
-        let user = UserId::from_slice(&member.user).ok().filter(|user| *user != message.sender)?;
-        let mention = message.names_all || message.names.contains(&user);
-        is_told(member, (message.revision, message.seq), mention, now).then_some((user, mention))
-    })
 }
 
 fn push(

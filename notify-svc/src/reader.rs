@@ -3,7 +3,7 @@
 
 use crate::{
     amended::Changes,
-    audience::{Audience, Job, Message, What},
+    audience::{Audience, Job, Look, Message, What},
     reports::Reports,
     sender::{Kept, Origin, Sender, TOO_OLD, TakenUp},
     store::{self, Settled, Subscription, Subscriptions},
@@ -56,6 +56,8 @@ const LEAVE: Duration = Duration::from_secs(3);
 struct Running {
     progress: Progress,
     jobs: mpsc::Sender<Job>,
+    /// Nothing more of it is taken up.
+    leaving: CancellationToken,
     cancel: CancellationToken,
 }
 
@@ -115,7 +117,7 @@ impl Reader {
         tokio::spawn(vital("a shard of pushes", work.clone().jobs(receiver, cancel.clone())));
         tokio::spawn(vital("a cursor of pushes", work.clone().save(progress.clone(), cancel.clone())));
         tokio::spawn(vital("late pushes", work.late(cancel.clone())));
-        self.lock().insert(shard, Running { progress, jobs, cancel });
+        self.lock().insert(shard, Running { progress, jobs, leaving: CancellationToken::new(), cancel });
     }
 
     /// Takes note of what messages have become: for what is on its way, and in what is kept for later.
@@ -202,8 +204,8 @@ impl Handler for Reader {
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
-        let (progress, jobs) = match self.lock().get(&shard) {
-            Some(running) => (running.progress.clone(), running.jobs.clone()),
+        let (progress, jobs, leaving) = match self.lock().get(&shard) {
+            Some(running) => (running.progress.clone(), running.jobs.clone(), running.leaving.clone()),
             None => return Err(retry("the shard is not read here")),
         };
         let mut records = Vec::with_capacity(entries.len());
@@ -237,11 +239,23 @@ impl Handler for Reader {
                     What::Read { .. } => Span::none(),
                 };
                 let job = Job { position, conversation, at_ms, what, span, ticket: ticket.another() };
-                jobs.send(job).await.map_err(|_| retry("the shard is not read here any more"))?;
+                let sent = tokio::select! {
+                    sent = jobs.send(job) => sent.is_ok(),
+                    () = leaving.cancelled() => false,
+                };
+                if !sent {
+                    return Err(retry("the shard goes elsewhere"));
+                }
             }
             ticket.done();
         }
         Ok(())
+    }
+
+    fn leaving(&self, shard: Shard) {
+        if let Some(running) = self.lock().get(&shard) {
+            running.leaving.cancel();
+        }
     }
 
     async fn released(&self, shard: Shard) {
@@ -315,14 +329,17 @@ impl Work {
                     self.sender.marks.note(user, job.conversation, seq);
                 }
             }
-            let found = tokio::select! {
-                found = self.audience.pushes(self.shard, together) => found,
-                () = cancel.cancelled() => return,
-            };
-            let (pushes, too_old) = found;
-            self.reports.too_old(too_old);
-            for (push, ticket) in pushes {
-                self.sender.send(push, Origin::Log(ticket)).await;
+            let mut look = Look::at(together);
+            while !look.is_over() {
+                let found = tokio::select! {
+                    found = self.audience.pushes(self.shard, &mut look) => found,
+                    () = cancel.cancelled() => return,
+                };
+                let (pushes, too_old) = found;
+                self.reports.too_old(too_old);
+                for (push, ticket) in pushes {
+                    self.sender.send(push, Origin::Log(ticket)).await;
+                }
             }
         }
     }

@@ -33,6 +33,8 @@ use std::{
 
 /// The most rooms of one request.
 const ROOMS: usize = 1000;
+/// How many bytes of rooms are asked for at once; the last of them may be larger.
+const ENOUGH_BYTES: u64 = 4 << 20;
 /// The most pairs of one request.
 const PAIRS: usize = 10_000;
 /// How long a fetch may take.
@@ -192,14 +194,17 @@ impl Sources for Services {
     async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         let mut found = HashMap::new();
         for some in conversations.chunks(ROOMS) {
-            let request = LoadRoomsRequest {
-                conversations: some.iter().map(ToString::to_string).collect(),
-                ..Default::default()
-            };
-            for room in bounded(self.group.clone().load_rooms(request)).await?.rooms {
-                if let Ok(id) = ConversationId::from_slice(&room.conversation) {
-                    found.insert(id, room);
+            let mut asked: Vec<String> = some.iter().map(ToString::to_string).collect();
+            while !asked.is_empty() {
+                let enough_bytes = ENOUGH_BYTES;
+                let request = LoadRoomsRequest { conversations: asked, enough_bytes, ..LoadRoomsRequest::default() };
+                let answer = bounded(self.group.clone().load_rooms(request)).await?;
+                for room in answer.rooms {
+                    if let Ok(id) = ConversationId::from_slice(&room.conversation) {
+                        found.insert(id, room);
+                    }
                 }
+                asked = answer.not_yet;
             }
         }
         Ok(found)
@@ -275,7 +280,7 @@ impl Sources for Services {
                 .collect();
             // A group-svc of the version before counts users alone.
             let users = begins.iter().flat_map(|each| each.users.clone()).collect();
-            let request = LoadRoomsRequest { conversations: Vec::new(), users, begins };
+            let request = LoadRoomsRequest { users, begins, ..LoadRoomsRequest::default() };
             let found = bounded(self.group.clone().load_rooms(request)).await?;
             let full: HashSet<UserId> = found.full.iter().filter_map(|user| user.parse().ok()).collect();
             let both = some.iter().flat_map(|(id, (one, other))| [(*id, *one), (*id, *other)]);

@@ -3,6 +3,7 @@
 
 mod again;
 mod blocks;
+mod load;
 mod pictures;
 mod settings;
 
@@ -15,7 +16,7 @@ use axum::{
     routing::post,
 };
 use clap::Parser;
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_mesh::{channel::Channels, log::Entry, rate::Rate, serve, subscription::Handler};
 use madang_proto::{
     account::v1::{FindBlocksRequest, FindBlocksResponse, GetUsersRequest, GetUsersResponse},

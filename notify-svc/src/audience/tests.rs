@@ -1,6 +1,7 @@
 //! Who is told, and who is not.
 
 use super::*;
+use crate::ticket::Progress;
 use madang_proto::log::v1::MemberSettings;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -54,8 +55,40 @@ fn the_sender_is_not_told_and_who_is_named_is_known() {
         names: names.iter().copied().collect(),
         shown: Shown::Nothing,
     };
-    let told = |message: Message| of_message(&room, &message, NOW).collect::<Vec<_>>();
+    let told = |message: Message| look::of_message(&room, &message, NOW).collect::<Vec<_>>();
     assert_eq!(told(message(false, &[])), [(plain, false)]);
     assert_eq!(told(message(false, &[shy])), [(plain, false), (shy, true)]);
     assert_eq!(told(message(true, &[])), [(plain, true), (shy, true)]);
+}
+
+/// One message may concern as many as are in its group; of several, so many at once as are not too many.
+#[test]
+fn what_is_looked_at_together_concerns_no_more_than_so_many() {
+    let progress = Progress::from(0);
+    let mut rooms = Rooms::new();
+    let mut of = |members: usize, position| {
+        let conversation = ConversationId::new();
+        let members = (0..members).map(|_| member(1, 0, 0)).collect();
+        rooms.insert(conversation, RoomState { members, ..RoomState::default() });
+        let message = Message {
+            revision: 5,
+            seq: 3,
+            sender: UserId::new(),
+            names_all: false,
+            names: HashSet::new(),
+            shown: Shown::Nothing,
+        };
+        let (what, ticket) = (What::Message(message), progress.take(position));
+        Job { position, conversation, at_ms: NOW, what, span: Span::none(), ticket }
+    };
+    let mut look = Look::at(vec![of(900, 1), of(900, 2), of(201, 3), of(5000, 4), of(1, 5)]);
+    let mut parts = Vec::new();
+    while !look.is_over() {
+        let (concerned, part) = look::part(&look.jobs, &rooms, &HashSet::new(), NOW);
+        parts.push((part, concerned.len()));
+        assert!(concerned.iter().all(|(at, ..)| *at < part));
+        assert_eq!(look.done(part), part as u64);
+    }
+    assert_eq!(parts, [(2, 1800), (1, 201), (1, 5000), (1, 1)]);
+    assert_eq!(progress.done(), 5);
 }

@@ -242,6 +242,12 @@ pub struct LoadRoomsRequest {
     /// Conversations that are about to begin: who will be in them is counted as in them from now on; at most 1,000.
     #[prost(message, repeated, tag = "3")]
     pub begins: ::prost::alloc::vec::Vec<Beginning>,
+    /// Without what is only the app's, `data` of rooms and of settings, and without those who left.
+    #[prost(bool, tag = "4")]
+    pub brief: bool,
+    /// Once rooms of so many bytes are in the answer, the rest is not looked at; 0: all are in it.
+    #[prost(uint64, tag = "5")]
+    pub enough_bytes: u64,
 }
 /// A conversation and who will be in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -265,6 +271,9 @@ pub struct LoadRoomsResponse {
     /// Conversations that can't begin, and because of whom: they are or will be in as many as one may be in.
     #[prost(message, repeated, tag = "3")]
     pub kept_out: ::prost::alloc::vec::Vec<Beginning>,
+    /// Those of the conversations that were not looked at, since the answer was large enough.
+    #[prost(string, repeated, tag = "4")]
+    pub not_yet: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A room as of its `revision`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1212,7 +1221,8 @@ pub mod group_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
+        /// The state of rooms, for the home that is to serve them; those that do not exist are left out. What the answer says was
+        /// not looked at is asked for again.
         pub async fn load_rooms(
             &mut self,
             request: impl tonic::IntoRequest<super::LoadRoomsRequest>,
@@ -1474,7 +1484,8 @@ pub mod group_service_server {
             tonic::Response<super::ListAcquaintedResponse>,
             tonic::Status,
         >;
-        /// The state of rooms, for the home that is to serve them; those that do not exist are left out.
+        /// The state of rooms, for the home that is to serve them; those that do not exist are left out. What the answer says was
+        /// not looked at is asked for again.
         async fn load_rooms(
             &self,
             request: tonic::Request<super::LoadRoomsRequest>,
