@@ -16,6 +16,9 @@ impl FromRequestParts<Shared> for Caller {
         if shared.verifier.ended(claims.session).await {
             return Err(bad_token().into());
         }
+        if !parts.method.is_safe() {
+            shared.limits.write(claims.user)?;
+        }
         Ok(Self(claims))
     }
 }

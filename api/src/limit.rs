@@ -1,4 +1,4 @@
-//! Who may ask how often: log-ins by address, messages by user; and from which pages.
+//! Who may ask how often: log-ins by address, messages and all that may change something by user; and from which pages.
 
 use crate::problem::Problem;
 use axum::{
@@ -30,7 +30,7 @@ static LOGIN_RATE: LazyLock<Refused> = LazyLock::new(|| {
     )
 });
 static SEND_RATE: LazyLock<Refused> =
-    LazyLock::new(|| Refused::new("http_send_rate", "messages of users over HTTP beyond send-rate"));
+    LazyLock::new(|| Refused::new("http_send_rate", "messages and other requests of users over HTTP beyond send-rate"));
 static ORIGIN: LazyLock<Refused> =
     LazyLock::new(|| Refused::new("http_origin", "requests of pages of an origin that allowed-origins does not name"));
 
@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     pub send: Rate<UserId>,
     /// Requests of a user under an `Idempotency-Key`.
     pub keyed: Rate<UserId>,
+    /// Requests of a user that may change something.
+    pub writes: Rate<UserId>,
     /// Log-ins, sign-ups and refreshes of an address.
     pub login: Rate<Address>,
     /// The pages that may call; none: all.
@@ -56,6 +58,14 @@ impl Limits {
         self.send.take(user, Instant::now()).map_err(|ms| {
             SEND_RATE.count();
             too_many("messages", ms)
+        })
+    }
+
+    /// Whether a user may ask for one more thing that may change something.
+    pub fn write(&self, user: UserId) -> Result<(), Refusal> {
+        self.writes.take(user, Instant::now()).map_err(|ms| {
+            SEND_RATE.count();
+            too_many("requests", ms)
         })
     }
 

@@ -20,7 +20,7 @@ use madang_proto::{
 use madang_solo::serve::Running;
 use madang_tests::{
     PATIENCE,
-    client::{Person, Socket, call, sign_up},
+    client::{Person, Socket, call, call_once, sign_up},
     doors::{ALL, Binary, CHANGES, Door, Doors, Said, invalid, of_grpc, refused, too_large},
     until,
 };
@@ -280,6 +280,13 @@ async fn the_rate_of_sends() {
     assert_eq!((&problem["code"], &problem["reason"]), (&json!("RESOURCE_EXHAUSTED"), &json!("RATE_LIMITED")));
     assert_eq!(problem["retryable"], true);
     assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+
+    // Whatever else may change something has ten times that: 10 a second, 50 at once, of which the messages have taken some.
+    let blocks = format!("/v1/blocks/{}", UserId::new());
+    let ask = |_| call_once(doors.server.http, "DELETE", &blocks, &doors.ann.token, "", Value::Null);
+    let answers: Vec<_> = stream::iter((0..500).map(ask)).buffer_unordered(50).collect().await;
+    let limited = answers.iter().flatten().filter(|(status, _)| *status == 429).count();
+    assert!((1..=480).contains(&limited), "{limited} of 500");
 
     // A service that acts for them is not held to it (docs/limits.md).
     let fields = json!({"user": doors.ann.id, "clientId": "", "text": "a service may"});
