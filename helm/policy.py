@@ -58,6 +58,7 @@ def of_service(spec):
     soft = {each["topologyKey"] for each in spread if each["whenUnsatisfiable"] == "ScheduleAnyway"}
     # The scheduler passes over all wishes where a node lacks the label of one.
     rules = {"is not spread where nodes have no zones": soft <= {"kubernetes.io/hostname"} and bool(spread)}
+    rules["is to be spread over nodes that it may not go to"] = all(each.get("nodeTaintsPolicy") == "Honor" for each in spread)
     variables = {each["name"]: (each, container) for container in spec["containers"] for each in container.get("env", [])}
     drain, container = variables["MADANG_DRAIN_WINDOW"]
     rules["lacks a probe"] = {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)

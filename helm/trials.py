@@ -24,6 +24,8 @@ def refused(wrong, where, render, said):
     try:
         render()
     except helm_python.HelmError as error:
+        if "hunter2" in str(error):
+            wrong(where, f"is told to everybody who reads what is refused: {error}")
         if said not in str(error):
             wrong(where, f"is refused, but not with `{said}`: {error}")
     else:
@@ -57,6 +59,27 @@ def refusals(render, wrong, good, production):
         (good, "image/tag", "latest", "/image/tag"),
         (good, "chat/resources/limits/memory", None, "/chat/resources/limits"),
         (good, "chat/resources/limits/memory", "lots", "/chat/resources/limits/memory"),
+        (good, "chat/resources/requests/memory", "4Gi", "chat.resources.requests.memory is 4Gi, above its limit, 2Gi, and Kubernetes would take no such pod: raise"),
+        (good, "chat/resources/requests/memory", 2147483649, "chat.resources.requests.memory is 2.147483649e+09, above its limit, 2Gi"),
+        (good, "chat/resources/requests/memory", "2148M", "chat.resources.requests.memory is 2148M, above its limit, 2Gi"),
+        (production, "api/resources/requests/cpu", "2001m", "api.resources.requests.cpu is 2001m, above its limit, 2,"),
+        (production, "api/resources", {"requests": {"ephemeral-storage": "1.5Gi"}, "limits": {"ephemeral-storage": "1Gi"}}, "api.resources.requests.ephemeral-storage is 1.5Gi, above"),
+        (good, "migrate/resources/requests/memory", "1Ti", "migrate.resources.requests.memory is 1Ti, above its limit, 256Mi"),
+        (good, "chat/tolerations", [{"foo": "bar"}], "/chat/tolerations/0"),
+        (good, "chat/tolerations", [{"operator": "Equal", "value": "a"}], "/chat/tolerations/0"),
+        (good, "chat/affinity", {"nodeAffinty": 1}, "nodeAffinty"),
+        (good, "chat/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution", [{"labelSelector": {}}], "topologyKey"),
+        (good, "chat/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution", [{"weight": 101, "preference": {}}], "/weight"),
+        (good, "chat/extraEnv", [{"name": "A", "valueFrom": {"secretKeyReff": 1}}], "secretKeyReff"),
+        (good, "chat/extraEnv", [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a"}}}], "/chat/extraEnv/0/valueFrom/secretKeyRef"),
+        (good, "chat/labels", {"a b": "c"}, "invalid propertyName 'a b'"),
+        (good, "chat/labels", {"a": "c d!"}, "/chat/labels/a"),
+        (good, "chat/nodeSelector", {"a": "c d!"}, "/chat/nodeSelector/a"),
+        (good, "ingress/annotations", {"a/b/c": ""}, "invalid propertyName 'a/b/c'"),
+        (good, "networkPolicy/admin", [{}], "/networkPolicy/admin/0"),
+        (good, "networkPolicy/admin", [{"podSelector": {"matchLabel": {}}}], "matchLabel"),
+        (good, "networkPolicy/nats/peers", [{"ipBlock": {"cidr": "10.0.0.1"}}], "/networkPolicy/nats/peers/0/ipBlock/cidr"),
+        (good, "networkPolicy/nats/peers", [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}], "/networkPolicy/nats/peers/0"),
         (good, "gateway/disruptionBudget/minAvailable", 1, "gateway.disruptionBudget has maxUnavailable (by itself it is 1) and minAvailable"),
         (good, "gateway/disruptionBudget", {"maxUnavailable": None}, "gateway.disruptionBudget is empty: set maxUnavailable"),
         (good, "gateway/disruptionBudget", {"maxUnavailable": 0}, "gateway.disruptionBudget.maxUnavailable lets none of 1 pods go"),
@@ -74,6 +97,16 @@ def refusals(render, wrong, good, production):
         (good, "chat/labels", {"app.kubernetes.io/component": "a"}, "chat.labels sets app.kubernetes.io/component, which the chart finds its objects by"),
         (production, "monitoring/rules/labels", {"helm.sh/chart": "a"}, "monitoring.rules.labels sets helm.sh/chart"),
         (production, "notify/existingSecret", "", "notify.extraEnv has MADANG_FCM_ACCOUNT in /keys/firebase.json, where nothing is"),
+        (good, "nats/servers", "nats:4222,nats://app:hunter2@nats:4222", "nats.servers has credentials, which everybody sees who may read pods: leave it empty"),
+        (good, "cassandra/nodes", ["app:hunter2@cassandra:9042"], "name a Secret in cassandra.existingSecret"),
+        (good, "telemetry/otlp", "http://u:hunter2@c:4317", "telemetry.otlp has credentials, which everybody sees who may read pods: leave them out, and give each service OTEL_EXPORTER_OTLP_HEADERS"),
+        (good, "test/server", "http://u:hunter2@c:80", "test.server has credentials"),
+        (production, "provider/jwks", "https://u:hunter2@id.example.com/keys", "provider.jwks has credentials"),
+        *[
+            (good, "api/extraEnv", [{"name": name, "value": "hunter2"}], f"api.extraEnv has the secret {name} as plain text")
+            for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PROXY_PASSWORD", "apikey", "DB_PASS", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_HEADERS", "GOOGLE_CREDENTIALS")
+        ],
+        (good, "api/extraEnv", [{"name": "HTTPS_PROXY", "value": "http://u:hunter2@proxy:3128"}], "api.extraEnv has the secret HTTPS_PROXY as plain text"),
         (good, "nats/servers", "nats:4222,other:65536", "nats.servers has other:65536, and 65536 is no port"),
         (good, "cassandra/nodes", ["cassandra:0"], "cassandra.nodes has cassandra:0, and 0 is no port"),
         (good, "telemetry/otlp", "http://c:70000", "telemetry.otlp has http://c:70000, and 70000 is no port"),
@@ -146,6 +179,24 @@ def effects(render, valid, wrong, good, production):
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": fast},
         "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [racks]},
     }
+    whole = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": fast,
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}}],
+        },
+        "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "a.b/c", "namespaces": ["a"], "namespaceSelector": {}, "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}, "mismatchLabelKeys": ["b"]}]},
+        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [racks]},
+    }
+    tolerations = [{"operator": "Exists"}, {"key": "a.b/c", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}, {"key": "a", "value": "b"}]
+    pod_fields = [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}, {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}}]
+    harmless = [
+        {"name": name, "value": value}
+        for name, value in (
+            ("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token"), ("MADANG_APNS_KEY", "/keys/firebase.json"), ("MADANG_TOKEN_SECONDS", "60"),
+            ("VAPID_PUBLIC_KEY", "x"), ("PASSWORD", ""), ("HTTPS_PROXY", "http://u:$(PROXY_PASS)@proxy:3128"), ("NO_PROXY", "localhost:80"),
+        )
+    ]
+    peers = [{"ipBlock": {"cidr": "fd00::/8", "except": ["fd00:1::/32"]}}, {"podSelector": {}, "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}]
     other_port = changed(production, "cassandra/nodes", ["cassandra:9042", "cassandra:9099"])
     cases = [
         (secured, "nats/ca", "own.crt", "Deployment", "m-madang-chat", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
@@ -171,6 +222,13 @@ def effects(render, valid, wrong, good, production):
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{pod}/topologySpreadConstraints/0/topologyKey", "kubernetes.io/hostname"),
         (production, "chat/affinity", own, "Deployment", "m-madang-chat", affinity, own),
         (production, "chat/affinity", own, "Deployment", "m-madang-chat", f"{pod}/topologySpreadConstraints/0/topologyKey", "topology.kubernetes.io/zone"),
+        (production, "chat/affinity", whole, "Deployment", "m-madang-chat", affinity, whole),
+        (production, "chat/tolerations", tolerations, "Deployment", "m-madang-chat", f"{pod}/tolerations", tolerations),
+        (production, "chat/labels", {"example.com/Team": ""}, "Deployment", "m-madang-chat", "spec/template/metadata/labels/example.com~Team", ""),
+        (production, "chat/resources", {"requests": {"cpu": 4, "memory": "2147483648"}}, "Deployment", "m-madang-chat", f"{pod}/containers/0/resources/requests/cpu", 4),
+        (production, "api/extraEnv", pod_fields, "Deployment", "m-madang-api", f"{pod}/containers/0/env/-1", pod_fields[1]),
+        (production, "notify/extraEnv", harmless, "Deployment", "m-madang-notify", f"{pod}/containers/0/env/-1/name", "NO_PROXY"),
+        (production, "networkPolicy/admin", peers, "NetworkPolicy", "m-madang-api", "spec/ingress/1/from", peers),
         (production, "ingress/annotations", {}, "Ingress", "m-madang", f"{nginx}-connect-timeout", "2"),
         (production, "ingress/annotations", {}, "Ingress", "m-madang", f"{nginx}-read-timeout", "3600"),
         (production, "ingress/annotations", {"nginx.ingress.kubernetes.io/proxy-connect-timeout": "9"}, "Ingress", "m-madang", f"{nginx}-connect-timeout", "9"),

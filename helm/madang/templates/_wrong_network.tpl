@@ -9,7 +9,8 @@
 {{- end }}
 {{- range $addresses }}
 {{- $port := include "madang.port" (last .) }}
-{{- if or (lt (int $port) 1) (gt (int $port) 65535) }}
+{{- /* One with credentials is refused anyway, and is not said. */}}
+{{- if and (not (contains "@" (last .))) (or (lt (int $port) 1) (gt (int $port) 65535)) }}
 {{- $wrong = append $wrong (printf "%s has %s, and %s is no port: one of 1 to 65535 is" (first .) (last .) $port) }}
 {{- end }}
 {{- end }}
@@ -34,7 +35,7 @@
 {{- $port := int (include "madang.port" (last .)) }}
 {{- $out := eq $port $let }}
 {{- range $extra }}{{ $out = or $out (and (ge $port (first .)) (le $port (last .))) }}{{ end }}
-{{- if and (hasPrefix $which (first .)) (not $out) }}
+{{- if and (hasPrefix $which (first .)) (not $out) (not (contains "@" (last .))) }}
 {{- $wrong = append $wrong (printf "%s has %s, but networkPolicy lets pods out to port %d of it alone: set networkPolicy.%s.port to %d" (first .) (last .) $let $which $port) }}
 {{- end }}
 {{- end }}
