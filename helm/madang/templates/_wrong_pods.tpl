@@ -24,13 +24,18 @@
 {{- $kept := "" }}
 {{- if and (hasKey . "maxUnavailable") (hasKey . "minAvailable") }}
 {{- $wrong = append $wrong (printf "%s.disruptionBudget has maxUnavailable (by itself it is 1) and minAvailable: set the one that is not meant to null" $service) }}
-{{- else if hasKey . "maxUnavailable" }}
-{{- if eq 0 (.maxUnavailable | toString | trimSuffix "%" | int) }}{{ $kept = "maxUnavailable" }}{{ end }}
 {{- else }}
-{{- $part := .minAvailable | toString | trimSuffix "%" | int }}
+{{- $which := hasKey . "maxUnavailable" | ternary "maxUnavailable" "minAvailable" }}
+{{- $said := index . $which | toString }}
+{{- $part := trimSuffix "%" $said | int }}
 {{- /* A share is rounded up, as Kubernetes does it. */}}
-{{- $pods := hasSuffix "%" (toString .minAvailable) | ternary (div (add (mul $part $least) 99) 100) $part }}
-{{- if ge (int $pods) $least }}{{ $kept = "minAvailable" }}{{ end }}
+{{- $pods := hasSuffix "%" $said | ternary (div (add (mul $part $least) 99) 100) $part | int }}
+{{- $go := eq $which "maxUnavailable" | ternary $pods (sub $least $pods) | int }}
+{{- if le $go 0 }}{{ $kept = $which }}{{ end }}
+{{- /* One pod alone is all of them, and must be let go. */}}
+{{- if or (and (gt $least 1) (ge $go $least)) (and (eq $which "maxUnavailable") (eq $said "100%")) }}
+{{- $wrong = append $wrong (printf "%s.disruptionBudget.%s is %s, and all of %d pods might go at once: let fewer go (maxUnavailable: 1)" $service $which $said $least) }}
+{{- end }}
 {{- end }}
 {{- with $kept }}
 {{- $wrong = append $wrong (printf "%s.disruptionBudget.%s lets none of %d pods go, and a node that has one could never be emptied: let one go (maxUnavailable: 1)" $service . $least) }}

@@ -11,6 +11,25 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with (index $.Values $service).autoscaling }}
+{{- /* A share of what is requested, and no pod takes more than its limit. */}}
+{{- if and .enabled $resources.limits.cpu }}
+{{- $most := divf (mulf 100 (include "madang.quantity" $resources.limits.cpu)) (include "madang.quantity" $resources.requests.cpu) }}
+{{- if gt (float64 .cpu) $most }}
+{{- $wrong = append $wrong (printf "%s.autoscaling.cpu is %d %% of what is requested, but the limit is %d %% of it, and more pods would never come: set it below" $service (int .cpu) (int $most)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- /* What a chat-svc keeps, and what it needs besides: the queues of its gateways, batches, what is handed over. */}}
+{{- $kept := dict "room-bytes" 268435456 "tail-bytes" 536870912 }}
+{{- range $name, $bytes := $kept }}
+{{- $_ := set $kept $name (index $.Values.cluster.settings $name | default $bytes | toString | float64) }}
+{{- end }}
+{{- $needed := addf (index $kept "room-bytes") (index $kept "tail-bytes") 1073741824.0 }}
+{{- $most := .Values.chat.resources.limits.memory }}
+{{- if gt $needed (include "madang.quantity" $most | float64) }}
+{{- $wrong = append $wrong (printf "chat.resources.limits.memory is %v, but room-bytes, tail-bytes and 1 GiB for all else are %.0f MiB, and its pods would be killed once these are full: raise it, or lower cluster.settings.room-bytes or tail-bytes" $most (divf $needed 1048576)) }}
 {{- end }}
 {{- join "\n" $wrong }}
 {{- end }}
