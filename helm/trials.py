@@ -37,6 +37,9 @@ def refusals(render, wrong, good, production):
     doors = changed(good, "gateway/service", {"type": "NodePort", "nodePort": 30080})
     cases = [
         (good, "nats/servers", "", "nats.servers is empty: set it"),
+        (good, "cassandra/keyspace", "my-space", "/cassandra/keyspace"),
+        (good, "fullnameOverride", "chat.prod", "names would begin with \"chat.prod\", and Kubernetes takes no such Services: set fullnameOverride"),
+        (good, "nameOverride", f"{'a' * 39}.b", "nameOverride is"),
         (good, "nats/existingSecret", {"name": "a"}, "are both set"),
         (good, "cassandra/nodes", [], "cassandra.nodes is empty: set it"),
         (good, "postgres/group/existingSecret/name", "", "postgres.group.existingSecret.name is empty: make a Secret"),
@@ -262,6 +265,40 @@ def effects(render, valid, wrong, good, production):
             wrong(where, f"{kind} {name} says {found!r} at {place}, not {wanted!r}")
         valid(where, documents)
     return len(cases)
+
+
+def names(render, valid, wrong, production):
+    """Names that Services can't have are refused; those that YAML would take for something else stay names."""
+    for name in ("my.chat", "123"):
+        refused(wrong, f"the release {name}", lambda: render(production, name=name), f"names would begin with \"{name}-madang\", and Kubernetes takes no such")
+    keyed = {"existingSecret": {"name": "1", "key": "2"}}
+    values = copy.deepcopy(production) | {"nameOverride": "0x1", "fullnameOverride": "null"}
+    values["image"]["pullSecrets"] = ["5"]
+    values["postgres"] = {"group": keyed, "account": keyed, "notify": keyed}
+    values["nats"] |= {**keyed, "clientSecret": "6"}
+    values["cassandra"] |= {"existingSecret": {"name": "1", "userKey": "3", "passwordKey": "4"}, "clientSecret": "7"}
+    values["authorities"] = {"existingConfigMap": "8"}
+    values["notify"]["existingSecret"], values["pictures"]["existingSecret"] = "9", "10"
+    values["chat"]["priorityClassName"] = values["ingress"]["className"] = "11"
+    values["ingress"]["tls"], values["tls"]["issuer"] = {"secretName": "12", "issuer": "13"}, "14"
+    claim = copy.deepcopy(values) | {"pictures": {"existingClaim": "15"}}
+    for tried in (values, claim):
+        documents = render(tried, name="123", namespace="456")[1]
+        valid("names", documents)
+        for document in documents:
+            for path, found in named("", document):
+                if not isinstance(found, str):
+                    wrong("names", f"{document['kind']} {document['metadata']['name']} says {found!r} at {path}, which is no text")
+    return 2
+
+
+def named(path, value):
+    """What ought to be a name in an object, and where."""
+    for key, found in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(found, (dict, list)):
+            yield from named(f"{path}/{key}", found)
+        elif key in ("name", "namespace", "secretName", "claimName", "key") or str(key).endswith(("/name", "/instance")):
+            yield f"{path}/{key}", found
 
 
 def owned(render, wrong, profiles, settings):

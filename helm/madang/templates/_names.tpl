@@ -15,8 +15,8 @@
 
 {{/* What selects pods of the release: `root`, and `service` for one of its services. Never changed: selectors can't be. */}}
 {{- define "madang.selector" -}}
-app.kubernetes.io/name: {{ include "madang.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "madang.name" .root | toYaml }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 {{- with .service }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}

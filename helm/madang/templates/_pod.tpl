@@ -16,7 +16,7 @@ seccompProfile: {type: RuntimeDefault}
 {{/* A variable from a Secret: `name`, `secret`, `key`. */}}
 {{- define "madang.secret" -}}
 - name: {{ .name }}
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ toYaml .secret }}, key: {{ toYaml .key }}}}
 {{- end }}
 
 {{/* NATS, and what all are told alike. */}}
@@ -144,27 +144,27 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "madang.volumes" -}}
 volumes:
 {{- if and .root.Values.tls.enabled (ne .service "migrate") }}
-  - {name: tls, path: /tls, volume: {secret: {secretName: {{ include "madang.tls.secret" . }}, defaultMode: 0440}}}
+  - {name: tls, path: /tls, volume: {secret: {secretName: {{ include "madang.tls.secret" . | toYaml }}, defaultMode: 0440}}}
 {{- end }}
 {{- with .root.Values.authorities.existingConfigMap }}
-  - {name: authorities, path: /authorities, volume: {configMap: {name: {{ . }}}}}
+  - {name: authorities, path: /authorities, volume: {configMap: {name: {{ toYaml . }}}}}
 {{- end }}
 {{- with .root.Values.nats.clientSecret }}
-  - {name: nats, path: /nats, volume: {secret: {secretName: {{ . }}, defaultMode: 0440}}}
+  - {name: nats, path: /nats, volume: {secret: {secretName: {{ toYaml . }}, defaultMode: 0440}}}
 {{- end }}
 {{- with .root.Values.cassandra.clientSecret }}
 {{- if has $.service (list "store" "migrate") }}
-  - {name: cassandra, path: /cassandra, volume: {secret: {secretName: {{ . }}, defaultMode: 0440}}}
+  - {name: cassandra, path: /cassandra, volume: {secret: {secretName: {{ toYaml . }}, defaultMode: 0440}}}
 {{- end }}
 {{- end }}
 {{- with .root.Values.pictures.existingClaim }}
 {{- if eq $.service "account" }}
-  - {name: pictures, path: /pictures, writable: true, volume: {persistentVolumeClaim: {claimName: {{ . }}}}}
+  - {name: pictures, path: /pictures, writable: true, volume: {persistentVolumeClaim: {claimName: {{ toYaml . }}}}}
 {{- end }}
 {{- end }}
 {{- with .root.Values.notify.existingSecret }}
 {{- if eq $.service "notify" }}
-  - {name: keys, path: /keys, volume: {secret: {secretName: {{ . }}}}}
+  - {name: keys, path: /keys, volume: {secret: {secretName: {{ toYaml . }}}}}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -2,7 +2,7 @@
 {{- define "madang.wrong.network" -}}
 {{- $wrong := list }}
 {{- $addresses := list }}
-{{- range compact (splitList "," .Values.nats.servers) }}{{ $addresses = append $addresses (list "nats.servers" .) }}{{ end }}
+{{- range compact (splitList "," (.Values.nats.servers | default "")) }}{{ $addresses = append $addresses (list "nats.servers" .) }}{{ end }}
 {{- range .Values.cassandra.nodes }}{{ $addresses = append $addresses (list "cassandra.nodes" .) }}{{ end }}
 {{- range $where, $address := dict "telemetry.otlp" .Values.telemetry.otlp "provider.jwks" .Values.provider.jwks "test.server" .Values.test.server "test.gateway" .Values.test.gateway }}
 {{- if $address }}{{ $addresses = append $addresses (list $where $address) }}{{ end }}

@@ -24,7 +24,7 @@
 {{- /* What a chat-svc keeps, and what it needs besides: the queues of its gateways, batches, what is handed over. */}}
 {{- $kept := dict "room-bytes" 268435456 "tail-bytes" 536870912 }}
 {{- range $name, $bytes := $kept }}
-{{- $_ := set $kept $name (index $.Values.cluster.settings $name | default $bytes | toString | float64) }}
+{{- $_ := set $kept $name (index ($.Values.cluster.settings | default dict) $name | default $bytes | toString | float64) }}
 {{- end }}
 {{- $needed := addf (index $kept "room-bytes") (index $kept "tail-bytes") 1073741824.0 }}
 {{- $most := .Values.chat.resources.limits.memory }}

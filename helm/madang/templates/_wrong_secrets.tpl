@@ -2,17 +2,17 @@
 {{- define "madang.wrong.secrets" -}}
 {{- $wrong := list }}
 {{- $seen := "which everybody sees who may read pods" }}
-{{- if contains "@" .Values.nats.servers }}
+{{- if contains "@" (.Values.nats.servers | default "") }}
 {{- $wrong = append $wrong (printf "nats.servers has credentials, %s: leave it empty, put it into a Secret, and name that in nats.existingSecret" $seen) }}
 {{- end }}
-{{- if contains "@" (join "," .Values.cassandra.nodes) }}
+{{- if contains "@" (join "," (.Values.cassandra.nodes | default list)) }}
 {{- $wrong = append $wrong (printf "cassandra.nodes has credentials, %s: say HOST:PORT alone, and name a Secret in cassandra.existingSecret" $seen) }}
 {{- end }}
-{{- if contains "@" .Values.telemetry.otlp }}
+{{- if contains "@" (.Values.telemetry.otlp | default "") }}
 {{- $wrong = append $wrong (printf "telemetry.otlp has credentials, %s: leave them out, and give each service OTEL_EXPORTER_OTLP_HEADERS in extraEnv, by valueFrom" $seen) }}
 {{- end }}
 {{- range $where, $address := dict "provider.jwks" .Values.provider.jwks "test.server" .Values.test.server "test.gateway" .Values.test.gateway }}
-{{- if contains "@" $address }}
+{{- if contains "@" (default "" $address) }}
 {{- $wrong = append $wrong (printf "%s has credentials, %s: leave them out, nothing is asked for there with any" $where $seen) }}
 {{- end }}
 {{- end }}
