@@ -86,6 +86,19 @@ def restrained(documents):
         yield "the chart", f"only {found} pods were looked at"
 
 
+def passing(documents):
+    """Hooks, which Helm forgets, go by themselves, and doors let addresses through."""
+    for document in documents:
+        spec, where = document.get("spec") or {}, f"{document['kind']} {document['metadata']['name']}"
+        notes = document["metadata"].get("annotations", {})
+        if "helm.sh/hook" in notes and "hook-succeeded" not in notes.get("helm.sh/hook-delete-policy", ""):
+            yield where, "is a hook that stays when the release goes"
+        if "helm.sh/hook" in notes and document["kind"] == "Job" and not spec.get("ttlSecondsAfterFinished"):
+            yield where, "is a job that stays for ever once it has failed"
+        if document["kind"] == "Service" and spec.get("type", "ClusterIP") != "ClusterIP" and spec.get("externalTrafficPolicy") != "Local":
+            yield where, "hides the addresses of clients, which limits go by"
+
+
 def consistent(documents):
     """What names another object by labels finds it."""
     labels = [spec["template"]["metadata"]["labels"] for spec in (d["spec"] for d in documents if d["kind"] == "Deployment")]

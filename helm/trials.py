@@ -231,6 +231,11 @@ def effects(render, valid, wrong, good, production):
         (production, "chat/disruptionBudget/maxUnavailable", "75%", "PodDisruptionBudget", "m-madang-chat", "spec/maxUnavailable", "75%"),
         (production, "chat/autoscaling/cpu", 800, autoscaler, "m-madang-chat", "spec/metrics/0/resource/target/averageUtilization", 800),
         (good, "chat/resources/limits/memory", "1792Mi", "Deployment", "m-madang-chat", f"{pod}/containers/0/resources/limits/memory", "1792Mi"),
+        (good, "gateway/service", {"type": "NodePort", "nodePort": 30080}, "Service", "m-madang-gateway", "spec/externalTrafficPolicy", "Local"),
+        (good, "api/service/type", "LoadBalancer", "Service", "m-madang-api", "spec/externalTrafficPolicy", "Local"),
+        (good, "api/service/type", "ClusterIP", "Service", "m-madang-api", "spec/externalTrafficPolicy", None),
+        (good, "migrate/workSeconds", 86400, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 86700),
+        (good, "migrate/waitSeconds", 10, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 130),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{affinity}/nodeAffinity", own["nodeAffinity"]),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{wishes}/0", own["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{wishes}/1/podAffinityTerm/topologyKey", "topology.kubernetes.io/zone"),
@@ -418,9 +423,22 @@ def missing(render, there, wrong, production):
     # Nothing was changed before it was known that the data is laid out for another number.
     there.put("ConfigMap", "m-madang-layout", data={"shards": "16"})
     refused(wrong, "shards", lambda: render(production), "cluster.shards is 64, but the data here is laid out for 16: set it to 16")
+    refused(wrong, "shards, the data gone", lambda: render(production), "or, if that data is gone, delete the ConfigMap m-madang-layout")
     there.put("ConfigMap", "m-madang-layout", data={"shards": "64"})
     allowed(wrong, "shards", lambda: render(production))
-    return len(cases) + sum(len(keys) for *_, keys in cases)
+    return len(cases) + sum(len(keys) for *_, keys in cases) + flips(render, there, wrong, production)
+
+
+def flips(render, there, wrong, production):
+    """TLS is turned on or off where services run only if it is said that the outage is wanted."""
+    plain, flipped = changed(production, "tls/enabled", False), "tls/changeDespiteOutage"
+    for runs, now, other in (([], plain, production), ([{"name": "MADANG_TLS_CERT", "value": "/tls/tls.crt"}], production, plain)):
+        there.put("Deployment", "m-madang-api", spec={"template": {"spec": {"containers": [{"name": "api", "env": runs}]}}})
+        refused(wrong, "tls.enabled", lambda: render(other), "and nobody is served while they are replaced. Set tls.changeDespiteOutage to true, this once")
+        allowed(wrong, "tls.enabled as it is", lambda: render(now))
+        allowed(wrong, "tls.changeDespiteOutage", lambda: render(changed(other, flipped, True)))
+    del there.there["Deployment", "m-madang-api"]
+    return 2
 
 
 def allowed(wrong, where, render):

@@ -23,7 +23,7 @@ this with values.yaml. */}}
 {{- define "madang.needed" -}}
 image: repository pullPolicy
 cluster: shards drainWindowSeconds preStopSeconds logBytes ipv6 log logs
-tls: enabled issuerKind duration renewBefore
+tls: enabled changeDespiteOutage issuerKind duration renewBefore
 authorities:
 nats: replicas
 nats.existingSecret: key
@@ -34,7 +34,7 @@ postgres.account.existingSecret: key
 postgres.notify.existingSecret: key
 provider:
 pictures:
-migrate: enabled waitSeconds resources
+migrate: enabled waitSeconds workSeconds resources
 {{- range list "chat" "gateway" "api" "store" "group" "account" "notify" }}
 {{ . }}: replicas resources disruptionBudget{{ if eq . "notify" }} enabled{{ end }}
 {{ . }}.autoscaling: enabled minReplicas maxReplicas cpu

@@ -22,7 +22,15 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- $layout := lookup "v1" "ConfigMap" .Release.Namespace (printf "%s-layout" (include "madang.fullname" .)) }}
 {{- if $layout }}
 {{- if ne $layout.data.shards (.Values.cluster.shards | toString) }}
-{{- $wrong = append $wrong (printf "cluster.shards is %v, but the data here is laid out for %s: set it to %s (docs/operations.md says how to move to another number)" .Values.cluster.shards $layout.data.shards $layout.data.shards) }}
+{{- $wrong = append $wrong (printf "cluster.shards is %v, but the data here is laid out for %s: set it to %s (docs/operations.md says how to move to another number), or, if that data is gone, delete the ConfigMap %s-layout" .Values.cluster.shards $layout.data.shards $layout.data.shards (include "madang.fullname" .)) }}
+{{- end }}
+{{- end }}
+{{- /* A process speaks TLS or not, never both. */}}
+{{- range dig "spec" "template" "spec" "containers" list (lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-api" (include "madang.fullname" .))) }}
+{{- $before := false }}
+{{- range .env }}{{ if eq .name "MADANG_TLS_CERT" }}{{ $before = true }}{{ end }}{{ end }}
+{{- if and (ne $before $.Values.tls.enabled) (not $.Values.tls.changeDespiteOutage) }}
+{{- $wrong = append $wrong (printf "tls.enabled is %v, but what runs is not so: pods of either kind can't talk to those of the other, and nobody is served while they are replaced. Set tls.changeDespiteOutage to true, this once, if that is wanted (docs/upgrades.md)" $.Values.tls.enabled) }}
 {{- end }}
 {{- end }}
 {{- end }}
