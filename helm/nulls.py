@@ -32,7 +32,7 @@ def without(values, nulls):
     return values
 
 
-def refused(render, wrong, profiles, defaults):
+def refused(render, valid, wrong, profiles, defaults):
     """All that has a default is asked for, once each way: blocks, what is in them, and so on; with what to do."""
     there = [(path, value) for path, value in paths(defaults) if not any(each in f"{path}/" for each in (*MAY, *SCHEMA))]
     needed = [path for path, value in there if value not in ("", [], {})]
@@ -51,10 +51,16 @@ def refused(render, wrong, profiles, defaults):
                 wrong(f"{path}=None", f"is not refused: name it in _missing.tpl ({said[:300]})")
         if said and "say --reset-then-reuse-values" not in said:
             wrong(f"values at depth {depth} that are null", f"are refused without what to do: {said}")
-    # What is empty by itself may be null.
-    empty = [path for path, value in there if value in ("", [], {})]
-    for name, values in profiles.items():
-        given = {path for path, _ in paths(values)}
-        if render(values)[0] != render(without(values, [path for path in empty if path not in given]))[0]:
-            wrong(f"{name}: values that are empty by themselves", "render something else where they are null")
+    may = [*(f"gateway/{each}" for each in ("resources/limits/cpu", "service/nodePort", "autoscaling/connections")), "networkPolicy/admin"]
+    may += ["autoscaling/behavior/scaleUp", "autoscaling/behavior/scaleDown/policies", "monitoring/dashboards/labels/grafana_dashboard"]
+    try:
+        valid("values that may be null", render(without(profiles["production"], may))[1])
+        # What is empty by itself may be null.
+        empty = [path for path, value in there if value in ("", [], {})]
+        for name, values in profiles.items():
+            given = {path for path, _ in paths(values)}
+            if render(values)[0] != render(without(values, [path for path in empty if path not in given]))[0]:
+                wrong(f"{name}: values that are empty by themselves", "render something else where they are null")
+    except helm_python.HelmError as error:
+        wrong("values that may be null", f"are refused: {error}")
     return len(needed)

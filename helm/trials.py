@@ -288,7 +288,11 @@ def names(render, valid, wrong, production):
     values["ingress"]["tls"], values["tls"]["issuer"] = {"secretName": "12", "issuer": "13"}, "14"
     claim = copy.deepcopy(values) | {"pictures": {"existingClaim": "15"}}
     for tried in (values, claim):
-        documents = render(tried, name="123", namespace="456")[1]
+        try:
+            documents = render(tried, name="123", namespace="456")[1]
+        except helm_python.HelmError as error:
+            wrong("names", f"are refused: {error}")
+            continue
         valid("names", documents)
         for document in documents:
             for path, found in named("", document):

@@ -7,7 +7,8 @@ values of an older chart, which had not all of them. */}}
 {{- range splitList "." $block }}
 {{- if kindIs "map" $there }}{{ $there = index $there . }}{{ end }}
 {{- end }}
-{{- if not (kindIs "map" $there) }}
+{{- if has (splitList "." $block | first) $missing }}
+{{- else if not (kindIs "map" $there) }}
 {{- $missing = append $missing $block }}
 {{- else }}
 {{- range splitList " " (default "" $needed) | compact }}
