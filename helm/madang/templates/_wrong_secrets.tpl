@@ -1,4 +1,5 @@
-{{/* What is secret and would be plain text, in pods and in the release, a line each; none says what it is. */}}
+{{/* What is secret and would be plain text, in pods and in the release, a line each; none says what it is. The schema, which would, lets
+addresses with an @ pass. */}}
 {{- define "madang.wrong.secrets" -}}
 {{- $wrong := list }}
 {{- $seen := "which everybody sees who may read pods" }}
