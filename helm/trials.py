@@ -86,6 +86,7 @@ def refusals(render, wrong, good, production):
         (good, "ingress/annotations", {"a/b/c": ""}, "invalid propertyName 'a/b/c'"),
         (good, "networkPolicy/admin", [{}], "/networkPolicy/admin/0"),
         (good, "networkPolicy/admin", [{"podSelector": {"matchLabel": {}}}], "matchLabel"),
+        (good, "networkPolicy/admin", [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}}], "/matchExpressions/0/operator"),
         (good, "networkPolicy/nats/peers", [{"ipBlock": {"cidr": "10.0.0.1"}}], "/networkPolicy/nats/peers/0/ipBlock/cidr"),
         (good, "networkPolicy/nats/peers", [{"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}}], "/networkPolicy/nats/peers/0"),
         (good, "gateway/disruptionBudget/minAvailable", 1, "gateway.disruptionBudget has maxUnavailable (by itself it is 1) and minAvailable"),
