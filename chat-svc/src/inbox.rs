@@ -34,9 +34,9 @@ pub enum Heard {
     Beacon(Bytes),
 }
 
-/// The inbox does not answer.
+/// The inbox does not answer, or refuses.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the inbox does not answer: {0}")]
+#[error("the inbox does not answer, or refuses: {0}")]
 pub struct Unavailable(pub String);
 
 /// The inboxes of all shards.

@@ -61,7 +61,7 @@ pub enum Error {
         last: Position,
     },
     /// The log does not answer, or refuses. Nothing was appended.
-    #[error("the log does not answer: {0}")]
+    #[error("the log does not answer, or refuses: {0}")]
     Unavailable(String),
 }
 

@@ -1,18 +1,113 @@
-//! How the streams in NATS that are there were made, beside how they are asked for now. Nothing changes a stream by itself:
-//! whoever asks for more replicas, or for other servers, must hear that they do not have them.
+//! Streams in NATS: making them, and how those that are there were made, beside how they are asked for now. Nothing
+//! changes a stream by itself: whoever asks for more replicas, or for other servers, must hear that they do not have them.
 
 use crate::{registry::Unavailable, shard::LAYOUT};
-use async_nats::jetstream::{self, stream::Config};
+use async_nats::jetstream::{
+    ErrorCode,
+    context::{CreateStreamError, CreateStreamErrorKind},
+    stream::StorageType,
+};
 use futures_util::TryStreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+/// JetStream on a connection, and how a stream is made there.
+pub use async_nats::jetstream::{Context, new as on, stream::Config};
+
+/// Why a stream was not made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refused {
+    /// What it reserves is not to be had. Waiting does not help.
+    #[error("{0}")]
+    NoRoom(String),
+    /// NATS does not answer, or refuses for another reason.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Makes a stream that is not there. Never an update: a changed stream may lose what it holds.
+pub async fn make(context: &Context, config: Config) -> Result<(), Refused> {
+    context.get_or_create_stream(&config).await.map(drop).map_err(|error| refused(&config, &error))
+}
+
+/// Why NATS has not made this stream, and what to do if it has no room for it.
+pub fn refused(config: &Config, error: &CreateStreamError) -> Refused {
+    match error.kind() {
+        CreateStreamErrorKind::JetStream(why) if no_room(why.error_code(), &why.to_string()) => {
+            let (limit, of) = limit(config.storage);
+            let (name, bytes) = (&config.name, mebibytes(config.max_bytes));
+            Refused::NoRoom(format!(
+                "NATS has no room for {name}: each server with a copy of it sets {bytes} of {of} aside for it, and too little of \
+                 {limit} is left. Raise {limit} in the configuration of the servers (docs/operations.md, \"What NATS sets \
+                 aside\"). NATS says: {why}"
+            ))
+        }
+        _ => Refused::Other(error.to_string()),
+    }
+}
+
+/// The setting of nats-server that bounds a kind of streams, and what that is of.
+fn limit(storage: StorageType) -> (&'static str, &'static str) {
+    match storage {
+        StorageType::File => ("max_file_store", "disk"),
+        StorageType::Memory => ("max_memory_store", "memory"),
+    }
+}
+
+/// Whether NATS means that there is too little of something.
+fn no_room(code: ErrorCode, text: &str) -> bool {
+    let too_little = [
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ];
+    // A cluster looks for servers that have room; it may also lack some with the right tags.
+    too_little.contains(&code) || (code == ErrorCode::CLUSTER_NO_PEERS && text.contains("insufficient"))
+}
+
+/// A number of bytes, rounded up, to be read.
+fn mebibytes(bytes: i64) -> String {
+    match (bytes + (1 << 20) - 1) >> 20 {
+        mebibytes if mebibytes % 1024 == 0 => format!("{} GiB", mebibytes >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
+}
+
+/// What streams need together of the servers, for who reads that there is no room for one.
+#[must_use]
+pub fn needed(wanted: &[Config], replicas: usize) -> String {
+    let sum = |storage| {
+        let bytes = wanted.iter().filter(|config| config.storage == storage).map(|config| config.max_bytes).sum();
+        format!("{} of {} ({})", mebibytes(bytes), limit(storage).1, limit(storage).0)
+    };
+    let (files, memory) = (sum(StorageType::File), sum(StorageType::Memory));
+    match replicas {
+        0 | 1 => format!("{files} and {memory}"),
+        _ => format!("{files} and {memory} on each of {replicas} servers, or that {replicas} times over more servers"),
+    }
+}
+
+/// The names of all streams that are there.
+pub async fn names(context: &Context) -> Result<HashSet<String>, Unavailable> {
+    context.stream_names().try_collect().await.map_err(|error| Unavailable(error.to_string()))
+}
+
+/// Deletes those of them that nothing was ever written to, the last first; false: some are left.
+pub async fn delete_unused(context: &Context, names: &[&str]) -> bool {
+    let mut all = true;
+    for name in names.iter().rev() {
+        let unused = match context.get_stream(name).await {
+            Ok(stream) => stream.cached_info().state.last_sequence == 0,
+            Err(_) => false,
+        };
+        all &= unused && context.delete_stream(name).await.is_ok();
+    }
+    all
+}
 
 /// What differs, a line each with what to do; nothing, where all is as asked, or not made yet.
-pub async fn differing(
-    client: &async_nats::Client,
-    replicas: usize,
-    tags: &[String],
-) -> Result<Vec<String>, Unavailable> {
-    let there = jetstream::new(client.clone()).streams().map_ok(|stream| stream.config);
+pub async fn differing(context: &Context, replicas: usize, tags: &[String]) -> Result<Vec<String>, Unavailable> {
+    let there = context.streams().map_ok(|stream| stream.config);
     let there: Vec<Config> = there.try_collect().await.map_err(|error| Unavailable(error.to_string()))?;
     Ok(said(&there, replicas, tags))
 }
@@ -73,6 +168,21 @@ mod tests {
         let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
         let placement = (!tags.is_empty()).then_some(Placement { cluster: None, tags });
         Config { name, num_replicas, placement, ..Config::default() }
+    }
+
+    #[test]
+    fn no_room_is_told_from_all_else_and_what_is_needed_is_added_up() {
+        assert!(
+            no_room(ErrorCode::STORAGE_RESOURCES_EXCEEDED, "") && no_room(ErrorCode::MEMORY_RESOURCES_EXCEEDED, "")
+        );
+        let nowhere = |text| no_room(ErrorCode::CLUSTER_NO_PEERS, text);
+        assert!(nowhere("no suitable peers for placement, insufficient storage"));
+        assert!(!nowhere("no suitable peers for placement, tags not matched ['a']"));
+        let of = |storage, max_bytes| Config { storage, max_bytes, ..Config::default() };
+        let wanted =
+            [of(StorageType::File, 2 << 30), of(StorageType::Memory, 256 << 20), of(StorageType::File, 2 << 30)];
+        assert_eq!(needed(&wanted, 1), "4 GiB of disk (max_file_store) and 256 MiB of memory (max_memory_store)");
+        assert!(needed(&wanted, 3).ends_with("on each of 3 servers, or that 3 times over more servers"));
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! `madang migrate`: makes what a cluster needs before its services start: the streams and the bucket in NATS, the
 //! keyspace and tables in Cassandra, the tables in Postgres. What is there is left as it is, so it may run again, and twice
-//! at once. It refuses another number of shards than the data has: nothing would be found where it is; and other replicas
-//! or placements of streams than they have: nobody would know that they are not what was asked for.
+//! at once. It refuses another number of shards than the data has: nothing would be found where it is; other replicas or
+//! placements of streams than they have: nobody would know that they are not what was asked for; and a NATS that has no
+//! room for all streams: users of some shards could not connect.
+
+mod streams;
 
 use anyhow::{Context as _, bail, ensure};
 use madang_account::store::postgres::PostgresAccounts;
+use madang_chat::inbox::jetstream::JetStreamInbox;
 use madang_group::store::postgres::PostgresGroups;
 use madang_mesh::{
-    log::{Log as _, jetstream::JetStreamLog},
-    process::{self, SHARDS},
-    registry::{Registry as _, jetstream::JetStreamRegistry},
-    secret::Secret,
-    settings::Settings,
-    streams,
+    log::jetstream::JetStreamLog, process, registry::jetstream::JetStreamRegistry, secret::Secret, settings::Settings,
 };
 use madang_notify::store::postgres::PostgresSubscriptions;
 use std::{
@@ -67,19 +66,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let open = async || JetStreamRegistry::open(client.clone(), replicas).await;
     let registry = again(end, "the bucket in NATS", open).await?;
     let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags.clone());
-    let there = again(end, "the streams in NATS", async || log.shards().await).await?;
-    lay_out(&registry, &there, shards).await?;
-    let made = async || streams::differing(&client, replicas, &args.nats_tags).await;
-    let otherwise = again(end, "the streams in NATS", made).await?;
-    ensure!(
-        otherwise.is_empty(),
-        "what is in NATS was made otherwise, and stays as it is until somebody changes it:\n- {}",
-        otherwise.join("\n- ")
-    );
-    for shard in 0..shards {
-        again(end, "a stream in NATS", async || log.create(shard).await).await?;
-    }
-    tracing::info!(shards, replicas, "the log is there");
+    let inbox = JetStreamInbox::new(client.clone(), replicas);
+    let wanted = (0..shards).map(|shard| log.config(shard)).chain((0..shards).map(|shard| inbox.config(shard)));
+    let wanted: Vec<_> = wanted.collect();
+    let tags = &args.nats_tags;
+    let context = madang_mesh::streams::on(client);
+    let all =
+        streams::Streams { end, context, registry: &registry, log: &log, wanted: &wanted, shards, replicas, tags };
+    all.make().await?;
+    tracing::info!(shards, replicas, "the log and the inboxes are there");
 
     let url = args.group.group_postgres.as_ref().context("where are the groups? --group-postgres")?;
     again(end, "Postgres (--group-postgres)", async || PostgresGroups::open(url).await).await?;
@@ -111,24 +106,4 @@ async fn again<T, E: Display>(
         }
         tokio::time::sleep(AGAIN).await;
     }
-}
-
-/// Remembers for how many shards the data is laid out, and refuses any other number.
-async fn lay_out(registry: &JetStreamRegistry, there: &[u32], shards: u32) -> anyhow::Result<()> {
-    let before = match registry.get(SHARDS).await?.and_then(|item| item.value) {
-        Some(value) => Some(String::from_utf8_lossy(&value).parse::<usize>().context("layout.shards is no number")?),
-        None if there.is_empty() => None,
-        // Laid out before this number was kept.
-        None => Some(there.len()),
-    };
-    let most = there.iter().max().map_or(0, |last| *last as usize + 1).max(before.unwrap_or(0));
-    if before.is_some() {
-        ensure!(
-            most == shards as usize,
-            "the data in NATS is laid out for {most} shards, not for {shards}: set --shards {most}; docs/operations.md says \
-             how to move to another number"
-        );
-    }
-    registry.compare_and_set(SHARDS, shards.to_string().into(), 0).await?;
-    Ok(())
 }

@@ -4,9 +4,16 @@
 use async_nats::jetstream;
 use clap::Parser;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use madang_mesh::{log::jetstream::JetStreamLog, shard::LAYOUT};
+use madang_chat::inbox::{Inbox, jetstream::JetStreamInbox};
+use madang_mesh::{
+    log::{Log, jetstream::JetStreamLog},
+    process::SHARDS,
+    serve::free,
+    shard::LAYOUT,
+};
 use madang_solo::migrate;
-use madang_tests::cluster::forget;
+use madang_tests::cluster::{database, forget};
+use std::{path::Path, process::Stdio, time::Duration};
 
 #[derive(Parser)]
 struct Cli {
@@ -24,19 +31,23 @@ async fn migrate(database: &str, keyspace: &str, shards: u32) -> Result<(), Stri
 
 /// With further flags: how the streams are to be made.
 async fn migrate_on(database: &str, keyspace: &str, shards: u32, streams: &[&str]) -> Result<(), String> {
-    let (nats, cassandra, shards) =
-        (variable("MADANG_TEST_NATS"), variable("MADANG_TEST_CASSANDRA"), shards.to_string());
+    migrate_at(&variable("MADANG_TEST_NATS"), database, keyspace, shards, streams).await
+}
+
+/// On this NATS.
+async fn migrate_at(nats: &str, database: &str, keyspace: &str, shards: u32, streams: &[&str]) -> Result<(), String> {
+    let (cassandra, shards) = (variable("MADANG_TEST_CASSANDRA"), shards.to_string());
     let flags = [
-        ["--nats", &nats],
+        ["--nats", nats],
         ["--shards", &shards],
-        ["--log-bytes", "1000000"],
         ["--wait", "30"],
         ["--group-postgres", database],
         ["--account-postgres", database],
         ["--cassandra", &cassandra],
         ["--cassandra-keyspace", keyspace],
     ];
-    let flags = std::iter::once("").chain(flags.into_iter().flatten()).chain(streams.iter().copied());
+    let small = if streams.contains(&"--log-bytes") { &[][..] } else { &["--log-bytes", "1000000"] };
+    let flags = std::iter::once("").chain(flags.into_iter().flatten()).chain(small.iter().chain(streams).copied());
     migrate::run(Cli::parse_from(flags).args).await.map_err(|error| format!("{error:#}"))
 }
 
@@ -58,12 +69,17 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
 
     let (one, other) = tokio::join!(migrate(&database, &name, 4), migrate(&database, &name, 4));
     assert_eq!((one, other), (Ok(()), Ok(())), "two at once");
-    let log = JetStreamLog::new(client, 1, 1_000_000);
+    let log = JetStreamLog::new(client.clone(), 1, 1_000_000);
     let mut shards = log.shards().await.unwrap();
     shards.sort_unstable();
     assert_eq!(shards, [0, 1, 2, 3]);
     let stream = nats.get_stream(format!("LOG_{LAYOUT}_03")).await.unwrap();
     assert_eq!(stream.cached_info().config.max_bytes, 1_000_000);
+    let inbox = nats.get_stream(format!("INBOX_{LAYOUT}_03")).await.unwrap();
+    let config = &inbox.cached_info().config;
+    assert_eq!((config.storage, config.num_replicas), (jetstream::stream::StorageType::Memory, 1));
+    // A home finds it as it would have made it.
+    JetStreamInbox::new(client, 1).create(3).await.unwrap();
     let mut connection = AsyncPgConnection::establish(&database).await.unwrap();
     connection.batch_execute("SELECT * FROM account; SELECT * FROM conversation").await.unwrap();
 
@@ -85,15 +101,88 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
     // Streams that are there have the replicas and the servers that they were made with, and that is said.
     let three = ["--nats-replicas", "3"];
     let said = migrate_on(&database, &name, 4, &three).await.unwrap_err();
-    assert!(said.contains("KV_madang and 4 more: 1 of the 3 replicas"), "{said}");
+    assert!(said.contains(&format!("INBOX_{LAYOUT}_00 and 8 more: 1 of the 3 replicas")), "{said}");
     assert!(said.contains("nats stream edit NAME --replicas 3") && said.contains("--nats-replicas 1"), "{said}");
     let said = migrate_on(&database, &name, 4, &["--nats-tags", "disk:nvme,zone:a"]).await.unwrap_err();
     assert!(said.contains(&format!("LOG_{LAYOUT}_00 and 3 more: placed by []")), "{said}");
     assert!(said.contains("[disk:nvme,zone:a]"), "{said}");
     for shard in 0..4 {
         nats.delete_stream(format!("LOG_{LAYOUT}_{shard:02}")).await.unwrap();
+        nats.delete_stream(format!("INBOX_{LAYOUT}_{shard:02}")).await.unwrap();
     }
     let said = migrate_on(&database, &name, 4, &three).await.unwrap_err();
     assert!(said.contains("- KV_madang: 1 of the 3 replicas"), "the bucket alone: {said}");
     assert!(log.shards().await.unwrap().is_empty(), "nothing was made by what was refused");
+}
+
+/// A nats-server with so much room; gives it and its address.
+async fn nats_server(folder: &Path, files: &str, memory: &str) -> (tokio::process::Child, String) {
+    let (config, port) = (folder.join("nats.conf"), free().unwrap().port());
+    let room = format!("max_file_store: {files}, max_memory_store: {memory}, sync_interval: always");
+    let text = format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {:?}, {room} }}\n", folder.join("js"));
+    std::fs::write(&config, text).unwrap();
+    let mut server = tokio::process::Command::new("nats-server");
+    let server = server.arg("-c").arg(&config).stderr(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let server = server.spawn().unwrap();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (server, format!("127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_without_room_is_told_at_once_with_what_it_needs_and_nothing_is_left_of_the_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, nats) = nats_server(folder.path(), "10GB", "1GB").await;
+    let (name, database) = database().await;
+    let client = async_nats::connect(&nats).await.unwrap();
+    let there = jetstream::new(client.clone());
+    let log = JetStreamLog::new(client.clone(), 1, 2 << 30);
+    let bucket = async || there.get_key_value("madang").await.unwrap().get(SHARDS).await.unwrap();
+
+    // Logs take the disk.
+    let large = ["--log-bytes", "2147483648"];
+    let said = migrate_at(&nats, &database, &name, 8, &large).await.unwrap_err();
+    for part in [
+        &format!("NATS has no room for LOG_{LAYOUT}_05: each server with a copy of it sets 2 GiB of disk aside"),
+        "Raise max_file_store",
+        "8 shards need 16 GiB of disk (max_file_store) and 2 GiB of memory (max_memory_store)",
+        "fewer --shards",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!((log.shards().await.unwrap(), bucket().await), (vec![], None), "nothing is left");
+
+    // Inboxes take memory.
+    let said = migrate_at(&nats, &database, &name, 8, &[]).await.unwrap_err();
+    for part in [
+        &format!("no room for INBOX_{LAYOUT}_04: each server with a copy of it sets 256 MiB of memory aside"),
+        "Raise max_memory_store",
+        "8 shards need 8 MiB of disk (max_file_store) and 2 GiB of memory (max_memory_store)",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!((log.shards().await.unwrap(), bucket().await), (vec![], None), "nothing is left");
+
+    // With what was said it goes well.
+    assert_eq!(migrate_at(&nats, &database, &name, 4, &large).await, Ok(()));
+    assert_eq!(log.shards().await.unwrap().len(), 4);
+    assert_eq!(bucket().await.unwrap(), "4");
+
+    // What was there before stays, whatever fails later; and homes say the same.
+    for shard in 0..4 {
+        there.delete_stream(format!("INBOX_{LAYOUT}_{shard:02}")).await.unwrap();
+    }
+    let other = JetStreamInbox::new(client.clone(), 1);
+    for shard in 10..14 {
+        other.create(shard).await.unwrap();
+    }
+    let said = migrate_at(&nats, &database, &name, 4, &large).await.unwrap_err();
+    assert!(said.contains(&format!("no room for INBOX_{LAYOUT}_00")) && !said.contains("--shards"), "{said}");
+    assert_eq!((log.shards().await.unwrap().len(), bucket().await.unwrap()), (4, "4".into()));
+    let said = other.create(14).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("no room for INBOX_{LAYOUT}_14")) && said.contains("max_memory_store"), "{said}");
+    log.create(4).await.unwrap();
+    let said = log.create(5).await.unwrap_err().to_string();
+    assert!(said.contains(&format!("no room for LOG_{LAYOUT}_05")) && said.contains("max_file_store"), "{said}");
 }

@@ -10,7 +10,10 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use madang_mesh::shard::{LAYOUT, Shard};
+use madang_mesh::{
+    shard::{LAYOUT, Shard},
+    streams,
+};
 use madang_proto::id::UserId;
 use std::time::Duration;
 
@@ -54,12 +57,11 @@ impl JetStreamInbox {
     pub fn new(client: async_nats::Client, replicas: usize) -> Self {
         Self { context: jetstream::new(client.clone()), client, replicas }
     }
-}
 
-#[async_trait]
-impl Inbox for JetStreamInbox {
-    async fn create(&self, shard: Shard) -> Result<(), Unavailable> {
-        let config = Config {
+    /// How a shard's stream is made.
+    #[must_use]
+    pub fn config(&self, shard: Shard) -> Config {
+        Config {
             name: name(shard),
             subjects: vec![format!("inbox.{shard}"), format!("inbox.{shard}.user.*")],
             storage: StorageType::Memory,
@@ -68,8 +70,14 @@ impl Inbox for JetStreamInbox {
             max_bytes: MAX_BYTES,
             num_replicas: self.replicas,
             ..Config::default()
-        };
-        self.context.get_or_create_stream(config).await.map(drop).map_err(unavailable)
+        }
+    }
+}
+
+#[async_trait]
+impl Inbox for JetStreamInbox {
+    async fn create(&self, shard: Shard) -> Result<(), Unavailable> {
+        streams::make(&self.context, self.config(shard)).await.map_err(unavailable)
     }
 
     async fn publish(&self, shard: Shard, user: Option<UserId>, payload: Bytes) -> Result<(), Unavailable> {

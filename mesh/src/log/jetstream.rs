@@ -2,7 +2,10 @@
 //! limit. The server itself refuses a writer whose idea of the last position is wrong.
 
 use super::{Bounds, Entries, Entry, Error, Log, Position};
-use crate::shard::{LAYOUT, Shard};
+use crate::{
+    shard::{LAYOUT, Shard},
+    streams,
+};
 use async_nats::{
     HeaderMap,
     jetstream::{
@@ -63,7 +66,9 @@ impl JetStreamLog {
         Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
     }
 
-    fn config(&self, shard: Shard) -> Config {
+    /// How a shard's stream is made.
+    #[must_use]
+    pub fn config(&self, shard: Shard) -> Config {
         let placement = !self.tags.is_empty();
         Config {
             name: name(shard),
@@ -115,8 +120,7 @@ fn refused(error: &PublishError, expected: Option<Position>) -> Error {
 #[async_trait]
 impl Log for JetStreamLog {
     async fn create(&self, shard: Shard) -> Result<(), Error> {
-        // Never an update: a changed stream may lose what it holds.
-        self.context.get_or_create_stream(self.config(shard)).await.map(drop).map_err(unavailable)
+        streams::make(&self.context, self.config(shard)).await.map_err(unavailable)
     }
 
     async fn begin_after(&self, shard: Shard, position: Position) -> Result<(), Error> {
@@ -125,7 +129,8 @@ impl Log for JetStreamLog {
         }
         self.context.delete_stream(name(shard)).await.map_err(unavailable)?;
         let config = Config { first_sequence: Some(position + 1), ..self.config(shard) };
-        self.context.create_stream(config).await.map(drop).map_err(unavailable)
+        let made = self.context.create_stream(&config).await;
+        made.map(drop).map_err(|error| unavailable(streams::refused(&config, &error)))
     }
 
     async fn append(&self, shard: Shard, payload: Bytes, expected: Option<Position>) -> Result<Position, Error> {
