@@ -5,6 +5,7 @@
 pub mod calls;
 pub mod channel;
 pub mod clock;
+pub mod data;
 pub mod door;
 pub mod grants;
 pub mod homes;

@@ -1,9 +1,11 @@
 //! How a service reaches its tables in Postgres: brought up to date by one process at a time, then by a few connections
 //! that are all told the same. Plain, or over TLS where the address says so (see `postgres/secure.rs`).
 
+mod belongs;
 mod secure;
 
 use crate::secret::Secret;
+pub use belongs::Belongs;
 use diesel::{ConnectionError, ConnectionResult, sql_query, sql_types::BigInt};
 use diesel_async::{
     AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,

@@ -92,6 +92,13 @@ pub async fn names(context: &Context) -> Result<HashSet<String>, Unavailable> {
     context.stream_names().try_collect().await.map_err(|error| Unavailable(error.to_string()))
 }
 
+/// Whether anything was ever written to a log.
+pub async fn written(context: &Context) -> Result<bool, Unavailable> {
+    let there: Vec<_> = context.streams().try_collect().await.map_err(|error| Unavailable(error.to_string()))?;
+    let logs = there.iter().filter(|info| info.config.name.starts_with(&format!("LOG_{LAYOUT}_")));
+    Ok(logs.into_iter().any(|info| info.state.last_sequence > 0))
+}
+
 /// Deletes those of them that nothing was ever written to, the last first; false: some are left.
 pub async fn delete_unused(context: &Context, names: &[&str]) -> bool {
     let mut all = true;

@@ -2,8 +2,10 @@
 //! keyspace and tables in Cassandra, the tables in Postgres. What is there is left as it is, so it may run again, and twice
 //! at once. It refuses another number of shards than the data has: nothing would be found where it is; other replicas or
 //! placements of streams than they have: nobody would know that they are not what was asked for; and a NATS that has no
-//! room for all streams: users of some shards could not connect.
+//! room for all streams: users of some shards could not connect. And NATS and databases that are not of one cluster: each
+//! of two would write a part of the shards into its own databases.
 
+mod data;
 mod streams;
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,6 +21,11 @@ use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
+
+const GROUP: &str = "Postgres (--group-postgres)";
+const ACCOUNT: &str = "Postgres (--account-postgres)";
+const NOTIFY: &str = "Postgres (--notify-postgres)";
+const CASSANDRA: &str = "Cassandra (--cassandra)";
 
 /// How long between tries.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -46,6 +53,9 @@ pub struct Args {
     /// For how many seconds to try again what can't be reached yet.
     #[arg(long, env = "MADANG_WAIT", default_value_t = 0)]
     wait: u64,
+    /// Take databases that are empty for this cluster's, though its log was written: to be filled from a back-up.
+    #[arg(long, env = "MADANG_ADOPT")]
+    adopt: bool,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -66,30 +76,67 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let open = async || JetStreamRegistry::open(client.clone(), replicas).await;
     let registry = again(end, "the bucket in NATS", open).await?;
     let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags.clone());
-    let inbox = JetStreamInbox::new(client.clone(), replicas);
+    let (group, account, notify) = postgres(&args)?;
+    ensure!(!args.store.cassandra.is_empty(), "where are the messages? --cassandra");
+    let context = madang_mesh::streams::on(client.clone());
+    let places = places(&args, end, &registry, &context).await?;
+    // Refused before anything is made.
+    places.word(args.adopt)?;
+
+    let inbox = JetStreamInbox::new(client, replicas);
     let wanted = (0..shards).map(|shard| log.config(shard)).chain((0..shards).map(|shard| inbox.config(shard)));
     let wanted: Vec<_> = wanted.collect();
     let tags = &args.nats_tags;
-    let context = madang_mesh::streams::on(client);
     let all =
         streams::Streams { end, context, registry: &registry, log: &log, wanted: &wanted, shards, replicas, tags };
     all.make().await?;
-    tracing::info!(shards, replicas, "the log and the inboxes are there");
+    let data = places.note(end, &registry, args.adopt).await?;
+    tracing::info!(shards, replicas, data, "the log and the inboxes are there");
 
-    let url = args.group.group_postgres.as_ref().context("where are the groups? --group-postgres")?;
-    again(end, "Postgres (--group-postgres)", async || PostgresGroups::open(url).await).await?;
-    let url = args.account.account_postgres.as_ref().context("where are the accounts? --account-postgres")?;
-    again(end, "Postgres (--account-postgres)", async || PostgresAccounts::open(url).await).await?;
-    // A cluster may be without notifications.
-    if let Some(url) = &args.notify.notify_postgres {
-        again(end, "Postgres (--notify-postgres)", async || PostgresSubscriptions::open(url).await).await?;
+    again(end, GROUP, async || PostgresGroups::open(group).await).await?;
+    again(end, GROUP, async || madang_group::store::postgres::BELONGS.write(group, &data).await).await?;
+    again(end, ACCOUNT, async || PostgresAccounts::open(account).await).await?;
+    again(end, ACCOUNT, async || madang_account::store::postgres::BELONGS.write(account, &data).await).await?;
+    if let Some(url) = notify {
+        again(end, NOTIFY, async || PostgresSubscriptions::open(url).await).await?;
+        again(end, NOTIFY, async || madang_notify::store::postgres::BELONGS.write(url, &data).await).await?;
     }
     tracing::info!("Postgres is up to date");
 
-    ensure!(!args.store.cassandra.is_empty(), "where are the messages? --cassandra");
-    again(end, "Cassandra (--cassandra)", async || madang_store::prepare(args.store.clone()).await).await?;
+    again(end, CASSANDRA, async || madang_store::prepare(args.store.clone(), &data).await).await?;
     tracing::info!("Cassandra is up to date");
     Ok(())
+}
+
+/// Where Postgres is: for groups, accounts and, as a cluster may be without them, notifications.
+fn postgres(args: &Args) -> anyhow::Result<(&Secret, &Secret, Option<&Secret>)> {
+    let group = args.group.group_postgres.as_ref().context("where are the groups? --group-postgres")?;
+    let account = args.account.account_postgres.as_ref().context("where are the accounts? --account-postgres")?;
+    Ok((group, account, args.notify.notify_postgres.as_ref()))
+}
+
+/// What each place says of whose data it has; nothing is changed.
+async fn places(
+    args: &Args,
+    end: Instant,
+    registry: &JetStreamRegistry,
+    context: &madang_mesh::streams::Context,
+) -> anyhow::Result<data::Places> {
+    let (group, account, notify) = postgres(args)?;
+    let nats = again(end, "the bucket in NATS", async || data::read(registry).await).await?;
+    let written = again(end, "the streams in NATS", async || madang_mesh::streams::written(context).await).await?;
+    let mut databases = Vec::new();
+    let mut add = |what, data, optional| databases.push(data::Place { what, data, optional });
+    let read = async || madang_group::store::postgres::BELONGS.read(group).await;
+    add(GROUP, again(end, GROUP, read).await?, false);
+    let read = async || madang_account::store::postgres::BELONGS.read(account).await;
+    add(ACCOUNT, again(end, ACCOUNT, read).await?, false);
+    if let Some(url) = notify {
+        let read = async || madang_notify::store::postgres::BELONGS.read(url).await;
+        add(NOTIFY, again(end, NOTIFY, read).await?, true);
+    }
+    add(CASSANDRA, again(end, CASSANDRA, async || madang_store::belongs(args.store.clone()).await).await?, false);
+    Ok(data::Places { nats, written, databases })
 }
 
 /// Tries until the end.

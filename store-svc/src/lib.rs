@@ -5,7 +5,9 @@ pub mod projection;
 pub mod rpc;
 
 use madang_mesh::{
-    clock, lease,
+    clock,
+    data::Data,
+    lease,
     operations::Operations,
     process,
     secret::Secret,
@@ -74,21 +76,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// How Cassandra is reached.
+    fn options(self) -> cassandra::Options {
+        cassandra::Options {
+            nodes: self.cassandra,
+            datacenter: self.cassandra_datacenter,
+            keyspace: self.cassandra_keyspace,
+            replicas: self.cassandra_replicas,
+            credentials: self.cassandra_user.zip(self.cassandra_password),
+            tls: self.cassandra_ca.map(|ca| cassandra::Tls {
+                ca,
+                name: self.cassandra_name,
+                shown: self.cassandra_cert.zip(self.cassandra_key),
+            }),
+        }
+    }
+
     async fn store(self) -> Result<Arc<dyn Messages>, Error> {
         if !self.cassandra.is_empty() {
-            let options = cassandra::Options {
-                nodes: self.cassandra,
-                datacenter: self.cassandra_datacenter,
-                keyspace: self.cassandra_keyspace,
-                replicas: self.cassandra_replicas,
-                credentials: self.cassandra_user.zip(self.cassandra_password),
-                tls: self.cassandra_ca.map(|ca| cassandra::Tls {
-                    ca,
-                    name: self.cassandra_name,
-                    shown: self.cassandra_cert.zip(self.cassandra_key),
-                }),
-            };
-            return Ok(Arc::new(CassandraMessages::open(&options).await?));
+            return Ok(Arc::new(CassandraMessages::open(&self.options()).await?));
         }
         let folder = self.data.ok_or(Error::NoStore)?;
         Ok(Arc::new(SqliteMessages::open(&folder)?))
@@ -117,9 +123,14 @@ pub struct Service {
     events_days: u32,
 }
 
-/// Makes the keyspace and the tables, where they are not there.
-pub async fn prepare(config: Config) -> Result<(), Error> {
-    config.store().await.map(drop)
+/// To which cluster the keyspace belongs; nothing is changed.
+pub async fn belongs(config: Config) -> Result<Data, Error> {
+    Ok(cassandra::belongs::read(&config.options()).await?)
+}
+
+/// Makes the keyspace and the tables, where they are not there, and notes to which cluster they belong.
+pub async fn prepare(config: Config, data: &str) -> Result<(), Error> {
+    Ok(cassandra::belongs::write(&config.options(), data).await?)
 }
 
 /// Builds a store-svc.

@@ -6,6 +6,7 @@ use clap::Parser;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use madang_chat::inbox::{Inbox, jetstream::JetStreamInbox};
 use madang_mesh::{
+    data::DATA,
     log::{Log, jetstream::JetStreamLog},
     process::SHARDS,
     serve::free,
@@ -185,4 +186,71 @@ async fn a_nats_without_room_is_told_at_once_with_what_it_needs_and_nothing_is_l
     log.create(4).await.unwrap();
     let said = log.create(5).await.unwrap_err().to_string();
     assert!(said.contains(&format!("no room for LOG_{LAYOUT}_05")) && said.contains("max_file_store"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_several_clusters_is_refused_and_what_was_lost_or_is_older_is_taken_in() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (_one, nats) = nats_server(folders[0].path(), "10GB", "1GB").await;
+    let (_other, other_nats) = nats_server(folders[1].path(), "10GB", "1GB").await;
+    let (_new, new_nats) = nats_server(folders[2].path(), "10GB", "1GB").await;
+    let ((name, postgres), (other, other_postgres)) = (database().await, database().await);
+    let word = async |nats: &str| {
+        let there = jetstream::new(async_nats::connect(nats).await.unwrap());
+        let word = there.get_key_value("madang").await.unwrap().get(DATA).await.unwrap();
+        word.map(|word| String::from_utf8(word.to_vec()).unwrap())
+    };
+    let run = async |database: &str, statement: &str| {
+        AsyncPgConnection::establish(database).await.unwrap().batch_execute(statement).await
+    };
+    assert_eq!(migrate_at(&nats, &postgres, &name, 2, &[]).await, Ok(()));
+    let first = word(&nats).await.unwrap();
+    assert_eq!(migrate_at(&nats, &postgres, &name, 2, &[]).await, Ok(()));
+    assert_eq!(word(&nats).await, Some(first.clone()), "it stays");
+
+    // Another cluster's, new or not, on this NATS, once somebody was home here.
+    let there = jetstream::new(async_nats::connect(&nats).await.unwrap());
+    there.publish(format!("log.{LAYOUT}.1"), "marker".into()).await.unwrap().await.unwrap();
+    let said = migrate_at(&nats, &other_postgres, &other, 2, &[]).await.unwrap_err();
+    assert!(
+        said.contains("was written, but Postgres (--group-postgres) is empty") && said.contains("--adopt"),
+        "{said}"
+    );
+    assert!(run(&other_postgres, "SELECT * FROM conversation").await.is_err(), "nothing was made");
+    let said = migrate_at(&nats, &postgres, &other, 2, &[]).await.unwrap_err();
+    assert!(said.contains("was written, but Cassandra (--cassandra) is empty"), "{said}");
+    assert_eq!(migrate_at(&other_nats, &other_postgres, &other, 2, &[]).await, Ok(()));
+    let second = word(&other_nats).await.unwrap();
+    assert_ne!(first, second);
+    for (nats, postgres, keyspace, said_of) in [
+        (&nats, &other_postgres, &other, ["NATS (--nats)", "Cassandra (--cassandra)"]),
+        (&nats, &other_postgres, &name, ["Cassandra (--cassandra)", "Postgres (--account-postgres)"]),
+        (&nats, &postgres, &other, ["Postgres (--group-postgres)", "Cassandra (--cassandra)"]),
+        // Nor where NATS is new.
+        (&new_nats, &postgres, &other, ["Postgres (--group-postgres)", "Cassandra (--cassandra)"]),
+    ] {
+        for more in [&[][..], &["--adopt"]] {
+            let said = migrate_at(nats, postgres, keyspace, 2, more).await.unwrap_err();
+            for (what, word) in said_of.iter().zip([&first, &second]) {
+                assert!(said.contains(&format!("- {what}: {word}")), "{said}");
+            }
+        }
+    }
+    assert_eq!((word(&nats).await, word(&new_nats).await), (Some(first.clone()), None), "nothing was changed");
+
+    // NATS is lost.
+    assert_eq!(migrate_at(&new_nats, &postgres, &name, 2, &[]).await, Ok(()));
+    assert_eq!(word(&new_nats).await, Some(first.clone()));
+    // A back-up from before the word was kept; an older cluster.
+    run(&postgres, "DELETE FROM group_data; DROP TABLE account_data").await.unwrap();
+    run(&postgres, "DELETE FROM __diesel_schema_migrations WHERE version LIKE '%000054'").await.unwrap();
+    assert_eq!(migrate_at(&nats, &postgres, &name, 2, &[]).await, Ok(()));
+    let same = |table| format!("DO $$ BEGIN ASSERT (SELECT id FROM {table}) = '{first}'; END $$");
+    run(&postgres, &same("group_data")).await.unwrap();
+    run(&postgres, &same("account_data")).await.unwrap();
+    // A database that is to be filled from a back-up.
+    let (_, empty) = database().await;
+    assert!(migrate_at(&nats, &empty, &name, 2, &[]).await.is_err());
+    assert_eq!(migrate_at(&nats, &empty, &name, 2, &["--adopt"]).await, Ok(()));
+    run(&empty, &same("group_data")).await.unwrap();
 }

@@ -19,7 +19,7 @@ use diesel::{
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use madang_mesh::{
-    postgres::{Connection, Postgres, Unavailable},
+    postgres::{Belongs, Connection, Postgres, Unavailable},
     secret::Secret,
 };
 use madang_proto::{
@@ -31,6 +31,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Where the tables say to which cluster they belong.
+pub const BELONGS: Belongs = Belongs { table: "account_data", oldest: "account" };
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = account)]

@@ -23,7 +23,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use madang_mesh::{
     log::Position,
-    postgres::{Connection, Postgres, Unavailable},
+    postgres::{Belongs, Connection, Postgres, Unavailable},
     secret::Secret,
     shard::Shard,
 };
@@ -36,6 +36,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Where the tables say to which cluster they belong.
+pub const BELONGS: Belongs = Belongs { table: "group_data", oldest: "conversation" };
 
 /// What a user, $1, has set of a conversation, $2.
 pub const SETTINGS: &str = r#"SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)

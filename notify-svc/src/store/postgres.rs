@@ -18,7 +18,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use madang_mesh::{
     log::Position,
-    postgres::{Connection, Postgres, Unavailable},
+    postgres::{Belongs, Connection, Postgres, Unavailable},
     secret::Secret,
     shard::Shard,
 };
@@ -31,6 +31,8 @@ use schema::{push_cursor, push_ended, push_key, push_late, push_shown, push_subs
 use uuid::Uuid;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Where the tables say to which cluster they belong.
+pub const BELONGS: Belongs = Belongs { table: "notify_data", oldest: "push_key" };
 /// How many rows one statement writes at most: its parameters are limited.
 const ROWS: usize = 5_000;
 

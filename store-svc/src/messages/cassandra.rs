@@ -3,6 +3,7 @@
 //! the home gave its event: replays change nothing, and no skewed clock undoes a later change.
 
 mod balancing;
+pub mod belongs;
 mod changes;
 mod feed;
 mod guard;
@@ -176,6 +177,14 @@ fn id(conversation: ConversationId) -> Blob {
 impl CassandraMessages {
     /// Connects, and makes what is missing.
     pub async fn open(options: &Options) -> Result<Self, Error> {
+        let safe = Arc::new(Safe::new());
+        let session = Self::connect(options, &safe).await?;
+        prepare_keyspace(&session, options).await?;
+        let statements = Statements::prepare(&session, &options.keyspace).await?;
+        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe, kept: Mutex::default() })
+    }
+
+    async fn connect(options: &Options, safe: &Arc<Safe>) -> Result<CassandraSession, Error> {
         let mut addresses = Vec::new();
         for node in &options.nodes {
             addresses.extend(NodeAddress::from(node.as_str()).resolve_address().await?);
@@ -186,7 +195,6 @@ impl CassandraMessages {
                 Arc::new(StaticPasswordAuthenticatorProvider::new(user.as_str(), password.reveal()))
             }
         };
-        let safe = Arc::new(Safe::new());
         let secure = options.tls.clone().map(Tls::open).transpose()?;
         let cluster = Cluster { authenticator, secure, safe: safe.clone() };
         let connecting = connect_generic(
@@ -200,10 +208,7 @@ impl CassandraMessages {
             None,
         );
         // Without a node that answers it would try for ever.
-        let session = timeout(2 * CONNECT, connecting).await.map_err(late)??;
-        prepare_keyspace(&session, options).await?;
-        let statements = Statements::prepare(&session, &options.keyspace).await?;
-        Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe, kept: Mutex::default() })
+        Ok(timeout(2 * CONNECT, connecting).await.map_err(late)??)
     }
 
     async fn execute(&self, statement: &PreparedQuery, values: QueryValues, size: i32) -> Result<Envelope, Error> {

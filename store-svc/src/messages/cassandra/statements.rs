@@ -5,7 +5,7 @@ use cdrs_tokio::query::PreparedQuery;
 use tokio::time::timeout;
 
 /// The tables, without `CREATE TABLE IF NOT EXISTS` and their keyspace.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "message (conversation blob, bucket int, seq bigint, at_micros bigint, used blob, body blob, reactions blob,
      changed bigint, changed_micros bigint,
      PRIMARY KEY ((conversation, bucket), seq)) WITH CLUSTERING ORDER BY (seq DESC)
@@ -23,6 +23,7 @@ const TABLES: [&str; 9] = [
     "feed (shard int, bucket int, position bigint, at_micros bigint, events blob,
      PRIMARY KEY ((shard, bucket), position))",
     "feed_begin (shard int PRIMARY KEY, position bigint)",
+    "layout (name text PRIMARY KEY, value text)",
 ];
 
 /// The statements, prepared.

@@ -1,0 +1,5 @@
+-- Which cluster's data account-svc has here, the same word as in NATS and the other databases: one row, by `madang migrate`.
+CREATE TABLE account_data (
+    one BOOLEAN PRIMARY KEY CHECK (one),
+    id TEXT NOT NULL
+);
