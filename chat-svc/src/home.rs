@@ -90,6 +90,8 @@ pub struct World {
     pub sources: Arc<dyn Sources>,
     /// This process.
     pub process: String,
+    /// The format of the records that it writes.
+    pub format: u32,
     /// Limits that are settings.
     pub limits: Limits,
     /// What the rooms of all homes of this process may cost.
@@ -337,7 +339,8 @@ impl Home {
             self.ready.extend(batch.answer_all());
             return if self.ready.is_empty() { None } else { self.begin() };
         }
-        let payload = batch.encode(&self.world.process, self.epoch, self.world.fan_out.positions(self.shard));
+        let payload =
+            batch.encode(self.world.format, &self.world.process, self.epoch, self.world.fan_out.positions(self.shard));
         let append = append(self.world.log.clone(), self.shard, payload, self.last, batch.nonce()).boxed();
         Some(InFlight { batch, since: Instant::now(), append })
     }

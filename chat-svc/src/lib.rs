@@ -39,6 +39,7 @@ use madang_proto::{
     account::v1::account_service_client::AccountServiceClient,
     chat::v1::{chat_service_server::ChatServiceServer, home_service_server::HomeServiceServer},
     group::v1::group_service_client::GroupServiceClient,
+    record,
     store::v1::store_service_client::StoreServiceClient,
 };
 use presence::Presences;
@@ -61,6 +62,21 @@ const MAX_ROOM: usize = 256 << 20;
 
 /// How long a process that stops waits for what its homes left to be fetched.
 const FETCHED: Duration = Duration::from_secs(3);
+
+/// The settings of a chat-svc.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Config {
+    /// The format of the records that it writes to the log: a newer one only once no version runs any more that can't read it.
+    #[arg(long, env = "MADANG_LOG_FORMAT", default_value_t = record::USUAL, value_parser = record::written)]
+    pub log_format: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { log_format: record::USUAL }
+    }
+}
 
 /// A chat-svc could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -85,18 +101,19 @@ pub struct Service {
 }
 
 /// Builds a chat-svc on its ports and joins the leases; `inbox` is where its users' events go.
-pub async fn build(context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
+pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> Result<Service, Error> {
     let channel = |address: &str| context.channels.get(address);
     let sources = home::Services {
         group: GroupServiceClient::new(channel(&context.peers.group)?).max_decoding_message_size(MAX_ROOM),
         store: StoreServiceClient::new(channel(&context.peers.store)?).max_decoding_message_size(MAX_GRPC),
         account: AccountServiceClient::new(channel(&context.peers.account)?),
     };
-    Ok(build_on(context, inbox, Arc::new(sources)).await)
+    Ok(build_on(config, context, inbox, Arc::new(sources)).await)
 }
 
 /// The same, where the databases are reached by another way than their services.
-pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn Sources>) -> Service {
+pub async fn build_on(config: Config, context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn Sources>) -> Service {
+    let format = config.log_format;
     let settings = &context.settings;
     let (leave, drain) = (CancellationToken::new(), CancellationToken::new());
     let wanted = lease::Config {
@@ -140,6 +157,7 @@ pub async fn build_on(context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn 
         notices,
         sources,
         process,
+        format,
         limits: room::Limits { members: settings.max_members as usize },
         memory: home::Memory::new(settings.room_bytes),
         tenure: leases.tenure(),

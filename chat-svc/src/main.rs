@@ -14,6 +14,8 @@ static ALLOCATOR: process::Allocator = process::Allocator;
 struct Cli {
     #[command(flatten)]
     process: process::Args,
+    #[command(flatten)]
+    config: madang_chat::Config,
 }
 
 #[tokio::main]
@@ -22,7 +24,7 @@ async fn main() -> ExitCode {
     let replicas = cli.process.nats_replicas;
     process::main("chat", cli.process, None, async |context, nats| {
         let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
-        madang_chat::build(context, inbox).await
+        madang_chat::build(cli.config, context, inbox).await
     })
     .await
 }

@@ -71,7 +71,9 @@ async fn chat(name: &str, registry: &Arc<MemoryRegistry>, channels: &Channels) -
         store: StoreServiceClient::new(nowhere.clone()),
         account: AccountServiceClient::new(nowhere),
     };
-    let service = madang_chat::build_on(context, Arc::new(MemoryInbox::new()), Arc::new(sources)).await;
+    let service =
+        madang_chat::build_on(madang_chat::Config::default(), context, Arc::new(MemoryInbox::new()), Arc::new(sources))
+            .await;
     let incoming = channels.listen(name);
     tokio::spawn(serve::grpc(service.routes(), None, Some(incoming), CancellationToken::new()));
     // It has shards for as long as the test goes on.

@@ -173,6 +173,7 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
         notices,
         sources: sources.clone(),
         process: "test".into(),
+        format: madang_proto::record::USUAL,
         limits: Limits { members: 200 },
         memory: memory.clone(),
         tenure: Tenure::endless(),

@@ -11,14 +11,12 @@ use madang_mesh::{
 use madang_proto::{
     group::v1::RoomState,
     id::{ConversationId, UserId},
-    log::v1::{MemberSettings, Record},
+    log::v1::MemberSettings,
+    record,
 };
-use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// The newest format of records that this version reads.
-const FORMAT: u32 = 1;
 /// How long a reader waits for a revision.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Why somebody is not told what they may see.
@@ -133,10 +131,7 @@ impl Handler for Projection {
         let (mut events, mut spans) = (Vec::new(), Vec::new());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
-            let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
-            if record.format > FORMAT {
-                return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
-            }
+            let record = record::read(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
             spans.extend(trace::projected("group", &record));
             events.extend(record.events);
         }

@@ -22,9 +22,9 @@ use madang_mesh::{
 };
 use madang_proto::{
     id::{ConversationId, UserId},
-    log::v1::{LoggedEvent, MessageDeleted, MessageEdited, Record, logged_event::Body},
+    log::v1::{LoggedEvent, MessageDeleted, MessageEdited, logged_event::Body},
+    record,
 };
-use prost::Message as _;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,8 +33,6 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// The newest format of records that this version reads.
-const FORMAT: u32 = 1;
 /// How many jobs of a shard wait at most; then the log waits.
 const JOBS: usize = 4096;
 /// How many are looked at together.
@@ -211,10 +209,7 @@ impl Handler for Reader {
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
-            let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
-            if record.format > FORMAT {
-                return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
-            }
+            let record = record::read(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
             records.push((entry.position, record));
         }
         let now = now_ms();

@@ -7,6 +7,7 @@ pub mod access;
 pub mod event;
 pub mod id;
 pub mod reason;
+pub mod record;
 mod settings;
 
 macro_rules! generated {

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 #[derive(Debug, Subcommand)]
 pub enum Args {
     /// Homes of rooms and of users.
-    Chat(Plain),
+    Chat(Keeper<madang_chat::Config>),
     /// The door for WebSockets.
     Gateway(Door),
     /// The door for HTTP.
@@ -25,13 +25,6 @@ pub enum Args {
     Notify(Keeper<madang_notify::Config>),
 }
 
-/// A service that keeps nothing and has no public door.
-#[derive(Debug, clap::Args)]
-pub struct Plain {
-    #[command(flatten)]
-    process: process::Args,
-}
-
 /// A service with a public door.
 #[derive(Debug, clap::Args)]
 pub struct Door {
@@ -42,7 +35,7 @@ pub struct Door {
     http: SocketAddr,
 }
 
-/// A service with a database.
+/// A service with settings of its own.
 #[derive(Debug, clap::Args)]
 pub struct Keeper<C: clap::Args> {
     #[command(flatten)]
@@ -54,11 +47,11 @@ pub struct Keeper<C: clap::Args> {
 /// Runs it until it is told to stop.
 pub async fn run(args: Args) -> ExitCode {
     match args {
-        Args::Chat(Plain { process }) => {
+        Args::Chat(Keeper { process, config }) => {
             let replicas = process.nats_replicas;
             let build = async |context, nats| {
                 let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
-                madang_chat::build(context, inbox).await
+                madang_chat::build(config, context, inbox).await
             };
             process::main("chat", process, None, build).await
         }

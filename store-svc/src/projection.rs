@@ -12,14 +12,12 @@ use madang_proto::{
     client::v1 as client,
     event::to_client,
     id::ConversationId,
-    log::v1::{self as log, LoggedEvent, Record, logged_event::Body},
+    log::v1::{self as log, LoggedEvent, logged_event::Body},
+    record,
     store::v1::ClientIdUse,
 };
-use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 
-/// The newest format of records that this version reads.
-const FORMAT: u32 = 1;
 /// Writes what the log says.
 pub struct Projection {
     store: Arc<dyn Messages>,
@@ -142,10 +140,7 @@ impl Handler for Projection {
         let (mut rows, mut spans) = (Vec::new(), Vec::new());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
-            let record = Record::decode(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
-            if record.format > FORMAT {
-                return Err(stop(format!("format {}, and this version reads {FORMAT}", record.format)));
-            }
+            let record = record::read(entry.payload.clone()).map_err(|error| stop(error.to_string()))?;
             let kept = Kept::of(entry.position, entry.at_micros, &record.events);
             spans.extend(trace::projected("store", &record));
             // What has no revision is no part of history.

@@ -53,8 +53,10 @@ async fn begin(kind: Kind, flags: Vec<String>) -> Running {
             process::start("account", cli.process, None, build).await.unwrap()
         }
         Kind::Chat => {
-            let cli = parse::<Nothing>(&flags);
-            let build = async |context, nats| madang_chat::build(context, Arc::new(JetStreamInbox::new(nats, 1))).await;
+            let cli = parse::<madang_chat::Config>(&flags);
+            let build = async |context, nats| {
+                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1))).await
+            };
             process::start("chat", cli.process, None, build).await.unwrap()
         }
         Kind::Group => {

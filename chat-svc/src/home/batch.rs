@@ -24,8 +24,6 @@ use std::{
     sync::Arc,
 };
 
-/// The format of records that this version writes.
-pub const FORMAT: u32 = 1;
 /// The most events of a batch; one request may make a few more.
 pub const MAX_EVENTS: usize = 1000;
 /// Of how many sampled traces its append is shown, at most.
@@ -326,11 +324,11 @@ impl Batch {
         }
     }
 
-    /// As the log has it.
-    pub fn encode(&mut self, process: &str, epoch: Position, fan_out: Vec<FanOutPosition>) -> Bytes {
+    /// As the log has it, in a format.
+    pub fn encode(&mut self, format: u32, process: &str, epoch: Position, fan_out: Vec<FanOutPosition>) -> Bytes {
         // Events are lent to the record, not copied: they come back in the same order.
         let events = self.events.iter_mut().map(|(_, numbered, _)| std::mem::take(&mut numbered.event)).collect();
-        let record = Record { format: FORMAT, process: process.to_owned(), epoch, nonce: self.nonce, events, fan_out };
+        let record = Record { format, process: process.to_owned(), epoch, nonce: self.nonce, events, fan_out };
         let payload = record.encode_to_vec();
         for (slot, event) in self.events.iter_mut().zip(record.events) {
             slot.1.event = event;

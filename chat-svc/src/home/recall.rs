@@ -15,8 +15,7 @@ use madang_mesh::{
     log::{Entry, Error, Log, Position},
     shard::Shard,
 };
-use madang_proto::{id::ConversationId, log::v1::Record};
-use prost::Message as _;
+use madang_proto::{id::ConversationId, record};
 use std::{collections::HashMap, time::Duration};
 
 /// How far back the log is read: an id made now needs all from [`MARGIN_MS`] before it.
@@ -127,7 +126,7 @@ async fn read(log: &dyn Log, shard: Shard, epoch: Position) -> Result<Recalled, 
     let mut entries = log.read(shard, from).await?;
     for _ in from..epoch {
         let entry = entries.next().await.ok_or_else(|| Error::Unavailable("the log ended".into()))??;
-        let record = Record::decode(entry.payload).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let record = record::read(entry.payload).map_err(|error| Error::Unavailable(error.to_string()))?;
         for event in &record.events {
             let id = ConversationId::from_slice(&event.conversation);
             let (Ok(id), Some(used)) = (id, retry::used(event)) else { continue };

@@ -3,9 +3,7 @@
 //! serve.
 
 use super::{
-    Home, World,
-    batch::FORMAT,
-    lost,
+    Home, World, lost,
     pressure::{Checkpoint, Pressure},
 };
 use crate::{
@@ -24,6 +22,7 @@ use madang_mesh::{
 use madang_proto::{
     id::{ConversationId, UserId},
     log::v1::{FanOutPosition, LoggedEvent, Record},
+    record,
 };
 use prost::Message as _;
 use std::{
@@ -51,7 +50,7 @@ pub async fn take_over(shard: Shard, world: World, before: Option<shelf::Ask>) -
     world.log.create(shard).await.map_err(said)?;
     lost::check(&world, shard).await?;
     let nonce = rand::random();
-    let marker = Record { format: FORMAT, process: world.process.clone(), nonce, ..Record::default() };
+    let marker = Record { format: world.format, process: world.process.clone(), nonce, ..Record::default() };
     let epoch = world.log.append(shard, marker.encode_to_vec().into(), None).await.map_err(said)?;
     if let Some(before) = before
         && let Some(left) = before(epoch).await
@@ -146,10 +145,7 @@ async fn read(world: &World, shard: Shard, from: Position, to: Position) -> Resu
         if position != expected {
             return Err(format!("position {expected} is missing: the log gave {position}"));
         }
-        let record = Record::decode(payload).map_err(|error| format!("position {position}: {error}"))?;
-        if record.format > FORMAT {
-            return Err(format!("position {position} has format {}, this version reads {FORMAT}", record.format));
-        }
+        let record = record::read(payload).map_err(|error| format!("position {position}: {error}"))?;
         records.push(Logged { position, at_micros, record });
     }
     Ok(records)

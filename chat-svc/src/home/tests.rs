@@ -92,6 +92,7 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         notices,
         sources,
         process: "test".into(),
+        format: madang_proto::record::USUAL,
         limits: Limits { members: 10 },
         memory: Memory::new(1 << 20),
         tenure: Tenure::endless(),

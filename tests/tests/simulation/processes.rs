@@ -171,7 +171,13 @@ async fn chat(id: usize, name: String, runtime: Handle, drain: CancellationToken
         channels: channels.clone(),
         peers: Peers::default(),
     };
-    let service = madang_chat::build_on(context, Arc::new(SimulatedInbox(id)), Arc::new(SimulatedSources(id))).await;
+    let service = madang_chat::build_on(
+        madang_chat::Config::default(),
+        context,
+        Arc::new(SimulatedInbox(id)),
+        Arc::new(SimulatedSources(id)),
+    )
+    .await;
     let (router, connections, map) = (service.router(), service.connections(), service.map());
     let incoming = UnboundedReceiverStream::new(connecting).flatten_unordered(None).boxed();
     tokio::spawn(serve::grpc(service.routes(), None, Some(incoming), CancellationToken::new()));

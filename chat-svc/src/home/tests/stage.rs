@@ -309,6 +309,7 @@ impl Stage {
             notices,
             sources: self.databases.clone(),
             process: "test".into(),
+            format: madang_proto::record::USUAL,
             limits: Limits { members: 200 },
             memory: Memory::new(self.memory),
             tenure: Tenure::of(self.held.subscribe()),
