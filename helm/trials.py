@@ -241,6 +241,7 @@ def effects(render, valid, wrong, good, production):
         (good, "api/service/type", "LoadBalancer", "Service", "m-madang-api", "spec/externalTrafficPolicy", "Local"),
         (good, "api/service/type", "ClusterIP", "Service", "m-madang-api", "spec/externalTrafficPolicy", None),
         (good, "migrate/workSeconds", 86400, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 86700),
+        (good, "migrate/adopt", True, "Job", "m-madang-migrate", "environment/MADANG_ADOPT", "true"),
         (good, "migrate/waitSeconds", 10, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 130),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{affinity}/nodeAffinity", own["nodeAffinity"]),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{wishes}/0", own["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0]),

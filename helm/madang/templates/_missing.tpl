@@ -35,7 +35,7 @@ postgres.account.existingSecret: key
 postgres.notify.existingSecret: key
 provider:
 pictures:
-migrate: enabled waitSeconds workSeconds resources
+migrate: enabled waitSeconds workSeconds adopt resources
 {{- range list "chat" "gateway" "api" "store" "group" "account" "notify" }}
 {{ . }}: replicas resources disruptionBudget{{ if eq . "notify" }} enabled{{ end }}
 {{ . }}.autoscaling: enabled minReplicas maxReplicas cpu
