@@ -5,6 +5,7 @@ use crate::{
     provider::{
         Providers,
         apns::Apns,
+        clock,
         fcm::{BadAccount, Fcm},
         jwt::{BadKey, Key},
         web::Web,
@@ -122,7 +123,7 @@ impl Config {
         providers.add(Provider::WebPush, web);
         providers.add(Provider::Webhook, Webhook { http: named });
         if let Some(path) = &self.fcm_account {
-            providers.add(Provider::Fcm, Fcm::new(trusted.clone(), &read(path)?, self.fcm_url.clone())?);
+            providers.add(Provider::Fcm, Fcm::new(clock(), trusted.clone(), &read(path)?, &self.fcm_url)?);
         }
         if let Some(path) = &self.apns_key {
             let said = |setting: &Option<String>| setting.clone().unwrap_or_default();
@@ -134,6 +135,8 @@ impl Config {
                 topic: said(&self.apns_topic),
                 bases: [self.apns_url.clone(), self.apns_sandbox_url.clone()],
                 token: Mutex::default(),
+                taken: Default::default(),
+                clock: clock(),
             };
             providers.add(Provider::Apns, apns);
         }

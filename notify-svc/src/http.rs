@@ -263,6 +263,11 @@ impl Http {
         Self { client, patience }
     }
 
+    /// Several calls that together may take no longer than one.
+    pub async fn within<T>(&self, calls: impl Future<Output = T>) -> Result<T, Failed> {
+        timeout(self.patience, calls).await.map_err(|_| Failed::Late)
+    }
+
     /// Sends a POST; its answer.
     pub async fn post(&self, uri: Uri, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Failed> {
         let mut request = Request::post(uri).body(Full::new(body.into())).map_err(|_| Failed::Request)?;

@@ -13,7 +13,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use http::Uri;
-use madang_mesh::refused::Said;
+use madang_mesh::{clock::now_ms, refused::Said};
 use madang_proto::notify::v1::Provider as Name;
 use std::{
     collections::HashMap,
@@ -28,6 +28,10 @@ pub enum Verdict {
     Sent,
     /// Not now; after that time, if it was said.
     Later(Option<Duration>),
+    /// Not so many: to this device, or at all; and after which time, if it was said.
+    Less(Option<Duration>),
+    /// The device is another app's or project's, it says: so it is, or ours is set wrongly. Nothing is dropped for that.
+    Mismatch,
     /// The device is not known any more.
     Gone,
     /// Never.
@@ -68,7 +72,34 @@ impl Told {
     /// Not taken, and the answer broke off before it said why: nothing is dropped for that.
     #[must_use]
     pub fn unexplained(answer: &Answer) -> Self {
-        Self { verdict: Verdict::Later(answer.retry_after), status: answer.status.as_u16() }
+        let status = answer.status.as_u16();
+        let not_now = if status == 429 { Verdict::Less } else { Verdict::Later };
+        Self { verdict: not_now(answer.retry_after), status }
+    }
+
+    /// Says where it was not taken for what may be ours to mend.
+    #[must_use]
+    pub fn said(self, by: Name) -> Self {
+        let is_ours = match self.verdict {
+            Verdict::Mismatch => true,
+            Verdict::Later(None) => matches!(self.status, 400..=499) && !matches!(self.status, 408 | 425),
+            _ => false,
+        };
+        if is_ours {
+            let mut said = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = said.entry((by, self.status)).or_default().due(Instant::now());
+            drop(said);
+            if let Some(times) = due {
+                let (provider, status) = (label(by), self.status);
+                tracing::warn!(
+                    provider,
+                    status,
+                    times,
+                    "a push service refuses us, or says that devices are another's"
+                );
+            }
+        }
+        self
     }
 
     /// What an answer says by its status alone, where it means what HTTP means by it.
@@ -79,7 +110,8 @@ impl Told {
             200..=299 => Verdict::Sent,
             404 | 410 => Verdict::Gone,
             // 401, 403: our key or clock; 3xx: nobody is followed.
-            408 | 425 | 429 | 500..=599 => Verdict::Later(answer.retry_after),
+            429 => Verdict::Less(answer.retry_after),
+            408 | 425 | 500..=599 => Verdict::Later(answer.retry_after),
             _ => Verdict::Refused,
         };
         Self { verdict, status }
@@ -89,11 +121,29 @@ impl Told {
 /// What was said of each provider and reason, which is a warning now and then: users name hosts at will.
 static SAID: LazyLock<Mutex<HashMap<(Name, Failed), Said>>> = LazyLock::new(Mutex::default);
 
+/// The same of each provider and status, for what may be ours to mend.
+static OURS: LazyLock<Mutex<HashMap<(Name, u16), Said>>> = LazyLock::new(Mutex::default);
+
+/// The time, seconds since 1970. Tests have their own.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The server's.
+#[must_use]
+pub fn clock() -> Clock {
+    Arc::new(|| now_ms() / 1000)
+}
+
 /// Carries pushes.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
     /// Whose health a push to this device depends on.
     fn host(&self, to: &Subscription) -> String;
+
+    /// Gets what is needed before anything can be sent; why that can't be had. It may take long, so whether a push is still
+    /// to be sent is looked at after it.
+    async fn ready(&self) -> Result<(), Told> {
+        Ok(())
+    }
 
     /// Tells a device. What is too long is shortened.
     async fn send(&self, to: &Subscription, notice: &Notice) -> Told;

@@ -17,7 +17,7 @@ use crate::{
     audience::Audience,
     marks::Marks,
     notice::Notice,
-    provider::{Providers, Told, Verdict, label},
+    provider::{Provider, Providers, Told, Verdict, label},
     reports::Reports,
     store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where},
     ticket::Ticket,
@@ -340,36 +340,23 @@ impl Sender {
         };
         let slot = self.slots.take(push.to.target.provider, place.is_proven, BUSY).await;
         let Some(_slot) = slot else { return self.later(push, BUSY, 0) };
-        if push.checked.elapsed() > FRESH {
-            match self.check.again(push).await {
-                Some(true) => {}
-                Some(false) => return self.end(push, Outcome::Moot, 0),
-                // Not known: it is asked again.
-                None => return self.later(push, BUSY, 0),
+        let told = match provider.ready().await {
+            Ok(()) => {
+                // It may have waited for all that, and be as it was no more.
+                if let Err(write) = self.still(push).await {
+                    return write;
+                }
+                self.tell(&**provider, push).await
             }
-        }
-        if !self.amend(push) {
-            return self.end(push, Outcome::Moot, 0);
-        }
-        let mut span = Span::within(push.trace, "notify", "push", Kind::Client);
-        let mut notice = push.notice();
-        let mut told = provider.send(&push.to, &notice).await;
-        // It takes less: once more with nothing to show.
-        if told.status == 413 && notice.preview.take().is_some() {
-            told = provider.send(&push.to, &notice).await;
-        }
+            Err(told) => told,
+        };
         let Told { verdict, status } = told;
-        span.word("madang.provider", label(push.to.target.provider));
-        span.number("http.response.status_code", status);
-        if let Verdict::Later(_) = verdict {
-            span.fail("not taken");
-        }
-        drop(span);
-        let heard = match (verdict, status) {
+        let heard = match verdict {
             // It answers, but not to so many; or not of this device, which is in no other's way.
-            (Verdict::Later(_), 429) => Heard::Less,
-            (Verdict::Later(after), _) => Heard::Not(after),
-            _ => Heard::Well,
+            Verdict::Less(_) => Heard::Less,
+            Verdict::Later(after) => Heard::Not(after),
+            // Of the device alone: users name devices, and whose is another app's is in no other's way.
+            Verdict::Sent | Verdict::Mismatch | Verdict::Gone | Verdict::Refused => Heard::Well,
         };
         self.health.note(&host, heard, Instant::now());
         match verdict {
@@ -377,7 +364,8 @@ impl Sender {
                 self.reports.add(push, Outcome::Sent, status);
                 Write::Sent
             }
-            Verdict::Later(after) => {
+            Verdict::Later(_) | Verdict::Less(_) | Verdict::Mismatch => {
+                let after = if let Verdict::Later(after) | Verdict::Less(after) = verdict { after } else { None };
                 let backoff = FIRST.saturating_mul(1 << push.tries.min(10)).min(LONGEST);
                 push.tries += 1;
                 self.later(push, after.unwrap_or(backoff).max(backoff), status)
@@ -394,6 +382,36 @@ impl Sender {
             }
             Verdict::Refused => self.end(push, Outcome::Refused, status),
         }
+    }
+
+    /// Looks once more whether it is to be sent, and what it shows; what is to be written of it where it is not.
+    async fn still(&self, push: &mut Push) -> Result<(), Write> {
+        if push.checked.elapsed() > FRESH {
+            match self.check.again(push).await {
+                Some(true) => {}
+                Some(false) => return Err(self.end(push, Outcome::Moot, 0)),
+                // Not known: it is asked again.
+                None => return Err(self.later(push, BUSY, 0)),
+            }
+        }
+        if self.amend(push) { Ok(()) } else { Err(self.end(push, Outcome::Moot, 0)) }
+    }
+
+    /// Has a provider carry it.
+    async fn tell(&self, provider: &dyn Provider, push: &Push) -> Told {
+        let mut span = Span::within(push.trace, "notify", "push", Kind::Client);
+        let mut notice = push.notice();
+        let mut told = provider.send(&push.to, &notice).await;
+        // It takes less: once more with nothing to show.
+        if told.status == 413 && notice.preview.take().is_some() {
+            told = provider.send(&push.to, &notice).await;
+        }
+        span.word("madang.provider", label(push.to.target.provider));
+        span.number("http.response.status_code", told.status);
+        if let Verdict::Later(_) | Verdict::Less(_) | Verdict::Mismatch = told.verdict {
+            span.fail("not taken");
+        }
+        told
     }
 
     /// It shows the message as it is now; false: that was taken back.

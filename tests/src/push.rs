@@ -72,6 +72,8 @@ pub struct Answer {
     pub body: String,
     /// After so long.
     pub after: Duration,
+    /// Not before that is true.
+    pub held: Option<watch::Receiver<bool>>,
 }
 
 impl Answer {
@@ -223,6 +225,10 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let taken = Taken { path: head.uri.path().to_owned(), headers: head.headers, body, http2 };
     let answer = (state.answers.lock().unwrap())(&taken);
     tokio::time::sleep(answer.after).await;
+    if let Some(mut held) = answer.held {
+        // A test that is over holds nothing any more.
+        let _ = held.wait_for(|go| *go).await;
+    }
     state.taken.lock().unwrap().push_back(taken);
     state.came.notify_waiters();
     let status = if answer.status == 0 { 201 } else { answer.status };

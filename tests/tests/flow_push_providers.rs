@@ -160,6 +160,7 @@ async fn google_is_told_as_it_documents_it() {
     push.next(|taken| sent(taken) && taken.header("authorization") == "Bearer ya29.1").await;
     push.next(is_token).await;
     let taken = push.next(sent).await;
+    assert!(taken.http2);
     let message = taken.json()["message"].clone();
     assert_eq!((&message["token"], taken.header("content-type")), (&json!("bob:APA91b"), "application/json"));
     assert_eq!(

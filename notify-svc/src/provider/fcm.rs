@@ -7,7 +7,9 @@
 //! (`onDeletedMessages`). That one notification is shown of each conversation is the app's doing, by the `conversation`
 //! and `seq` in the data: with `android.notification.tag` the system would show it, and nobody clear it.
 
-use super::{Provider, Told, Verdict, jwt::Key};
+mod token;
+
+use super::{Clock, Provider, Told, Verdict, jwt::Key};
 use crate::{
     http::{Answer, Http},
     notice::{Notice, TTL},
@@ -15,16 +17,12 @@ use crate::{
 };
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Uri};
-use madang_mesh::clock::now_ms;
 use madang_proto::notify::v1::Provider as Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use std::sync::Arc;
+use token::Tokens;
 
-/// What the token is for.
-const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
-/// How long before its end a token is not used any more, in seconds.
-const EARLY: i64 = 5 * 60;
 /// The longest payload of data, in bytes, with room for what is around it.
 const MOST: usize = 4096;
 
@@ -41,11 +39,9 @@ pub struct Account {
 /// An account with Firebase.
 pub struct Fcm {
     http: Http,
-    account: Account,
-    key: Key,
-    base: String,
-    /// The token, and until when it is used, seconds since 1970. Held while one is asked for: all wait for the same.
-    token: Mutex<Option<(String, i64)>>,
+    /// Where pushes are sent to.
+    to: String,
+    tokens: Arc<Tokens>,
 }
 
 /// The service account can't be used. Says nothing of it.
@@ -53,62 +49,26 @@ pub struct Fcm {
 #[error("not a service account of Google, as JSON, with an RSA key")]
 pub struct BadAccount;
 
-#[derive(Deserialize)]
-struct Granted {
-    access_token: String,
-    expires_in: i64,
-}
-
 fn payload(notice: &Notice) -> Vec<u8> {
     Value::Object(notice.fields()).to_string().into_bytes()
 }
 
 impl Fcm {
     /// With a service account; `base`: https://HOST of the API.
-    pub fn new(http: Http, account: &str, base: String) -> Result<Self, BadAccount> {
+    pub fn new(clock: Clock, http: Http, account: &str, base: &str) -> Result<Self, BadAccount> {
         let account: Account = serde_json::from_str(account).map_err(|_| BadAccount)?;
         let key = Key::rsa(&account.private_key).map_err(|_| BadAccount)?;
-        Ok(Self { http, account, key, base, token: Mutex::default() })
+        let to = format!("{base}/v1/projects/{}/messages:send", account.project_id);
+        Ok(Self { tokens: Arc::new(Tokens::new(clock, http.clone(), account, key)), http, to })
     }
+}
 
-    /// The token; another than the one that was refused. Otherwise why not.
-    async fn token(&self, refused: Option<&str>) -> Result<String, Told> {
-        let mut kept = self.token.lock().await;
-        let now = now_ms() / 1000;
-        if let Some((token, until)) = kept.as_ref()
-            && now < *until
-            && refused != Some(token)
-        {
-            return Ok(token.clone());
-        }
-        let claims = json!({
-            "iss": self.account.client_email, "scope": SCOPE, "aud": self.account.token_uri, "iat": now, "exp": now + 3600,
-        });
-        let never = |_| Told::never();
-        let assertion = self.key.sign(&self.account.private_key_id, &claims).map_err(|_| Told::never())?;
-        let body = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let uri: Uri = self.account.token_uri.parse().map_err(never)?;
-        let answer = self.http.post(uri.clone(), headers, body.into_bytes()).await;
-        let answer = answer.map_err(|why| Told::failed(Name::Fcm, &uri, why))?;
-        let later = Told { verdict: Verdict::Later(answer.retry_after), status: answer.status.as_u16() };
-        if !answer.status.is_success() {
-            tracing::warn!(status = later.status, "Google gives no token for the service account");
-            return Err(later);
-        }
-        let granted: Granted = serde_json::from_slice(&answer.body.unwrap_or_default()).map_err(|_| later)?;
-        *kept = Some((granted.access_token.clone(), now + granted.expires_in - EARLY));
-        Ok(granted.access_token)
-    }
-
-    fn body(&self, to: &Subscription, notice: &Notice) -> Option<Vec<u8>> {
-        let data: Value = serde_json::from_slice(&notice.fitting(MOST - 512, payload)?).ok()?;
-        let priority = if notice.is_message() { "HIGH" } else { "NORMAL" };
-        let android = json!({"priority": priority, "ttl": format!("{TTL}s")});
-        let message = json!({"token": to.target.address, "data": data, "android": android});
-        Some(json!({"message": message}).to_string().into_bytes())
-    }
+fn body(to: &Subscription, notice: &Notice) -> Option<Vec<u8>> {
+    let data: Value = serde_json::from_slice(&notice.fitting(MOST - 512, payload)?).ok()?;
+    let priority = if notice.is_message() { "HIGH" } else { "NORMAL" };
+    let android = json!({"priority": priority, "ttl": format!("{TTL}s")});
+    let message = json!({"token": to.target.address, "data": data, "android": android});
+    Some(json!({"message": message}).to_string().into_bytes())
 }
 
 /// What Firebase means by an answer.
@@ -118,27 +78,22 @@ fn judge(answer: &Answer) -> Told {
     let code = details.iter().find_map(|detail| detail["errorCode"].as_str()).unwrap_or_default();
     let told = Told::of(answer);
     let verdict = match (told.status, code) {
-        (_, "UNREGISTERED" | "SENDER_ID_MISMATCH") => Verdict::Gone,
-        // The project, the path: ours to mend, and none of the device's.
-        (404, _) => Verdict::Refused,
-        (401, _) => Verdict::Later(None),
+        (_, "UNREGISTERED") => Verdict::Gone,
+        // Every device's, where the service account is of another project; or one's alone, whose app is. The other: it
+        // is of Apple's or a browser's, for which the project has no key.
+        (_, "SENDER_ID_MISMATCH" | "THIRD_PARTY_AUTH_ERROR") => Verdict::Mismatch,
+        // The account, what it may do, the project: the operator's to mend, and none of the device's.
+        (401 | 403 | 404, _) => Verdict::Later(None),
         _ => told.verdict,
     };
     Told { verdict, ..told }
 }
 
-#[async_trait]
-impl Provider for Fcm {
-    fn host(&self, _: &Subscription) -> String {
-        "fcm".into()
-    }
-
-    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
-        let uri = format!("{}/v1/projects/{}/messages:send", self.base, self.account.project_id).parse::<Uri>();
-        let (Ok(uri), Some(body)) = (uri, self.body(to, notice)) else { return Told::never() };
+impl Fcm {
+    async fn tell(&self, uri: &Uri, body: &[u8]) -> Told {
         let mut refused = None;
         loop {
-            let token = match self.token(refused.as_deref()).await {
+            let token = match self.tokens.get(refused.as_deref()).await {
                 Ok(token) => token,
                 Err(told) => return told,
             };
@@ -147,16 +102,33 @@ impl Provider for Fcm {
             let mut headers = HeaderMap::new();
             headers.insert("authorization", bearer);
             headers.insert("content-type", HeaderValue::from_static("application/json"));
-            let answer = match self.http.post(uri.clone(), headers, body.clone()).await {
+            let answer = match self.http.post(uri.clone(), headers, body.to_vec()).await {
                 Ok(answer) => answer,
-                Err(why) => return Told::failed(Name::Fcm, &uri, why),
+                Err(why) => return Told::failed(Name::Fcm, uri, why),
             };
+            let told = judge(&answer);
             // It may have been withdrawn: once with another.
-            if answer.status.as_u16() == 401 && refused.is_none() {
-                refused = Some(token);
-                continue;
+            if told.status != 401 || told.verdict == Verdict::Mismatch || refused.is_some() {
+                return told;
             }
-            return judge(&answer);
+            refused = Some(token);
         }
+    }
+}
+
+#[async_trait]
+impl Provider for Fcm {
+    fn host(&self, _: &Subscription) -> String {
+        "fcm".into()
+    }
+
+    async fn ready(&self) -> Result<(), Told> {
+        self.tokens.get(None).await.map(drop)
+    }
+
+    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
+        let (Ok(uri), Some(body)) = (self.to.parse::<Uri>(), body(to, notice)) else { return Told::never() };
+        let told = self.http.within(self.tell(&uri, &body)).await;
+        told.map_or_else(|why| Told::failed(Name::Fcm, &uri, why), |told| told.said(Name::Fcm))
     }
 }
