@@ -2,14 +2,18 @@
 //! with a bounded answer. Where users give the addresses, only the public Internet is called: the address is looked at
 //! when it is connected to, and it is the one that is connected to.
 
+mod connect;
+
+pub use connect::{Bounds, Lookup};
+
 use crate::address::is_public;
 use bytes::Bytes;
+use connect::{Bounded, system};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client,
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
 use madang_mesh::clock::now_ms;
 use rustls::{
@@ -24,24 +28,19 @@ use std::{
     io,
     net::SocketAddr,
     path::Path,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, time::timeout};
-use tower::Service;
+use tokio::time::timeout;
 
 /// How much of an answer is read.
 const ANSWER: usize = 64 << 10;
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How often it is looked whether an HTTP/2 connection still lives, and how long that may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How many HTTP/1.1 connections to a host are kept though nothing is sent.
-const IDLE: usize = 16;
-/// For how long.
-const IDLE_FOR: Duration = Duration::from_secs(60);
+const IDLE: usize = 4;
+/// For how long; less than a connection may be silent.
+const IDLE_FOR: Duration = Duration::from_secs(20);
 /// The longest time that a server may ask to be left alone for.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -92,7 +91,7 @@ pub enum Failed {
     /// Nothing safe could be agreed on.
     #[error("TLS failed")]
     Tls,
-    /// The connection or the answer did not come in time.
+    /// The connection or the answer did not come in time; or as many connections as may be were open.
     #[error("no answer in time")]
     Late,
     /// It hung up before it answered.
@@ -106,7 +105,7 @@ pub enum Failed {
 impl Failed {
     /// What kind of failure lies at the bottom of an error.
     fn of(error: &hyper_util::client::legacy::Error) -> Self {
-        // All that fails before TLS is told by [`connect`].
+        // All that fails before TLS is told by what connects.
         let unknown = if error.is_connect() { Self::Tls } else { Self::Closed };
         let found = error.source().and_then(kind).unwrap_or(unknown);
         if error.is_connect() && found == Self::Closed { Self::Tls } else { found }
@@ -183,61 +182,10 @@ pub fn trust(more: Option<&Path>) -> Result<ClientConfig, NoRoots> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The addresses of a host at a port.
-pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
-/// Resolves names.
-pub type Lookup = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
-
-fn system(host: String, port: u16) -> Found {
-    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
-}
-
-/// Makes TCP connections to where may be called.
-#[derive(Clone)]
-struct Connector {
-    reach: Reach,
-    lookup: Lookup,
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
-    type Error = Failed;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failed>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move { timeout(CONNECT, connector.connect(&uri)).await.unwrap_or(Err(Failed::Late)) })
-    }
-}
-
-impl Connector {
-    async fn connect(&self, uri: &Uri) -> Result<TokioIo<TcpStream>, Failed> {
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let found = (self.lookup)(host.to_owned(), uri.port_u16().unwrap_or(443)).await;
-        let mut failed = Failed::Name;
-        for address in found.map_err(|_| Failed::Name)? {
-            if !self.reach.allows(&address) {
-                failed = Failed::Address;
-                continue;
-            }
-            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-                Ok(stream) => return Ok(TokioIo::new(stream)),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => failed = Failed::Refused,
-                Err(_) => failed = Failed::Unreached,
-            }
-        }
-        Err(failed)
-    }
-}
-
 /// Calls push services.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<Bounded, Full<Bytes>>,
     patience: Duration,
 }
 
@@ -245,13 +193,12 @@ impl Http {
     /// With what it trusts, where it may call, and how long an answer may take.
     #[must_use]
     pub fn new(trust: ClientConfig, reach: Reach, patience: Duration) -> Self {
-        Self::resolving(Arc::new(system), trust, reach, patience)
+        Self::bounded(Arc::new(system), trust, reach, patience, Bounds::default())
     }
 
-    /// The same, with names resolved by something else than the system.
+    /// The same, with names resolved by something else than the system, and other bounds.
     #[must_use]
-    pub fn resolving(lookup: Lookup, trust: ClientConfig, reach: Reach, patience: Duration) -> Self {
-        let https = HttpsConnectorBuilder::new().with_tls_config(trust).https_only().enable_all_versions();
+    pub fn bounded(lookup: Lookup, trust: ClientConfig, reach: Reach, patience: Duration, bounds: Bounds) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -259,7 +206,7 @@ impl Http {
             .pool_max_idle_per_host(IDLE)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
-            .build(https.wrap_connector(Connector { reach, lookup }));
+            .build(Bounded::new(lookup, trust, reach, bounds));
         Self { client, patience }
     }
 

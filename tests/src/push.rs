@@ -93,6 +93,10 @@ struct State {
     /// Counts up when all connections are to end.
     ends: watch::Sender<u64>,
     open: watch::Sender<usize>,
+    /// How many connections it still greets; those after them it leaves without a word.
+    greets: Mutex<usize>,
+    /// How many wait for a word now, and how many did at most.
+    unmet: watch::Sender<(usize, usize)>,
 }
 
 /// A push service at work.
@@ -123,6 +127,8 @@ impl PushServer {
             answers: Mutex::new(Box::new(|_| Answer::default())),
             ends: watch::Sender::new(0),
             open: watch::Sender::new(0),
+            greets: Mutex::new(usize::MAX),
+            unmet: watch::Sender::new((0, 0)),
         };
         let state = Arc::new(state);
         let serving = tokio::spawn(serve(listener, tls, state.clone()));
@@ -173,10 +179,53 @@ impl PushServer {
         let _ = open.wait_for(|open| *open == 0).await;
     }
 
+    /// Greets so many connections from now on, once there are more, and says nothing to those, not even of TLS.
+    pub fn greet(&self, connections: usize) {
+        *self.state.greets.lock().unwrap() = connections;
+    }
+
+    /// Waits until nobody waits for a word any more; how many did at most.
+    pub async fn unmet(&self) -> usize {
+        let mut unmet = self.state.unmet.subscribe();
+        // The server holds the sender.
+        unmet.wait_for(|(now, most)| *now == 0 && *most > 0).await.map_or(0, |unmet| unmet.1)
+    }
+
     /// The paths of those that nobody has asked for yet.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         self.state.taken.lock().unwrap().iter().map(|taken| taken.path.clone()).collect()
+    }
+}
+
+/// One that agrees on TLS and HTTP/2, and then neither reads nor says anything.
+pub struct Silent {
+    /// Where it is: https://127.0.0.1:PORT.
+    pub url: String,
+    /// The certificate that it is to be trusted by, PEM.
+    pub ca: PathBuf,
+}
+
+impl Silent {
+    /// Starts one, its certificate in a folder; how many have hung up on it.
+    pub async fn start(folder: &Path) -> (Self, watch::Receiver<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let (tls, ca) = certified(folder);
+        let (gone, hung_up) = watch::channel(0);
+        tokio::spawn(async move {
+            // It ends with the test.
+            while let Ok((stream, _)) = listener.accept().await {
+                let (tls, gone) = (tls.clone(), gone.clone());
+                tokio::spawn(async move {
+                    let Ok(mut stream) = tls.accept(stream).await else { return };
+                    // What is sent to it is thrown away unseen.
+                    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                    gone.send_modify(|gone| *gone += 1);
+                });
+            }
+        });
+        (Self { url, ca }, hung_up)
     }
 }
 
@@ -195,9 +244,28 @@ pub(crate) fn certified(folder: &Path) -> (TlsAcceptor, PathBuf) {
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
+        let Ok((mut stream, _)) = listener.accept().await else { return };
         let (tls, state) = (tls.clone(), state.clone());
+        let greets = {
+            let mut left = state.greets.lock().unwrap();
+            let greets = *left;
+            if greets != usize::MAX {
+                *left = greets.saturating_sub(1);
+            }
+            greets
+        };
         tokio::spawn(async move {
+            if greets == 0 {
+                state.unmet.send_modify(|(now, most)| (*now, *most) = (*now + 1, (*now + 1).max(*most)));
+                // Until the client closes it, however it does.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                state.unmet.send_modify(|(now, _)| *now -= 1);
+                return;
+            }
+            if greets < usize::MAX {
+                // The state holds the sender.
+                let _ = state.unmet.subscribe().wait_for(|(_, most)| *most > 0).await;
+            }
             let Ok(stream) = tls.accept(stream).await else { return };
             let (mut ends, answering) = (state.ends.subscribe(), state.clone());
             state.open.send_modify(|open| *open += 1);

@@ -1,16 +1,17 @@
 //! How push services are called: over TLS, where may be called and nowhere else, in bounded time, for a bounded answer,
 //! and again after they hang up.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test: a panic is its failure
 
+use futures_util::future::join_all;
 use http::{HeaderMap, Uri};
-use madang_notify::http::{Failed, Http, Lookup, Reach, trust};
+use madang_notify::http::{Bounds, Failed, Http, Lookup, Reach, trust};
 use madang_proto::notify::v1::Outcome;
 use madang_tests::{
     PATIENCE,
     client::{call, sign_up},
     device::{Device, Doors},
     notify::Notify,
-    push::{Answer, PushServer},
+    push::{Answer, PushServer, Silent},
     start_with,
 };
 use serde_json::json;
@@ -124,6 +125,64 @@ async fn one_that_hangs_up_is_called_again() {
     assert_eq!(push.paths().len(), 5);
 }
 
+/// Calls this machine within some bounds.
+fn bounded(push: &PushServer, patience: Duration, bounds: Bounds) -> Http {
+    let lookup: Lookup = Arc::new(|_, port| Box::pin(async move { Ok(vec![([127, 0, 0, 1], port).into()]) }));
+    Http::bounded(lookup, trust(Some(&push.ca)).unwrap(), Reach::PublicOrLoopback, patience, bounds)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_begun_and_not_needed_end_though_their_host_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let http = bounded(&push, PATIENCE, Bounds { connect: Duration::from_secs(1), ..Bounds::default() });
+    // All begin to connect; all are sent by the first that is connected, HTTP/2, and answered.
+    push.greet(1);
+    let url = format!("{}/x", push.url);
+    let all = join_all((0..20).map(|_| post(&http, &url))).await;
+    let answered = all.iter().filter(|answer| **answer == Ok((201, 0))).count();
+    let late = all.iter().filter(|answer| **answer == Err(Failed::Late)).count();
+    // Where this machine is slow, some have not heard of that one in time.
+    assert!(answered > 0 && answered + late == 20, "{all:?}");
+    let unmet = tokio::time::timeout(PATIENCE, push.unmet()).await.expect("they end");
+    assert!(unmet > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_more_connections_than_may_be_to_all_hosts_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let bounds = Bounds { connect: Duration::from_secs(1), most: 4, ..Bounds::default() };
+    let http = bounded(&push, PATIENCE, bounds);
+    push.greet(0);
+    let other = push.url.replace("127.0.0.1", "localhost");
+    let urls: Vec<_> = (0..16).map(|n| if n % 2 == 0 { push.url.clone() } else { other.clone() }).collect();
+    let all = join_all(urls.iter().map(|url| post(&http, url))).await;
+    assert!(all.iter().all(|answer| *answer == Err(Failed::Late)), "{all:?}");
+    let unmet = tokio::time::timeout(PATIENCE, push.unmet()).await.unwrap();
+    assert!((1..=4).contains(&unmet), "{unmet}");
+    push.greet(usize::MAX);
+    assert_eq!(post(&http, &other).await, Ok((201, 0)), "their places are free again");
+    // One that is kept for the next request has a place, too, until it is closed.
+    push.hang_up();
+    tokio::time::timeout(PATIENCE, push.quiet()).await.unwrap();
+    assert_eq!(post(&http, &push.url).await, Ok((201, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_says_nothing_once_tls_is_agreed_on_is_hung_up_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (silent, mut gone) = Silent::start(folder.path()).await;
+    let bounds = Bounds { silent: Duration::from_secs(2), ..Bounds::default() };
+    let lookup: Lookup = Arc::new(|_, port| Box::pin(async move { Ok(vec![([127, 0, 0, 1], port).into()]) }));
+    let trust = trust(Some(&silent.ca)).unwrap();
+    let http = Http::bounded(lookup, trust, Reach::PublicOrLoopback, Duration::from_secs(1), bounds);
+    assert_eq!(post(&http, &silent.url).await, Err(Failed::Late));
+    // Sooner than what is kept for the next request would be closed.
+    let closed = tokio::time::timeout(Duration::from_secs(15), gone.wait_for(|gone| *gone == 1)).await;
+    closed.expect("it is closed").unwrap();
+}
+
 /// A name is resolved to each of these in turn.
 fn turns(turns: Vec<Vec<SocketAddr>>) -> (Lookup, Arc<Mutex<Vec<Vec<SocketAddr>>>>) {
     let left = Arc::new(Mutex::new(turns));
@@ -149,7 +208,8 @@ async fn a_name_that_turns_inwards_is_not_followed() {
         ["0.0.0.0", "::ffff:127.0.0.1", "::"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).to_vec();
     // What was looked at is connected to: who looked at one answer and connected by another would end within.
     let (lookup, left) = turns(vec![vec![good], inward.clone(), [&inward[..], &[good]].concat()]);
-    let near = Http::resolving(lookup, trust(Some(&push.ca)).unwrap(), Reach::PublicOrLoopback, PATIENCE);
+    let near =
+        Http::bounded(lookup, trust(Some(&push.ca)).unwrap(), Reach::PublicOrLoopback, PATIENCE, Bounds::default());
     assert_eq!(post(&near, "https://localhost/1").await, Ok((201, 0)));
     assert_eq!(left.lock().unwrap().len(), 2, "once for a connection");
     push.hang_up();
