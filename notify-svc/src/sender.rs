@@ -4,6 +4,7 @@
 
 mod check;
 mod health;
+mod held;
 mod kept;
 mod lane;
 mod slots;
@@ -25,6 +26,7 @@ use crate::{
 };
 use check::Check;
 use health::{Health, Heard, NotNow};
+use held::Held;
 use lane::{Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
@@ -236,6 +238,7 @@ pub struct Sender {
     check: Check,
     reports: Arc<Reports>,
     health: Health,
+    held: Held,
     /// What became of messages meanwhile.
     pub amended: Amended,
     /// What was read meanwhile.
@@ -264,7 +267,8 @@ impl Sender {
         let (health, slots, room) = (Health::default(), AllSlots::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
         let amended = Amended::default();
-        Arc::new(Self { store, providers, check, reports, health, amended, marks, slots, lanes, results, room })
+        let held = Held::default();
+        Arc::new(Self { store, providers, check, reports, health, held, amended, marks, slots, lanes, results, room })
     }
 
     /// How many are being sent.
@@ -332,6 +336,9 @@ impl Sender {
         let Some(provider) = self.providers.get(push.to.target.provider) else {
             return self.end(push, Outcome::Refused, 0);
         };
+        if let Some(wait) = self.held.left(push.to.id, Instant::now()) {
+            return self.later(push, wait, 0);
+        }
         let host = provider.host(&push.to);
         let place = match self.health.place(&host, BUSY).await {
             Ok(place) => place,
@@ -353,7 +360,7 @@ impl Sender {
         let Told { verdict, status } = told;
         let heard = match verdict {
             // It answers, but not to so many; or not of this device, which is in no other's way.
-            Verdict::Less(_) => Heard::Less,
+            Verdict::Less(after) => Heard::Less(after),
             Verdict::Later(after) => Heard::Not(after),
             // Of the device alone: users name devices, and whose is another app's is in no other's way.
             Verdict::Sent | Verdict::Mismatch | Verdict::Gone | Verdict::Refused => Heard::Well,
@@ -368,7 +375,11 @@ impl Sender {
                 let after = if let Verdict::Later(after) | Verdict::Less(after) = verdict { after } else { None };
                 let backoff = FIRST.saturating_mul(1 << push.tries.min(10)).min(LONGEST);
                 push.tries += 1;
-                self.later(push, after.unwrap_or(backoff).max(backoff), status)
+                let wait = after.unwrap_or(backoff).max(backoff);
+                if let Verdict::Less(_) = verdict {
+                    self.held.hold(push.to.id, wait, Instant::now());
+                }
+                self.later(push, wait, status)
             }
             Verdict::Gone => {
                 if let Err(error) = self.store.drop_one(push.to.id).await {

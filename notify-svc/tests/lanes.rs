@@ -13,6 +13,7 @@ use madang_notify::{
     sender::{Kept, Origin, Push, TakenUp},
     store::{Late, Settled, Subscription, Target},
     ticket::Progress,
+    words::{Language, Shown},
 };
 use madang_proto::{
     client::v1::PushType,
@@ -50,6 +51,7 @@ impl Provider for Stub {
             "well" => Verdict::Sent,
             "small" if notice.preview.is_some() => return Told { verdict: Verdict::Refused, status: 413 },
             "small" => Verdict::Sent,
+            "crowded" => return Told { verdict: Verdict::Less(Some(Duration::from_secs(1800))), status: 429 },
             // It ends with the test.
             _ => self.answer.clone().wait_for(Option::is_some).await.map_or(Verdict::Refused, |given| given.unwrap()),
         };
@@ -208,6 +210,22 @@ async fn to_find_no_place_is_no_try() {
     assert_eq!(kept.tries, 0, "the next one is not put off for longer");
 }
 
+#[tokio::test]
+async fn of_what_a_device_does_not_show_nothing_is_kept() {
+    let alone = Alone::with(Providers::default());
+    let shows = alone.device("https://well/".into()).await;
+    let hides = Subscription { preview: false, ..shows.clone() };
+    for (to, expected) in [(shows, ["yard", "ann", "text"]), (hides, ["", "", "New message"])] {
+        let (group, name, shown) = ("yard".into(), "ann".into(), Shown::Text("text".into()));
+        let push = Push { group, name, shown, ..alone::push(&to, ConversationId::new(), 1) };
+        let late = Kept::late(&push, 0);
+        let kept = Kept::push(&late, Arc::new(to.clone()), Instant::now()).unwrap();
+        assert_eq!([&kept.group, &kept.name, kept.shown.say(Language::English)], expected);
+        let is_in = |word: &str| late.push.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        assert_eq!(["yard", "ann", "text"].map(is_in), [to.preview; 3]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_device_that_is_gone_is_not_sent() {
     let stage = Stage::set();
@@ -228,6 +246,75 @@ async fn what_waits_for_a_device_that_is_gone_is_not_sent() {
     assert_eq!(stage.outcomes(&gone), [Moot, Moot, Moot, Gone, Sent]);
     assert_eq!(stage.kept(&gone).await, [0; 0]);
     assert_eq!(stage.store.of_users(vec![gone.user]).await.unwrap(), [anew]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_to_be_told_less_is_told_nothing_meanwhile() {
+    let stage = Stage::set();
+    let (to, other) = (stage.device("crowded").await, stage.device("crowded").await);
+    for seq in 1..=3 {
+        stage.send(push(&to, ConversationId::new(), seq)).await;
+        stage.all_written().await;
+    }
+    assert_eq!((stage.sent(&to), stage.outcomes(&to)), (vec![1], vec![Outcome::Later; 3]));
+    let all = stage.store.due(SHARD, i64::MAX, usize::MAX, Vec::new()).await.unwrap();
+    let soonest = all.iter().map(|late| late.due_at).min().unwrap();
+    assert!(all.len() == 3 && soonest > now_ms() + 1_500_000, "what came after it is kept for as long");
+    stage.send(push(&other, ConversationId::new(), 1)).await;
+    stage.all_written().await;
+    assert_eq!(stage.sent(&other), [1], "another device is none of that");
+    let anew = Subscription { id: Uuid::new_v4(), ..to.clone() };
+    stage.send(push(&anew, ConversationId::new(), 4)).await;
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [1, 4], "nor is another registration");
+}
+
+/// Takes everything, but is ready only when it is told to be.
+struct Unready {
+    /// It was asked, and may answer.
+    asked: watch::Sender<bool>,
+    go: watch::Receiver<bool>,
+    sent: Sent,
+}
+
+#[async_trait]
+impl Provider for Unready {
+    fn host(&self, _: &Subscription) -> String {
+        "unready".into()
+    }
+
+    async fn ready(&self) -> Result<(), Told> {
+        self.asked.send_replace(true);
+        // It ends with the test.
+        let _ = self.go.clone().wait_for(|go| *go).await;
+        Ok(())
+    }
+
+    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
+        self.sent.lock().unwrap().push((to.device, notice.seq));
+        Told { verdict: Verdict::Sent, status: 200 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_for_its_provider_to_be_ready_is_looked_at_again_before_it_is_sent() {
+    let (sent, (go, given), (asked, mut asking)) = (Sent::default(), watch::channel(false), watch::channel(false));
+    let mut providers = Providers::default();
+    providers.add(Name::Fcm, Unready { asked, go: given, sent: sent.clone() });
+    let (alone, log) = (Alone::with(providers), Progress::from(0));
+    let mut phone = alone.device("token".into()).await;
+    phone.target.provider = Name::Fcm;
+    let push = alone::push(&phone, ConversationId::new(), 1);
+    let found = push.checked;
+    assert!(alone.sender.send(push, Origin::Log(log.take(1))).await);
+    asking.wait_for(|asked| *asked).await.unwrap();
+    until(async || found.elapsed() > Duration::from_secs(1)).await;
+    go.send_replace(true);
+    until(async || log.done() == 1).await;
+    // Here nobody can say whether it is still to be sent.
+    let all = alone.reports.latest(100, |_| true);
+    assert_eq!(all.iter().map(|each| each.outcome()).collect::<Vec<_>>(), [Outcome::Later]);
+    assert_eq!(sent.lock().unwrap().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

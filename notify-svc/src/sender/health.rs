@@ -34,8 +34,12 @@ struct Host {
     /// How many may be on their way.
     trust: usize,
     failures: u32,
+    /// How often it has wanted less, one after the other.
+    less: u32,
     /// Until then it is left alone; then one push tries it.
     closed: Option<Instant>,
+    /// One tries it.
+    is_tried: bool,
     /// When it was last to be called.
     used: Instant,
 }
@@ -43,7 +47,7 @@ struct Host {
 impl Host {
     fn new(now: Instant) -> Self {
         let slots = Arc::new(Semaphore::new(AT_FIRST));
-        Self { slots, trust: AT_FIRST, failures: 0, closed: None, used: now }
+        Self { slots, trust: AT_FIRST, failures: 0, less: 0, closed: None, is_tried: false, used: now }
     }
 
     fn is_idle(&self) -> bool {
@@ -70,10 +74,48 @@ impl Host {
     fn open(&mut self, now: Instant) -> Result<(), NotNow> {
         match self.closed {
             Some(until) if now < until => return Err(NotNow::Closed(until - now)),
-            Some(_) => self.closed = Some(now + FIRST),
+            Some(_) => (self.closed, self.is_tried) = (Some(now + FIRST), true),
             None => {}
         }
         Ok(())
+    }
+
+    fn note(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            Heard::Well => {
+                (self.failures, self.less, self.closed, self.is_tried) = (0, 0, None, false);
+                self.trust_more();
+            }
+            Heard::Less(after) => {
+                (self.failures, self.is_tried, self.less) = (0, false, self.less.saturating_add(1));
+                self.trust_less();
+                // One of them may be meant for a device, which is left alone itself; so many are meant for all.
+                match after.filter(|_| self.less >= FAILURES) {
+                    Some(wait) => self.close(now + wait.min(LONGEST)),
+                    None if self.less < FAILURES => self.closed = None,
+                    None => {}
+                }
+            }
+            Heard::Not(after) => {
+                self.less = 0;
+                self.trust_less();
+                let mut wait = after;
+                // Those that were on their way when it was closed say nothing new.
+                if self.closed.is_none() || self.is_tried {
+                    self.failures = self.failures.saturating_add(1);
+                    self.is_tried = false;
+                    let rounds = self.failures.checked_sub(FAILURES);
+                    wait = rounds.map(|rounds| FIRST.saturating_mul(1 << rounds.min(8))).max(after);
+                }
+                if let Some(wait) = wait {
+                    self.close(now + wait.min(LONGEST));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, until: Instant) {
+        self.closed = self.closed.max(Some(until));
     }
 }
 
@@ -94,8 +136,8 @@ pub struct Place {
 pub enum Heard {
     /// It does what it is for.
     Well,
-    /// It wants less.
-    Less,
+    /// It wants less, or so does a device; and for how long it wants to be left alone, if it said so.
+    Less(Option<Duration>),
     /// Nothing, or that it can't; and for how long it wants to be left alone, if it said so.
     Not(Option<Duration>),
 }
@@ -151,21 +193,7 @@ impl Health {
     pub fn note(&self, name: &str, heard: Heard, now: Instant) {
         let mut hosts = self.lock();
         let Some(host) = hosts.get_mut(name) else { return };
-        let Heard::Not(after) = heard else {
-            (host.failures, host.closed) = (0, None);
-            if let Heard::Well = heard {
-                host.trust_more()
-            } else {
-                host.trust_less()
-            }
-            return;
-        };
-        host.failures = host.failures.saturating_add(1);
-        host.trust_less();
-        let rounds = host.failures.checked_sub(FAILURES).map(|rounds| FIRST.saturating_mul(1 << rounds.min(8)));
-        if let Some(wait) = rounds.max(after) {
-            host.closed = host.closed.max(Some(now + wait.min(LONGEST)));
-        }
+        host.note(heard, now);
     }
 }
 
@@ -207,11 +235,11 @@ mod tests {
         assert_eq!(places(), AT_FIRST + 1);
         note(Heard::Well, 1000);
         assert_eq!(places(), AT_ONCE);
-        note(Heard::Less, 1);
+        note(Heard::Less(None), 1);
         assert_eq!(places(), AT_ONCE / 2);
         note(Heard::Not(None), 1);
         assert_eq!(places(), AT_ONCE / 4);
-        note(Heard::Less, 10);
+        note(Heard::Less(None), 10);
         assert_eq!(places(), AT_FIRST);
         assert_eq!(health.enter("host", now).map(|place| place.is_proven), Ok(false));
         note(Heard::Well, AT_FIRST);
@@ -229,6 +257,39 @@ mod tests {
         assert!(health.enter("host", now + minute).is_ok());
         health.note("host", Heard::Not(Some(100 * LONGEST)), now);
         assert_eq!(health.enter("host", now).unwrap_err(), NotNow::Closed(LONGEST));
+    }
+
+    #[test]
+    fn one_that_wants_less_of_many_devices_one_after_the_other_is_left_alone() {
+        let (health, now) = (Health::default(), Instant::now());
+        let minute = Duration::from_secs(60);
+        let less = |times: u32| (0..times).for_each(|_| health.note("host", Heard::Less(Some(minute)), now));
+        drop(health.enter("host", now).unwrap());
+        less(FAILURES - 1);
+        assert!(health.enter("host", now).is_ok(), "it may have meant those devices");
+        health.note("host", Heard::Well, now);
+        less(FAILURES - 1);
+        assert!(health.enter("host", now).is_ok());
+        less(1);
+        assert_eq!(health.enter("host", now).unwrap_err(), NotNow::Closed(minute));
+        let later = now + minute;
+        assert!(health.enter("host", later).is_ok());
+        assert_eq!(health.enter("host", later).unwrap_err(), NotNow::Closed(FIRST), "one tries, not all");
+        health.note("host", Heard::Less(Some(100 * LONGEST)), later);
+        assert_eq!(health.enter("host", later).unwrap_err(), NotNow::Closed(LONGEST));
+        health.note("host", Heard::Well, later);
+        assert!(health.enter("host", later).is_ok());
+    }
+
+    #[test]
+    fn what_fails_together_counts_as_once() {
+        let (health, start) = (Health::default(), Instant::now());
+        drop(health.enter("dead", start).unwrap());
+        (0..AT_ONCE).for_each(|_| health.note("dead", Heard::Not(None), start));
+        assert_eq!(health.enter("dead", start).unwrap_err(), NotNow::Closed(FIRST));
+        drop(health.enter("dead", start + FIRST).unwrap());
+        (0..AT_ONCE).for_each(|_| health.note("dead", Heard::Not(None), start + FIRST));
+        assert_eq!(health.enter("dead", start + FIRST).unwrap_err(), NotNow::Closed(2 * FIRST));
     }
 
     #[tokio::test]

@@ -61,10 +61,11 @@ impl Kept {
     /// A push that is due at a time, ms since 1970.
     #[must_use]
     pub fn late(push: &Push, due_at: i64) -> Late {
-        // Without `preview` nothing of it is shown, and so nothing of it is kept.
-        let (text, attached) = match &push.shown {
-            Shown::Text(_) if !push.to.preview => parts(&Shown::Nothing),
-            shown => parts(shown),
+        // Without `preview` nothing of it is shown: so neither what was said is kept, nor by whom, nor where.
+        let (group, name, (text, attached)) = if push.to.preview {
+            (push.group.clone(), push.name.clone(), parts(&push.shown))
+        } else {
+            Default::default()
         };
         let kept = Self {
             kind: push.kind.into(),
@@ -73,8 +74,8 @@ impl Kept {
             sender: push.sender.map(|sender| sender.bytes().to_vec()).unwrap_or_default(),
             mention: push.mention,
             at_ms: push.at_ms,
-            group: push.group.clone(),
-            name: push.name.clone(),
+            group,
+            name,
             text,
             attached,
             tries: push.tries,
