@@ -273,6 +273,7 @@ async fn all_who_wait_for_a_token_share_what_comes_of_it_and_it_is_asked_for_ane
         Answer { headers: vec![("retry-after", "7".into())], ..Answer::status(503) }
     });
     assert_eq!(all(&google, &phone).await, [told(Verdict::Later(Some(Duration::from_secs(7))), 503); CROWD]);
+    assert!(google.ready().await.is_err(), "nor after an answer that gave none");
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     stage.pass(2);
     stage.push.answer(|taken| vendors::well(taken, "ya29.1"));
