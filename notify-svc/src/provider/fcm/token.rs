@@ -73,7 +73,7 @@ impl Tokens {
             return Ok(std::future::ready(Ok(token.clone())).boxed().shared());
         }
         if let Some((at, told)) = state.failed
-            && now <= at + FAILED
+            && (at..=at + FAILED).contains(&now)
         {
             return Err(told);
         }
