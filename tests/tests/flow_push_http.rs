@@ -156,11 +156,12 @@ async fn there_are_no_more_connections_than_may_be_to_all_hosts_together() {
     let http = bounded(&push, PATIENCE, bounds);
     push.greet(0);
     let other = push.url.replace("127.0.0.1", "localhost");
-    let urls: Vec<_> = (0..16).map(|n| if n % 2 == 0 { push.url.clone() } else { other.clone() }).collect();
+    let urls: Vec<_> = (0..32).map(|n| if n % 2 == 0 { push.url.clone() } else { other.clone() }).collect();
     let all = join_all(urls.iter().map(|url| post(&http, url))).await;
     assert!(all.iter().all(|answer| *answer == Err(Failed::Late)), "{all:?}");
     let unmet = tokio::time::timeout(PATIENCE, push.unmet()).await.unwrap();
-    assert!((1..=4).contains(&unmet), "{unmet}");
+    // Those whose turn comes as the first four are given up connect before the server sees that these are gone.
+    assert!((1..=16).contains(&unmet), "{unmet} of 32");
     push.greet(usize::MAX);
     assert_eq!(post(&http, &other).await, Ok((201, 0)), "their places are free again");
     // One that is kept for the next request has a place, too, until it is closed.
