@@ -178,7 +178,9 @@ async fn one_that_says_nothing_once_tls_is_agreed_on_is_hung_up_on() {
     let lookup: Lookup = Arc::new(|_, port| Box::pin(async move { Ok(vec![([127, 0, 0, 1], port).into()]) }));
     let trust = trust(Some(&silent.ca)).unwrap();
     let http = Http::bounded(lookup, trust, Reach::PublicOrLoopback, Duration::from_secs(1), bounds);
-    assert_eq!(post(&http, &silent.url).await, Err(Failed::Late));
+    // Where this machine is slow it may be hung up on before the request is given up.
+    let answer = post(&http, &silent.url).await;
+    assert!(matches!(answer, Err(Failed::Late | Failed::Closed)), "{answer:?}");
     // Sooner than what is kept for the next request would be closed.
     let closed = tokio::time::timeout(Duration::from_secs(15), gone.wait_for(|gone| *gone == 1)).await;
     closed.expect("it is closed").unwrap();
