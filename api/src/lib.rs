@@ -26,7 +26,7 @@ use madang_mesh::{
     door,
     homes::Homes,
     process,
-    rate::{FRAMES_PER_SEND, Rate},
+    rate::Rate,
     serve::Context,
     token::Verifier,
 };
@@ -84,11 +84,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
     let limits = Limits {
         send: Rate::new(settings.send_rate, settings.send_burst),
         keyed: Rate::new(settings.send_rate, settings.send_burst),
-        // As many as a home takes frames of any kind.
-        writes: Rate::new(
-            settings.send_rate.saturating_mul(FRAMES_PER_SEND),
-            settings.send_burst.max(1).saturating_mul(FRAMES_PER_SEND),
-        ),
+        writes: Rate::of_frames(settings.send_rate, settings.send_burst),
         login: Rate::new(settings.login_rate, settings.login_burst),
         origins: settings.allowed_origins.clone(),
     };

@@ -52,29 +52,28 @@ fn too_many(what: &str, ms: u64) -> Refusal {
     Refusal::new(Reason::RateLimited, format!("too many {what}: try again after retryAfterMs")).after(ms)
 }
 
+/// Takes one of a user's, unless there are too many.
+fn taken(rate: &Rate<UserId>, user: UserId, what: &str) -> Result<(), Refusal> {
+    rate.take(user, Instant::now()).map_err(|ms| {
+        SEND_RATE.count();
+        too_many(what, ms)
+    })
+}
+
 impl Limits {
     /// Whether a user may send one more message.
     pub fn send(&self, user: UserId) -> Result<(), Refusal> {
-        self.send.take(user, Instant::now()).map_err(|ms| {
-            SEND_RATE.count();
-            too_many("messages", ms)
-        })
+        taken(&self.send, user, "messages")
     }
 
     /// Whether a user may ask for one more thing that may change something.
     pub fn write(&self, user: UserId) -> Result<(), Refusal> {
-        self.writes.take(user, Instant::now()).map_err(|ms| {
-            SEND_RATE.count();
-            too_many("requests", ms)
-        })
+        taken(&self.writes, user, "requests")
     }
 
     /// Whether a user may ask for one more thing under a key: each is remembered for a day.
     pub fn keyed(&self, user: UserId) -> Result<(), Refusal> {
-        self.keyed.take(user, Instant::now()).map_err(|ms| {
-            SEND_RATE.count();
-            too_many("requests under an Idempotency-Key", ms)
-        })
+        taken(&self.keyed, user, "requests under an Idempotency-Key")
     }
 }
 

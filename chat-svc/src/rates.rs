@@ -5,7 +5,7 @@
 //! Internal services that speak for a user by themselves are not asked to wait: they are known, and granted what they do.
 
 use crate::refusals;
-use madang_mesh::rate::{FRAMES_PER_SEND, Rate};
+use madang_mesh::rate::Rate;
 use madang_proto::{
     client::v1::client_frame::Body,
     id::UserId,
@@ -25,8 +25,8 @@ impl Rates {
     /// So many messages a second, so many at once; as many changes of them; ten times that of anything. 0: no limit.
     #[must_use]
     pub fn new(rate: u32, burst: u32) -> Self {
-        let (frames, most) = (rate.saturating_mul(FRAMES_PER_SEND), burst.max(1).saturating_mul(FRAMES_PER_SEND));
-        Self { sends: Rate::new(rate, burst), changes: Rate::new(rate, burst), frames: Rate::new(frames, most) }
+        let [sends, changes] = [Rate::new(rate, burst), Rate::new(rate, burst)];
+        Self { sends, changes, frames: Rate::of_frames(rate, burst) }
     }
 
     /// Takes a frame of a user's, or says when to send it again.

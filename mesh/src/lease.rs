@@ -4,8 +4,8 @@
 //! renewal was sent more than 6 s ago stops serving, and takes each of its shards once more before it serves again.
 //!
 //! Keys, for a group such as `chat`: `lease.<group>.process.<process>` = `AGE ADDRESS`, with ` leaving` after it while
-//! the process stops (its age in milliseconds, another each time); `lease.<group>.shard.<n>` = `PROCESS`, or ` PROCESS ADDRESS` (beginning with a space) of a shard that
-//! is free, and who had it. A shard is given away only once its holder has stopped using it.
+//! the process stops (its age in milliseconds, another each time); `lease.<group>.shard.<n>` = `PROCESS`, or
+//! ` PROCESS ADDRESS` (beginning with a space) of a shard that is free, and who had it. A shard is given away only once its holder has stopped using it.
 
 mod member;
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod process;
 pub mod rate;
 pub mod refused;
 pub mod registry;
+pub mod rooms;
 pub mod secret;
 pub mod serve;
 pub mod settings;

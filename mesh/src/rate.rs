@@ -26,6 +26,12 @@ impl<K: Eq + Hash> Rate<K> {
         Self { rate: rate.into(), burst: burst.max(1).into(), buckets: Mutex::default() }
     }
 
+    /// Of whatever somebody asks for, who may send so many messages a second, and so many at once.
+    #[must_use]
+    pub fn of_frames(sends: u32, burst: u32) -> Self {
+        Self::new(sends.saturating_mul(FRAMES_PER_SEND), burst.max(1).saturating_mul(FRAMES_PER_SEND))
+    }
+
     /// Takes one; otherwise in how many ms there is one.
     pub fn take(&self, who: K, now: Instant) -> Result<(), u64> {
         if self.rate == 0.0 {

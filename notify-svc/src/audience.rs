@@ -19,6 +19,7 @@ use madang_mesh::{
     clock::now_ms,
     homes::Homes,
     log::Position,
+    rooms,
     shard::Shard,
     trace::Span,
 };
@@ -42,7 +43,7 @@ use uuid::Uuid;
 const HOMES: Duration = Duration::from_secs(1);
 /// How long until what could not be found out is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How many rooms, badges or questions are asked after at once.
+/// How many badges or questions are asked after at once.
 const AT_ONCE: usize = 1000;
 /// How many bytes of rooms are asked for at once.
 const ENOUGH_BYTES: u64 = 8 << 20;
@@ -284,20 +285,9 @@ impl Audience {
         conversations: &HashSet<ConversationId>,
         at_least: HashMap<ConversationId, u64>,
     ) -> Result<Rooms, Unknown> {
-        let all: Vec<String> = conversations.iter().map(ConversationId::to_string).collect();
-        let mut found = Rooms::new();
-        for some in all.chunks(AT_ONCE) {
-            let mut asked = some.to_vec();
-            while !asked.is_empty() {
-                let (brief, enough_bytes) = (true, ENOUGH_BYTES);
-                let request =
-                    LoadRoomsRequest { conversations: asked, brief, enough_bytes, ..LoadRoomsRequest::default() };
-                let answer = self.group.clone().load_rooms(request).await?.into_inner();
-                let known = |room: RoomState| Some((ConversationId::from_slice(&room.conversation).ok()?, room));
-                found.extend(answer.rooms.into_iter().filter_map(known));
-                asked = answer.not_yet;
-            }
-        }
+        let how = LoadRoomsRequest { brief: true, enough_bytes: ENOUGH_BYTES, ..LoadRoomsRequest::default() };
+        let ask = |request| async { Ok(self.group.clone().load_rooms(request).await?.into_inner()) };
+        let found = rooms::load::<Unknown, _>(conversations, &how, ask).await?;
         let behind =
             |(id, revision): (&ConversationId, &u64)| found.get(id).is_none_or(|room| room.revision < *revision);
         if at_least.iter().any(behind) { Err(Unknown::Behind) } else { Ok(found) }

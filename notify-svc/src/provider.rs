@@ -17,6 +17,7 @@ use madang_mesh::{clock::now_ms, refused::Said};
 use madang_proto::notify::v1::Provider as Name;
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -58,10 +59,7 @@ impl Told {
     #[must_use]
     pub fn failed(by: Name, called: &Uri, why: Failed) -> Self {
         let (provider, host) = (label(by), called.host().unwrap_or_default());
-        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = said.entry((by, why)).or_default().due(Instant::now());
-        drop(said);
-        match due {
+        match due(&SAID, (by, why), Instant::now()) {
             Some(times) => tracing::warn!(provider, host, %why, times, "a push service does not answer"),
             None => tracing::debug!(provider, host, %why, "a push service does not answer"),
         }
@@ -85,19 +83,10 @@ impl Told {
             Verdict::Later(None) => matches!(self.status, 400..=499) && !matches!(self.status, 408 | 425),
             _ => false,
         };
-        if is_ours {
-            let mut said = OURS.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = said.entry((by, self.status)).or_default().due(Instant::now());
-            drop(said);
-            if let Some(times) = due {
-                let (provider, status) = (label(by), self.status);
-                tracing::warn!(
-                    provider,
-                    status,
-                    times,
-                    "a push service refuses us, or says that devices are another's"
-                );
-            }
+        let due = is_ours.then(|| due(&OURS, (by, self.status), Instant::now())).flatten();
+        if let Some(times) = due {
+            let (provider, status) = (label(by), self.status);
+            tracing::warn!(provider, status, times, "a push service refuses us, or says that devices are another's");
         }
         self
     }
@@ -118,11 +107,18 @@ impl Told {
     }
 }
 
-/// What was said of each provider and reason, which is a warning now and then: users name hosts at will.
-static SAID: LazyLock<Mutex<HashMap<(Name, Failed), Said>>> = LazyLock::new(Mutex::default);
+/// What was said of each provider, and of what: a warning now and then, since users name hosts at will.
+type AllSaid<K> = Mutex<HashMap<(Name, K), Said>>;
 
-/// The same of each provider and status, for what may be ours to mend.
-static OURS: LazyLock<Mutex<HashMap<(Name, u16), Said>>> = LazyLock::new(Mutex::default);
+/// Why they did not answer.
+static SAID: LazyLock<AllSaid<Failed>> = LazyLock::new(Mutex::default);
+/// With which status they refused what may be ours to mend.
+static OURS: LazyLock<AllSaid<u16>> = LazyLock::new(Mutex::default);
+
+/// It has happened once more: how often since it was said, if it is time to say so.
+fn due<K: Eq + Hash>(said: &AllSaid<K>, what: (Name, K), now: Instant) -> Option<u64> {
+    said.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default().due(now)
+}
 
 /// The time, seconds since 1970. Tests have their own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -185,8 +181,8 @@ mod tests {
 
     #[test]
     fn what_fails_again_and_again_is_said_now_and_then() {
-        let (mut all, start) = (HashMap::<(Name, Failed), Said>::new(), Instant::now());
-        let mut due = |what, now| all.entry(what).or_default().due(now);
+        let (all, start) = (AllSaid::default(), Instant::now());
+        let due = |what, now| due(&all, what, now);
         let dead = (Name::WebPush, Failed::Refused);
         assert_eq!(due(dead, start), Some(1));
         assert!((0..1000).all(|_| due(dead, start + OFTEN / 2).is_none()));

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use madang_mesh::{channel::Channel, log::Position, shard::Shard, status::from_status};
+use madang_mesh::{channel::Channel, log::Position, rooms, shard::Shard, status::from_status};
 use madang_proto::{
     account::v1::{FindBlocksRequest, GetUsersRequest, account_service_client::AccountServiceClient},
     client::v1::{self as client, ConversationKind},
@@ -31,8 +31,8 @@ use std::{
     time::Duration,
 };
 
-/// The most rooms of one request.
-const ROOMS: usize = 1000;
+/// The most users of one request.
+const USERS: usize = 1000;
 /// How many bytes of rooms are asked for at once; the last of them may be larger.
 const ENOUGH_BYTES: u64 = 4 << 20;
 /// The most pairs of one request.
@@ -192,22 +192,9 @@ async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic:
 #[async_trait]
 impl Sources for Services {
     async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
-        let mut found = HashMap::new();
-        for some in conversations.chunks(ROOMS) {
-            let mut asked: Vec<String> = some.iter().map(ToString::to_string).collect();
-            while !asked.is_empty() {
-                let enough_bytes = ENOUGH_BYTES;
-                let request = LoadRoomsRequest { conversations: asked, enough_bytes, ..LoadRoomsRequest::default() };
-                let answer = bounded(self.group.clone().load_rooms(request)).await?;
-                for room in answer.rooms {
-                    if let Ok(id) = ConversationId::from_slice(&room.conversation) {
-                        found.insert(id, room);
-                    }
-                }
-                asked = answer.not_yet;
-            }
-        }
-        Ok(found)
+        let how = LoadRoomsRequest { enough_bytes: ENOUGH_BYTES, ..LoadRoomsRequest::default() };
+        rooms::load(conversations, &how, |request| async { bounded(self.group.clone().load_rooms(request)).await })
+            .await
     }
 
     async fn client_ids(
@@ -260,7 +247,7 @@ impl Sources for Services {
     async fn known(&self, users: &HashSet<UserId>) -> Result<HashSet<UserId>, Refusal> {
         let mut known = HashSet::new();
         let all: Vec<String> = users.iter().map(ToString::to_string).collect();
-        for some in all.chunks(ROOMS) {
+        for some in all.chunks(USERS) {
             let request = GetUsersRequest { users: some.to_vec(), handle: String::new() };
             let users = bounded(self.account.clone().get_users(request)).await?.users;
             known.extend(users.iter().filter(|user| !user.deleted).filter_map(|user| user.user.parse::<UserId>().ok()));
@@ -270,7 +257,7 @@ impl Sources for Services {
 
     async fn kept_out(&self, first: &[(ConversationId, Pair)]) -> Result<HashSet<(ConversationId, UserId)>, Refusal> {
         let mut kept_out = HashSet::new();
-        for some in first.chunks(ROOMS / 2) {
+        for some in first.chunks(USERS / 2) {
             let begins: Vec<_> = some
                 .iter()
                 .map(|(id, (one, other))| {

@@ -10,7 +10,6 @@ use futures_util::{FutureExt, StreamExt, stream, stream::BoxStream};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +71,7 @@ impl Renewal {
         let mut age = 0;
         loop {
             let (sent, leaving) = (Instant::now(), drain.is_cancelled());
-            age = age_of(sent - self.begun).max(age + 1);
+            age = (sent - self.begun).as_millis().max(age + 1);
             let value = format!("{age} {address}{}", if leaving { " leaving" } else { "" });
             match tokio::time::timeout(RENEW, registry.put(key, value.into())).await {
                 Ok(Ok(_)) => self.acknowledged(sent, held),
@@ -112,7 +111,7 @@ impl Renewal {
 
     /// Whether the last renewal that was acknowledged is not too old to serve.
     pub fn is_fresh(&self) -> bool {
-        self.lock().at.elapsed() < STOP
+        self.lapses().is_some()
     }
 
     /// How often shards may have been lost since the process began; none: now they are.
@@ -124,11 +123,6 @@ impl Renewal {
     fn lock(&self) -> std::sync::MutexGuard<'_, Renewed> {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a renewal that is sent so long after the process began says of it: milliseconds.
-fn age_of(since: Duration) -> u64 {
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What others are told.

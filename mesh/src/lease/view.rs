@@ -112,19 +112,15 @@ impl View {
 
     fn see_process(&mut self, process: String, value: Bytes, revision: Revision) {
         let now = Instant::now();
+        let text = String::from_utf8_lossy(&value);
+        let mut words = text.split(' ');
+        let age = words.next().unwrap_or_default();
         if process == self.own {
             if self.echo.is_none_or(|echo| now - echo > 2 * RENEW) {
                 self.steady = now;
             }
             self.echo = Some(now);
-        }
-        let text = String::from_utf8_lossy(&value);
-        let mut words = text.split(' ');
-        let age = words.next().and_then(|age| age.parse().ok());
-        if process == self.own
-            && let Some(age) = age
-        {
-            self.seen_until = self.begun + Duration::from_millis(age);
+            self.seen_until = self.begun + Duration::from_millis(age.parse().unwrap_or(0));
         }
         let (address, leaving) = (words.next().unwrap_or_default().to_owned(), words.next() == Some("leaving"));
         let same = self.peers.get(&process).filter(|peer| peer.value == value);
