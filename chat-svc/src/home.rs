@@ -96,6 +96,8 @@ pub struct World {
     pub limits: Limits,
     /// What the rooms of all homes of this process may cost.
     pub memory: Memory,
+    /// How many bytes of the log its readers may be behind.
+    pub lag_bytes: u64,
     /// Whether this process is still home.
     pub tenure: Tenure,
 }

@@ -160,6 +160,7 @@ pub async fn build_on(config: Config, context: Context, inbox: Arc<dyn Inbox>, s
         format,
         limits: room::Limits { members: settings.max_members as usize },
         memory: home::Memory::new(settings.room_bytes),
+        lag_bytes: settings.lag_bytes,
         tenure: leases.tenure(),
     };
     let (fan_out, channels) = (world.fan_out.clone(), context.channels);

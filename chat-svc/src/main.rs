@@ -21,9 +21,9 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = settings::parse::<Cli>();
-    let replicas = cli.process.nats_replicas;
+    let (replicas, bytes) = (cli.process.nats_replicas, cli.process.settings.inbox_bytes);
     process::main("chat", cli.process, None, async |context, nats| {
-        let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
+        let inbox = Arc::new(JetStreamInbox::new(nats, replicas, bytes));
         madang_chat::build(cli.config, context, inbox).await
     })
     .await

@@ -15,7 +15,7 @@ pub static OVERLOADED: LazyLock<Refused> = LazyLock::new(|| {
 pub static LAGGING: LazyLock<Refused> = LazyLock::new(|| {
     Refused::new(
         "lagging",
-        "sends got LAGGING since store-svc or group-svc is 10 min or 256 MiB behind the log: look at them and their databases",
+        "sends got LAGGING since store-svc or group-svc is 10 min or lag-bytes behind the log: look at them and their databases",
     )
 });
 /// Operations that found the way to another home full.

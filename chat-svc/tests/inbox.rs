@@ -57,7 +57,7 @@ async fn jetstream(shard: u32) -> (JetStreamInbox, jetstream::Context) {
     let context = jetstream::new(client.clone());
     // What an earlier run left.
     let _ = context.delete_stream(format!("INBOX_1_{shard}")).await;
-    (JetStreamInbox::new(client, 1), context)
+    (JetStreamInbox::new(client, 1, 256 << 20), context)
 }
 
 #[tokio::test]

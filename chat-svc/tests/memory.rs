@@ -176,6 +176,7 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
         format: madang_proto::record::USUAL,
         limits: Limits { members: 200 },
         memory: memory.clone(),
+        lag_bytes: 256 << 20,
         tenure: Tenure::endless(),
     };
     let (sender, serving) = oneshot::channel();

@@ -5,9 +5,9 @@ mod answers;
 
 pub use answers::{Changes, Group, List, NotTaken, Page, Problem, Tokens};
 
+use crate::way::Address;
 use answers::Conversations;
 use bytes::Bytes;
-use futures_util::future::select_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -19,19 +19,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::net::{TcpSocket, TcpStream};
 
 /// How long an answer may take; the server gives up sooner.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long connecting may take: where a node is gone, nothing answers.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How many tries to connect there are at once at most: each is a load for a server that has too much of it.
-const TRIES: u32 = 3;
-/// How long a try is waited for before another begins (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(250);
-/// How long the server's machine may leave what was sent to it unconfirmed, where the system can tell: its node is gone.
-/// That a server is slow does not count, its machine confirms.
-const UNCONFIRMED: Duration = Duration::from_secs(4);
 /// Connections kept between calls.
 const KEPT: usize = 64;
 
@@ -39,11 +29,14 @@ const KEPT: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The base URL is not one.
-    #[error("not a server address, such as http://127.0.0.1:8080: {0}")]
+    #[error("not a server address, such as https://chat.example.com or http://127.0.0.1:8080: {0}")]
     Url(String),
     /// The server can't be reached.
     #[error("no connection to the server: {0}")]
     Connect(#[from] std::io::Error),
+    /// The server's certificate won't do, or it does not speak TLS: it will not by itself.
+    #[error("no TLS with the server: {0}")]
+    Tls(std::io::Error),
     /// The connection broke.
     #[error("the connection to the server broke: {0}")]
     Broken(#[from] hyper::Error),
@@ -68,7 +61,7 @@ impl Error {
         match self {
             Error::Refused(problem) => problem.retryable,
             Error::Connect(_) | Error::Broken(_) | Error::Timeout => true,
-            Error::Url(_) | Error::Request(_) | Error::Answer(_) => false,
+            Error::Url(_) | Error::Tls(_) | Error::Request(_) | Error::Answer(_) => false,
         }
     }
 
@@ -86,15 +79,16 @@ impl Error {
 #[derive(Clone)]
 pub struct Http {
     base: Arc<str>,
+    at: Arc<Address>,
     source: Option<IpAddr>,
     idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
 }
 
 impl Http {
-    /// Of a server, `http://HOST:PORT`. Connects at the first call.
+    /// Of a server, `http://HOST:PORT` or `https://HOST`. Connects at the first call.
     pub fn new(base: &str) -> Result<Self, Error> {
-        crate::authority(base).ok_or_else(|| Error::Url(base.into()))?;
-        Ok(Self { base: base.into(), source: None, idle: Arc::default() })
+        let at = Address::parse(base).ok_or_else(|| Error::Url(base.into()))?;
+        Ok(Self { base: base.into(), at: at.into(), source: None, idle: Arc::default() })
     }
 
     /// The server's address, as given.
@@ -106,7 +100,7 @@ impl Http {
     /// The same server from another local address, with connections of its own.
     #[must_use]
     pub fn from_source(&self, source: IpAddr) -> Self {
-        Self { base: self.base.clone(), source: Some(source), idle: Arc::default() }
+        Self { base: self.base.clone(), at: self.at.clone(), source: Some(source), idle: Arc::default() }
     }
 
     /// Makes an account and its first session.
@@ -298,8 +292,7 @@ impl Http {
         body: Option<Value>,
         key: Option<&str>,
     ) -> Result<Bytes, Error> {
-        let host = crate::authority(&self.base).unwrap_or_default();
-        let mut request = hyper::Request::builder().method(method).uri(path).header("host", host);
+        let mut request = hyper::Request::builder().method(method).uri(path).header("host", &self.at.authority);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -355,7 +348,7 @@ impl Http {
                 return Ok(sender);
             }
         }
-        let stream = connect(&self.base, self.source).await?;
+        let stream = self.at.connect(self.source).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             // How it ends shows at the next call.
@@ -363,43 +356,6 @@ impl Http {
         });
         Ok(sender)
     }
-}
-
-/// A TCP connection to a server, from a given local address if one is given: one address has only so many ports.
-pub(crate) async fn connect(base: &str, source: Option<IpAddr>) -> Result<TcpStream, Error> {
-    let connected = tokio::time::timeout(CONNECT, beside(|| connect_from(base, source))).await;
-    let stream = connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNCONFIRMED))?;
-    Ok(stream)
-}
-
-/// What the first try to be answered gives; where one hangs, another begins beside it. Behind the one address of a load
-/// balancer may be several nodes, of which one is gone.
-async fn beside<F: Future>(attempt: impl Fn() -> F) -> F::Output {
-    let attempt = &attempt;
-    let tries = (0..TRIES).map(|number| async move {
-        tokio::time::sleep(STAGGER * number).await;
-        attempt().await
-    });
-    select_all(tries.map(Box::pin)).await.0
-}
-
-async fn connect_from(base: &str, source: Option<IpAddr>) -> Result<TcpStream, Error> {
-    let authority = crate::authority(base).ok_or_else(|| Error::Url(base.into()))?;
-    let stream = match source {
-        None => TcpStream::connect(authority).await?,
-        Some(source) => {
-            let wanted = |address: &std::net::SocketAddr| address.is_ipv4() == source.is_ipv4();
-            let found = tokio::net::lookup_host(authority).await?.find(wanted);
-            let address = found.ok_or_else(|| Error::Url(base.into()))?;
-            let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            socket.bind((source, 0).into())?;
-            socket.connect(address).await?
-        }
-    };
-    Ok(stream)
 }
 
 /// Percent-encodes a query value.
@@ -425,21 +381,6 @@ mod tests {
         assert_eq!((page.revision, page.has_after, page.has_before), (12, true, false));
         let page: Page = serde_json::from_str(r#"{"revision":7,"notices":[{}]}"#).unwrap();
         assert_eq!(page.revision, 7);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_node_that_is_gone_keeps_nobody_waiting() {
-        let (began, tries) = (tokio::time::Instant::now(), std::sync::atomic::AtomicU32::new(0));
-        let attempt = || async {
-            let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if number < 2 {
-                std::future::pending::<()>().await;
-            }
-            number
-        };
-        assert_eq!((beside(attempt).await, began.elapsed()), (2, 2 * STAGGER));
-        let refused = beside(|| async { Err::<(), _>("refused") }).await;
-        assert_eq!((refused, began.elapsed()), (Err("refused"), 2 * STAGGER), "a refusal is an answer");
     }
 
     #[test]

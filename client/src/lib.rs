@@ -5,6 +5,7 @@
 pub mod http;
 pub mod session;
 pub mod socket;
+pub mod way;
 
 pub use http::Http;
 pub use session::{Session, Update};
@@ -17,26 +18,4 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A server's `http://HOST:PORT`, cut down to `HOST:PORT`. TLS ends before the server, so only plain HTTP is spoken.
-#[must_use]
-pub fn authority(base: &str) -> Option<&str> {
-    let rest = base.strip_prefix("http://")?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    (!rest.is_empty() && !rest.contains('/') && rest.contains(':')).then_some(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_http_with_a_port_is_a_base() {
-        assert_eq!(authority("http://127.0.0.1:8080"), Some("127.0.0.1:8080"));
-        assert_eq!(authority("http://chat.local:80/"), Some("chat.local:80"));
-        assert_eq!(authority("https://127.0.0.1:8080"), None);
-        assert_eq!(authority("http://127.0.0.1"), None);
-        assert_eq!(authority("http://127.0.0.1:8080/v1"), None);
-    }
 }

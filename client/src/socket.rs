@@ -1,7 +1,10 @@
 //! The WebSocket door: one connection in either subprotocol. Several frames go out as one WebSocket message whenever
 //! they are ready together, which is what makes a busy connection cheap for both sides.
 
-use crate::http;
+use crate::{
+    http,
+    way::{Address, Connection},
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::{
     SinkExt as _, StreamExt as _,
@@ -10,7 +13,6 @@ use futures_util::{
 use madang_proto::client::v1::{self as client, client_frame, server_frame};
 use prost::Message as _;
 use std::net::IpAddr;
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
@@ -73,7 +75,7 @@ impl From<tungstenite::Error> for Error {
     }
 }
 
-type Stream = WebSocketStream<TcpStream>;
+type Stream = WebSocketStream<Connection>;
 
 /// An open connection.
 pub struct Socket {
@@ -82,15 +84,16 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Connects to a server, `http://HOST:PORT`, from a given local address if one is given.
+    /// Connects to a server, `http://HOST:PORT` or `https://HOST`, from a given local address if one is given.
     pub async fn connect(base: &str, source: Option<IpAddr>, format: Format) -> Result<Self, Error> {
-        let tcp = http::connect(base, source).await?;
-        let url = format!("ws://{}/v1/connect", crate::authority(base).unwrap_or_default());
+        let at = Address::parse(base).ok_or_else(|| http::Error::Url(base.into()))?;
+        let connection = at.connect(source).await?;
+        let url = format!("{}://{}/v1/connect", if at.tls { "wss" } else { "ws" }, at.authority);
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(format.subprotocol()));
         // Ten thousand of these have to fit beside a server: the default buffers are 256 KiB for each.
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
-        let (stream, _) = client_async_with_config(request, tcp, Some(config)).await?;
+        let (stream, _) = client_async_with_config(request, connection, Some(config)).await?;
         Ok(Self { stream, format })
     }
 

@@ -41,8 +41,11 @@ pub const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How often it is looked whether the other side still answers, and half of how long it may take to: a process that
 /// hangs is left about when its leases run out.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// How long connecting to a process may take. It can be tried elsewhere, so it is not waited for long.
+/// How long connecting to a process may take, with its certificate. It can be tried elsewhere, so it is not waited for long.
 const CONNECT: Duration = Duration::from_secs(1);
+/// How long its machine may take to answer at all, which it does without the process: at the address of a pod that is gone nobody
+/// answers, and DNS may name it for some seconds more. Longer than a round trip between zones, or regions.
+const REACH: Duration = Duration::from_millis(300);
 /// How many bytes wait in an in-process pipe.
 const PIPE: usize = 256 << 10;
 
@@ -191,7 +194,10 @@ fn connect(address: &str, name: &Uri, secure: Option<&Secure>) -> Result<transpo
     let endpoint = tuned(endpoint.origin(name.clone()));
     Ok(match secure {
         Some(secure) => endpoint.connect_with_connector_lazy(secure.connector()),
-        None => endpoint.connect_lazy(),
+        None => endpoint.connect_with_connector_lazy(tower::service_fn(async |at: Uri| {
+            let host = at.host().unwrap_or_default().trim_matches(['[', ']']);
+            reach(host, at.port_u16().unwrap_or(80)).await.map(TokioIo::new)
+        })),
     })
 }
 
@@ -231,12 +237,27 @@ impl Secure {
             let tls = tls.clone();
             async move {
                 let host = at.host().unwrap_or_default().trim_matches(['[', ']']);
-                let stream = TcpStream::connect((host, at.port_u16().unwrap_or(443))).await?;
-                stream.set_nodelay(true)?;
+                let stream = reach(host, at.port_u16().unwrap_or(443)).await?;
                 Ok(TokioIo::new(tls.connect(stream, host, service).await?))
             }
         })
     }
+}
+
+/// A connection to the first of a name's addresses at which somebody answers.
+async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match tokio::time::timeout(REACH, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
 }
 
 /// Whether an error is of that kind, or comes of one.

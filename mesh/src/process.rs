@@ -146,6 +146,9 @@ pub enum Error {
         /// As this process is told.
         wanted: u32,
     },
+    /// The log is too small for what is to be kept of it.
+    #[error("{0}")]
+    Log(String),
     /// The service can't be built.
     #[error(transparent)]
     Build(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -293,6 +296,7 @@ where
         );
     }
     let certificate = Certificate::open(&args.certificate).await?;
+    args.settings.fit(args.log_bytes).map_err(Error::Log)?;
     let client = connect(name, &args.nats, &args.nats_tls).await?;
     let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
     let registry = registry.map_err(|error| Error::Nats(error.to_string()))?;

@@ -44,6 +44,13 @@ pub struct Settings {
     /// Bytes that a chat-svc keeps of what its users were sent lately, at most: what their devices resume from.
     #[arg(long, env = "MADANG_TAIL_BYTES", default_value_t = 512 << 20)]
     pub tail_bytes: usize,
+    /// Bytes of a shard's log that its readers may be behind, at most: beyond that sends are refused. As many are kept behind
+    /// them, for a database that is restored. At most half of what the log may take.
+    #[arg(long, env = "MADANG_LAG_BYTES", default_value_t = 256 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 40))]
+    pub lag_bytes: u64,
+    /// Bytes that a shard's inbox in NATS may take of its memory: for who takes over after a crash.
+    #[arg(long, env = "MADANG_INBOX_BYTES", default_value_t = 256 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 40))]
+    pub inbox_bytes: u64,
     /// The longest WebSocket message that is taken, in bytes.
     #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
     pub max_frame_bytes: usize,
@@ -102,6 +109,19 @@ impl Settings {
     #[must_use]
     pub fn drain_window(&self) -> Duration {
         Duration::from_secs(self.drain_window.into())
+    }
+
+    /// Refuses a log that would be full before anybody hears that its readers are behind: then nothing could be sent, and
+    /// what is kept for a restored database would have no room.
+    pub fn fit(&self, log_bytes: i64) -> Result<(), String> {
+        let most = u64::try_from(log_bytes).unwrap_or(0) / 2;
+        if self.lag_bytes <= most {
+            return Ok(());
+        }
+        let lag = self.lag_bytes;
+        Err(format!(
+            "--lag-bytes {lag} is above half of --log-bytes, {most}: lower it, or raise --log-bytes (and `nats stream edit NAME --max-bytes` for the logs that are there)"
+        ))
     }
 
     /// How much a page has that was asked for so much; 0: the client did not say.

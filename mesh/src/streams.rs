@@ -112,18 +112,27 @@ pub async fn delete_unused(context: &Context, names: &[&str]) -> bool {
     all
 }
 
-/// What differs, a line each with what to do; nothing, where all is as asked, or not made yet.
-pub async fn differing(context: &Context, replicas: usize, tags: &[String]) -> Result<Vec<String>, Unavailable> {
+/// What differs, a line each with what to do; nothing, where all is as asked, or not made yet. A stream that may take more
+/// than is asked for is fine.
+pub async fn differing(
+    context: &Context,
+    wanted: &[Config],
+    replicas: usize,
+    tags: &[String],
+) -> Result<Vec<String>, Unavailable> {
     let there = context.streams().map_ok(|stream| stream.config);
     let there: Vec<Config> = there.try_collect().await.map_err(|error| Unavailable(error.to_string()))?;
-    Ok(said(&there, replicas, tags))
+    Ok(said(&there, wanted, replicas, tags))
 }
 
 /// What is said of those that are not as asked: once for all that differ alike.
-fn said(there: &[Config], replicas: usize, tags: &[String]) -> Vec<String> {
+fn said(there: &[Config], wanted: &[Config], replicas: usize, tags: &[String]) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for config in there {
-        for difference in differences(config, replicas, tags) {
+        let wanted = wanted.iter().find(|wanted| wanted.name == config.name);
+        for difference in
+            differences(config, replicas, tags).into_iter().chain(wanted.and_then(|all| smaller(config, all)))
+        {
             alike.entry(difference).or_default().push(&config.name);
         }
     }
@@ -135,6 +144,18 @@ fn said(there: &[Config], replicas: usize, tags: &[String]) -> Vec<String> {
         }
     });
     said.collect()
+}
+
+/// Whether it may take less than is asked for.
+fn smaller(config: &Config, wanted: &Config) -> Option<String> {
+    let (has, asked) = (config.max_bytes, wanted.max_bytes);
+    let flag = match wanted.storage {
+        StorageType::File => "--log-bytes",
+        StorageType::Memory => "--inbox-bytes",
+    };
+    (0..asked).contains(&has).then(|| {
+        format!("{has} of the {asked} bytes that are asked for: `nats stream edit NAME --max-bytes {asked}`, or {flag} {has}")
+    })
 }
 
 /// How one is not as asked. Only the log is placed; strangers' streams are theirs.
@@ -204,11 +225,19 @@ mod tests {
             stream("ORDERS".into(), 1, &["else"]),
         ];
         let tags = ["a".to_owned(), "b".to_owned()];
-        let said = said(&there, 3, &tags);
+        let said = said(&there, &[], 3, &tags);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("KV_madang and 2 more: 1 of the 3 replicas"), "{said:?}");
         let placed = format!("LOG_{LAYOUT}_02: placed by [a], not by the tags that are asked for, [a,b]");
         assert!(said[1].starts_with(&placed), "{said:?}");
-        assert_eq!(super::said(&there[..1], 3, &tags), [""; 0]);
+        assert_eq!(super::said(&there[..1], &[], 3, &tags), [""; 0]);
+        let of = |max_bytes| Config { max_bytes, ..there[0].clone() };
+        let sizes = |has, asked| super::said(&[of(has)], &[of(asked)], 3, &tags);
+        let said = sizes(1 << 20, 2 << 20);
+        assert!(
+            said[0].contains("1048576 of the 2097152 bytes") && said[0].contains("--log-bytes 1048576"),
+            "{said:?}"
+        );
+        assert_eq!((sizes(2 << 20, 1 << 20), sizes(-1, 1 << 20)), (vec![], vec![]), "more will do");
     }
 }

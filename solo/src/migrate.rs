@@ -77,13 +77,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = again(end, "the bucket in NATS", open).await?;
     let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags.clone());
     let (group, account, notify) = postgres(&args)?;
+    args.settings.fit(args.log_bytes).map_err(anyhow::Error::msg)?;
     ensure!(!args.store.cassandra.is_empty(), "where are the messages? --cassandra");
     let context = madang_mesh::streams::on(client.clone());
     let places = places(&args, end, &registry, &context).await?;
     // Refused before anything is made.
     places.word(args.adopt)?;
 
-    let inbox = JetStreamInbox::new(client, replicas);
+    let inbox = JetStreamInbox::new(client, replicas, args.settings.inbox_bytes);
     let wanted = (0..shards).map(|shard| log.config(shard)).chain((0..shards).map(|shard| inbox.config(shard)));
     let wanted: Vec<_> = wanted.collect();
     let tags = &args.nats_tags;

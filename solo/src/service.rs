@@ -48,9 +48,9 @@ pub struct Keeper<C: clap::Args> {
 pub async fn run(args: Args) -> ExitCode {
     match args {
         Args::Chat(Keeper { process, config }) => {
-            let replicas = process.nats_replicas;
+            let (replicas, bytes) = (process.nats_replicas, process.settings.inbox_bytes);
             let build = async |context, nats| {
-                let inbox = Arc::new(JetStreamInbox::new(nats, replicas));
+                let inbox = Arc::new(JetStreamInbox::new(nats, replicas, bytes));
                 madang_chat::build(config, context, inbox).await
             };
             process::main("chat", process, None, build).await

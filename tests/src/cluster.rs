@@ -54,8 +54,9 @@ async fn begin(kind: Kind, flags: Vec<String>) -> Running {
         }
         Kind::Chat => {
             let cli = parse::<madang_chat::Config>(&flags);
+            let bytes = cli.process.settings.inbox_bytes;
             let build = async |context, nats| {
-                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1))).await
+                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1, bytes))).await
             };
             process::start("chat", cli.process, None, build).await.unwrap()
         }
@@ -224,6 +225,8 @@ pub struct Plan {
     pub stores: usize,
     /// group-svc.
     pub groups: usize,
+    /// NATS, if it is another one than that of all tests, with nothing in it.
+    pub nats: Option<String>,
     /// Cassandra, if by another way than straight.
     pub cassandra: Option<SocketAddr>,
     /// Postgres, likewise.
@@ -256,6 +259,7 @@ impl Default for Plan {
             stores: 1,
             groups: 1,
             cassandra: None,
+            nats: None,
             postgres: None,
             notifies: 1,
             push: Vec::new(),
@@ -300,8 +304,10 @@ impl Cluster {
         let chat_at: Vec<_> = (0..chats).map(|_| free().unwrap()).collect();
         let scheme = services::scheme(plan.certificates.as_deref());
         let chat_urls = chat_at.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(",");
-        let nats = variable("MADANG_TEST_NATS");
-        forget(&nats).await;
+        let nats = plan.nats.clone().unwrap_or_else(|| variable("MADANG_TEST_NATS"));
+        if plan.nats.is_none() {
+            forget(&nats).await;
+        }
         let common = |service: &str, grpc: Option<SocketAddr>, more: &[&str]| {
             let mut flags = vec!["--nats".to_owned(), nats.clone(), "--chat-url".to_owned(), chat_urls.clone()];
             let urls = [("store", store_at), ("group", group_at), ("account", account_at), ("notify", notify_at)];

@@ -13,6 +13,7 @@ pub mod crowd;
 pub mod device;
 pub mod doors;
 pub mod log;
+pub mod nats;
 pub mod notify;
 pub mod program;
 pub mod provider;

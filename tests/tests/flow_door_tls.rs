@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use madang_tests::{secure, start_with, until};
+use madang_tests::{PATIENCE, program::program, secure, start_with, until};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -88,4 +88,50 @@ async fn a_new_certificate_is_shown_to_who_comes_and_breaks_off_nobody() {
     sender.ready().await.unwrap();
     assert_eq!(sender.send_request(keys()).await.unwrap().status(), 200, "who was there stays");
     server.stop().await;
+}
+
+/// The program as a client of a server; what it says where it fails.
+async fn talk(server: &str, authority: &str) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(program("madang"));
+    command.args([
+        "bench",
+        "pairs",
+        "--pairs",
+        "2",
+        "--rate",
+        "8",
+        "--seconds",
+        "1",
+        "--server",
+        server,
+        "--gateways",
+        server,
+    ]);
+    let done = command.env("SSL_CERT_FILE", authority).env_remove("SSL_CERT_DIR").kill_on_drop(true).output();
+    let done = tokio::time::timeout(PATIENCE, done).await.unwrap().unwrap();
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_talk_over_tls_with_whom_they_believe_and_with_nobody_else() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (cert, key) = secure::door(folders[0].path());
+    let (stranger, _) = secure::door(folders[1].path());
+    let server = start_with(&folders[0].path().join("data"), &["--http-cert", &cert, "--http-key", &key]).await;
+    let at = format!("https://localhost:{}", server.http.port());
+    assert_eq!(talk(&at, &cert).await, Ok(()));
+    for (server, authority, why) in [
+        (at.clone(), &stranger, "invalid peer certificate"),
+        (format!("https://{}", server.http), &cert, "certificate not valid for name"),
+        (at, &folders[0].path().join("none").display().to_string(), "this machine has no authorities"),
+    ] {
+        let said = talk(&server, authority).await.unwrap_err();
+        assert!(said.contains("no TLS with the server") && said.contains(why), "{why}: {said}");
+    }
+    server.stop().await;
+    // What speaks no TLS is none of them.
+    let plain = start_with(&folders[1].path().join("data"), &[]).await;
+    let said = talk(&format!("https://localhost:{}", plain.http.port()), &stranger).await.unwrap_err();
+    assert!(said.contains("no TLS with the server"), "{said}");
+    plain.stop().await;
 }

@@ -13,8 +13,12 @@ use madang_mesh::{
     shard::LAYOUT,
 };
 use madang_solo::migrate;
-use madang_tests::cluster::{database, forget};
-use std::{path::Path, process::Stdio, time::Duration};
+use madang_tests::{
+    cluster::{database, forget},
+    nats,
+};
+use std::path::Path;
+use tokio::process::Child;
 
 #[derive(Parser)]
 struct Cli {
@@ -47,7 +51,8 @@ async fn migrate_at(nats: &str, database: &str, keyspace: &str, shards: u32, str
         ["--cassandra", &cassandra],
         ["--cassandra-keyspace", keyspace],
     ];
-    let small = if streams.contains(&"--log-bytes") { &[][..] } else { &["--log-bytes", "1000000"] };
+    let small =
+        if streams.contains(&"--log-bytes") { &[][..] } else { &["--log-bytes", "1000000", "--lag-bytes", "500000"] };
     let flags = std::iter::once("").chain(flags.into_iter().flatten()).chain(small.iter().chain(streams).copied());
     migrate::run(Cli::parse_from(flags).args).await.map_err(|error| format!("{error:#}"))
 }
@@ -80,7 +85,7 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
     let config = &inbox.cached_info().config;
     assert_eq!((config.storage, config.num_replicas), (jetstream::stream::StorageType::Memory, 1));
     // A home finds it as it would have made it.
-    JetStreamInbox::new(client, 1).create(3).await.unwrap();
+    JetStreamInbox::new(client, 1, 256 << 20).create(3).await.unwrap();
     let mut connection = AsyncPgConnection::establish(&database).await.unwrap();
     connection.batch_execute("SELECT * FROM account; SELECT * FROM conversation").await.unwrap();
 
@@ -107,6 +112,24 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
     let said = migrate_on(&database, &name, 4, &["--nats-tags", "disk:nvme,zone:a"]).await.unwrap_err();
     assert!(said.contains(&format!("LOG_{LAYOUT}_00 and 3 more: placed by []")), "{said}");
     assert!(said.contains("[disk:nvme,zone:a]"), "{said}");
+    // Smaller ones too: they would be full before what is asked for is there.
+    let larger = ["--log-bytes", "3000000", "--lag-bytes", "1500000", "--inbox-bytes", "300000000"];
+    let said = migrate_on(&database, &name, 4, &larger).await.unwrap_err();
+    assert!(said.contains(&format!("LOG_{LAYOUT}_00 and 3 more: 1000000 of the 3000000 bytes")), "{said}");
+    assert!(said.contains(&format!("INBOX_{LAYOUT}_00 and 3 more: 268435456 of the 300000000 bytes")), "{said}");
+    assert!(said.contains("--log-bytes 1000000") && said.contains("--inbox-bytes 268435456"), "{said}");
+    for shard in 0..4 {
+        for (name, bytes) in [("LOG", 3_000_000), ("INBOX", 300_000_000)] {
+            let mut stream = nats.get_stream(format!("{name}_{LAYOUT}_{shard:02}")).await.unwrap();
+            let config = jetstream::stream::Config { max_bytes: bytes, ..stream.info().await.unwrap().config.clone() };
+            nats.update_stream(config).await.unwrap();
+        }
+    }
+    assert_eq!(migrate_on(&database, &name, 4, &larger).await, Ok(()), "edited as was said");
+    assert_eq!(nats.get_stream(format!("LOG_{LAYOUT}_03")).await.unwrap().cached_info().state.messages, 1);
+    assert_eq!(migrate(&database, &name, 4).await, Ok(()), "what is larger will do");
+    let said = migrate_on(&database, &name, 4, &["--log-bytes", "3000000"]).await.unwrap_err();
+    assert!(said.contains("--lag-bytes 268435456 is above half of --log-bytes, 1500000"), "{said}");
     for shard in 0..4 {
         nats.delete_stream(format!("LOG_{LAYOUT}_{shard:02}")).await.unwrap();
         nats.delete_stream(format!("INBOX_{LAYOUT}_{shard:02}")).await.unwrap();
@@ -117,18 +140,9 @@ async fn it_makes_what_is_missing_at_any_time_and_refuses_another_number_of_shar
 }
 
 /// A nats-server with so much room; gives it and its address.
-async fn nats_server(folder: &Path, files: &str, memory: &str) -> (tokio::process::Child, String) {
-    let (config, port) = (folder.join("nats.conf"), free().unwrap().port());
-    let room = format!("max_file_store: {files}, max_memory_store: {memory}, sync_interval: always");
-    let text = format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {:?}, {room} }}\n", folder.join("js"));
-    std::fs::write(&config, text).unwrap();
-    let mut server = tokio::process::Command::new("nats-server");
-    let server = server.arg("-c").arg(&config).stderr(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    let server = server.spawn().unwrap();
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    (server, format!("127.0.0.1:{port}"))
+async fn nats_server(folder: &Path, files: &str, memory: &str) -> (Child, String) {
+    let at = free().unwrap();
+    (nats::start(at, folder, files, memory).await, at.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +188,7 @@ async fn a_nats_without_room_is_told_at_once_with_what_it_needs_and_nothing_is_l
     for shard in 0..4 {
         there.delete_stream(format!("INBOX_{LAYOUT}_{shard:02}")).await.unwrap();
     }
-    let other = JetStreamInbox::new(client.clone(), 1);
+    let other = JetStreamInbox::new(client.clone(), 1, 256 << 20);
     for shard in 10..14 {
         other.create(shard).await.unwrap();
     }

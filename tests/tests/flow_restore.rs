@@ -13,6 +13,7 @@ use madang_loadgen::people::{self, Person};
 use madang_mesh::{
     channel::Channels,
     log::{Log, Position, jetstream::JetStreamLog},
+    serve::free,
     shard::Shard,
 };
 use madang_proto::{
@@ -24,7 +25,7 @@ use madang_proto::{
 use madang_tests::{
     backup::{self, Keyspace},
     cluster::{Cluster, Plan, database},
-    shown, until,
+    nats, shown, until,
 };
 use serde_json::{Value, json};
 use std::{
@@ -431,6 +432,62 @@ async fn no_number_is_given_twice_while_a_restored_database_catches_up() {
     assert_eq!(said.last().unwrap().ack.seq, 11);
     live(&[ann, bob], &said).await;
     has(&http, bob, &room, 0, &said).await;
+    drop(people);
+    cluster.stop().await;
+}
+
+/// NATS is moved: its streams are saved and made again on another disk, with all services stopped. What the databases do not
+/// have yet is in the log alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_saved_and_made_again_have_what_was_acknowledged() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, saved] = folders.each_ref().map(tempfile::TempDir::path);
+    let at = free().unwrap();
+    let mut server = nats::start(at, first, "30GB", "4GB").await;
+    let mut cluster = Cluster::with(Plan { nats: Some(at.to_string()), ..Plan::default() }).await;
+    let http = Http::new(&cluster.api).unwrap();
+    let people = sign_up(&cluster, &http, "moved", 3).await;
+    let [ann, bob, cho] = &people[..] else { unreachable!() };
+    let room = group(&http, &[ann, bob, cho], History::All).await;
+    let mut said = Vec::new();
+    for n in 0..10 {
+        said.push([ann, bob, cho][n % 3].say(&room, &format!("{n}")).await);
+    }
+    ann.edit(&room, 1, "edited").await;
+    tokio::time::sleep(REST).await;
+    let (group, store) = (cluster.groups.remove(0).stop().await, cluster.stores.remove(0).stop().await);
+    for n in 10..20 {
+        said.push([ann, bob, cho][n % 3].say(&room, &format!("{n}")).await);
+    }
+    bob.delete(&room, 2).await;
+    live(&[ann, bob, cho], &said[10..]).await;
+    let notify = cluster.notifies.remove(0).stop().await;
+    let (chat, account) = (cluster.chats.remove(0).stop().await, cluster.accounts.remove(0).stop().await);
+
+    let client = async_nats::connect(at.to_string()).await.unwrap();
+    // A log for each shard, and the bucket.
+    assert_eq!(nats::save(&client, saved).await, 9);
+    server.kill().await.unwrap();
+    let _server = nats::start(at, second, "30GB", "4GB").await;
+    nats::restore(&async_nats::connect(at.to_string()).await.unwrap(), saved).await;
+
+    cluster.accounts.push(account.start().await);
+    cluster.stores.push(store.start().await);
+    cluster.groups.push(group.start().await);
+    cluster.chats.push(chat.start().await);
+    cluster.notifies.push(notify.start().await);
+    // Who has no answer asks again: it is the same message. New numbers follow.
+    let last = &said[19];
+    let again = cho.ask(Body::Send(said[17].send.clone())).await;
+    assert_eq!((again.seq, again.revision, again.duplicate), (said[17].ack.seq, said[17].ack.revision, true));
+    let next = ann.say(&room, "next").await;
+    assert_eq!((next.ack.seq, next.ack.revision), (last.ack.seq + 1, last.ack.revision + 2));
+    said.push(next);
+    live(&[ann, bob, cho], &said[20..]).await;
+    has(&http, bob, &room, 2, &said[2..]).await;
+    let page = http.after(&cho.person.tokens.access_token, &room, 0, 2).await.unwrap();
+    let shown: Vec<_> = page.messages.iter().map(|message| (message.text.as_str(), message.deleted)).collect();
+    assert_eq!(shown, [("edited", false), ("", true)]);
     drop(people);
     cluster.stop().await;
 }

@@ -9,14 +9,10 @@ use std::{collections::VecDeque, time::Duration};
 const READERS: [&str; 2] = ["store", "group"];
 /// How long a reader may be behind.
 const MAX_LAG: Duration = Duration::from_secs(600);
-/// How many bytes a reader may be behind.
-const MAX_LAG_BYTES: u64 = 256 << 20;
 /// How long the log is kept behind its readers.
 const KEEP: Duration = Duration::from_secs(3600);
 /// How often a checkpoint is taken.
 const CHECKPOINT: Duration = Duration::from_secs(2);
-/// The most bytes kept behind the readers.
-const KEEP_BYTES: u64 = 256 << 20;
 
 /// How far the log had come at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,9 +112,16 @@ impl Pressure {
     }
 
     /// Takes in where the readers stand; the position before which the log may be trimmed, if that has moved enough.
-    /// Fails if one has read what the log does not have: then the log was lost, and numbers would be used twice.
-    pub fn hear(&mut self, heard: &Heard, last: Position, fanned_out: Position) -> Result<Option<Position>, String> {
-        self.hear_at(heard, last, fanned_out, now_micros() / 1000)
+    /// Fails if one has read what the log does not have: then the log was lost, and numbers would be used twice. `most`:
+    /// how many bytes a reader may be behind, and how many are kept behind the readers; a setting (`lag-bytes`).
+    pub fn hear(
+        &mut self,
+        heard: &Heard,
+        last: Position,
+        fanned_out: Position,
+        most: u64,
+    ) -> Result<Option<Position>, String> {
+        self.hear_at(heard, last, fanned_out, most, now_micros() / 1000)
     }
 
     fn hear_at(
@@ -126,6 +129,7 @@ impl Pressure {
         heard: &Heard,
         last: Position,
         fanned_out: Position,
+        most: u64,
         now_ms: i64,
     ) -> Result<Option<Position>, String> {
         let mut slowest = last;
@@ -153,9 +157,8 @@ impl Pressure {
         }
         // The first checkpoint that the slowest has not passed is how far behind it is.
         let behind = self.checkpoints.iter().find(|each| each.position > slowest).filter(|_| slowest < last);
-        self.lagging =
-            behind.is_some_and(|each| now_ms - each.at_ms > ms(MAX_LAG) || self.bytes - each.bytes > MAX_LAG_BYTES);
-        let old = |each: &Checkpoint| now_ms - each.at_ms > ms(KEEP) || self.bytes - each.bytes > KEEP_BYTES;
+        self.lagging = behind.is_some_and(|each| now_ms - each.at_ms > ms(MAX_LAG) || self.bytes - each.bytes > most);
+        let old = |each: &Checkpoint| now_ms - each.at_ms > ms(KEEP) || self.bytes - each.bytes > most;
         let mut before = None;
         while self.checkpoints.len() > 1
             && self.checkpoints.front().is_some_and(|each| each.position < floor && old(each))
@@ -180,6 +183,9 @@ fn ms(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
+    /// What is usual.
+    const MOST: u64 = 256 << 20;
+
     /// One append a second of so many bytes each, from position 2 on; the readers stand still at 1.
     fn grown(seconds: i64, bytes: usize) -> Pressure {
         let mut pressure = Pressure::new(1, [Checkpoint { position: 1, at_ms: 0, bytes: 0 }]);
@@ -190,7 +196,7 @@ mod tests {
     }
 
     fn lags(pressure: &mut Pressure, seconds: i64, heard: Heard) -> bool {
-        pressure.hear_at(&heard, seconds as u64 + 1, u64::MAX, seconds * 1000).unwrap();
+        pressure.hear_at(&heard, seconds as u64 + 1, u64::MAX, MOST, seconds * 1000).unwrap();
         pressure.lagging()
     }
 
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn the_log_is_trimmed_behind_the_slowest_of_all_only_and_an_hour_behind_it() {
         let trim = |store, group, fanned_out| {
-            grown(8000, 10).hear_at(&[Some(store), Some(group)], 8001, fanned_out, 8_000_000).unwrap()
+            grown(8000, 10).hear_at(&[Some(store), Some(group)], 8001, fanned_out, MOST, 8_000_000).unwrap()
         };
         assert_eq!(trim(1, 8001, 8001), None);
         assert_eq!(trim(8001, 1, 8001), None);
@@ -219,14 +225,15 @@ mod tests {
         assert!(trim(3000, 8001, 8001).unwrap() < 3000);
         assert!(trim(8001, 8001, 2000).unwrap() < 2000);
         // Less than an hour where that is much.
-        let much = grown(1000, 1 << 20).hear_at(&[Some(1001), Some(1001)], 1001, 1001, 1_000_000).unwrap().unwrap();
+        let much =
+            grown(1000, 1 << 20).hear_at(&[Some(1001), Some(1001)], 1001, 1001, MOST, 1_000_000).unwrap().unwrap();
         assert!((740..=746).contains(&much), "{much}");
     }
 
     #[test]
     fn what_a_restored_database_has_still_to_read_is_not_trimmed() {
         let mut pressure = grown(8000, 10);
-        let mut trim = |group, now_ms| pressure.hear_at(&[Some(8001), Some(group)], 8001, 8001, now_ms).unwrap();
+        let mut trim = |group, now_ms| pressure.hear_at(&[Some(8001), Some(group)], 8001, 8001, MOST, now_ms).unwrap();
         assert!(trim(8001, 8_000_000).unwrap() > 4000);
         assert!(trim(5000, 9_000_000).unwrap() < 5000, "it was at 8001, and is at 5000 again");
         assert!(trim(8001, 9_000_000).unwrap() > 5000);
@@ -239,7 +246,7 @@ mod tests {
         pressure.grew(12, 100, 10_100);
         pressure.grew(13, 100, 10_200);
         let mut trim = |minutes: i64, read| {
-            pressure.hear_at(&[Some(read), Some(read)], 13, read, 10_200 + minutes * 60_000).unwrap()
+            pressure.hear_at(&[Some(read), Some(read)], 13, read, MOST, 10_200 + minutes * 60_000).unwrap()
         };
         assert!(trim(59, 13).is_none_or(|before| before < 11), "not within the hour");
         assert_eq!(trim(61, 12), Some(12), "not past its readers");
@@ -250,7 +257,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_ahead_of_the_log_says_that_the_log_was_lost() {
         let mut pressure = grown(10, 100);
-        assert!(pressure.hear_at(&[Some(12), Some(3)], 11, 11, 10_000).is_ok(), "a batch is in flight");
-        assert!(pressure.hear_at(&[Some(3), Some(13)], 11, 11, 10_000).is_err());
+        assert!(pressure.hear_at(&[Some(12), Some(3)], 11, 11, MOST, 10_000).is_ok(), "a batch is in flight");
+        assert!(pressure.hear_at(&[Some(3), Some(13)], 11, 11, MOST, 10_000).is_err());
     }
 }

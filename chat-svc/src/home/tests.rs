@@ -95,6 +95,7 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         format: madang_proto::record::USUAL,
         limits: Limits { members: 10 },
         memory: Memory::new(1 << 20),
+        lag_bytes: 256 << 20,
         tenure: Tenure::endless(),
     };
     // Found not to be there just now, and that the peer is somebody.

@@ -26,7 +26,7 @@ impl Home {
             && let Some(Ok(heard)) = self.looking.take().map(|looked| looked.now_or_never()).unwrap_or_default()
         {
             let fanned_out = self.world.fan_out.lowest(self.shard);
-            if let Some(before) = self.pressure.hear(&heard, self.last, fanned_out)? {
+            if let Some(before) = self.pressure.hear(&heard, self.last, fanned_out, self.world.lag_bytes)? {
                 let (log, shard) = (self.world.log.clone(), self.shard);
                 tokio::spawn(async move {
                     if let Err(error) = log.trim(shard, before).await {

@@ -19,8 +19,6 @@ use std::time::Duration;
 
 /// How long an entry is kept.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// How many bytes a shard's inbox keeps.
-const MAX_BYTES: i64 = 256 << 20;
 /// How long a publish is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -36,6 +34,7 @@ pub struct JetStreamInbox {
     client: async_nats::Client,
     context: Context,
     replicas: usize,
+    bytes: u64,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Unavailable {
@@ -52,10 +51,10 @@ fn name(shard: Shard) -> String {
 }
 
 impl JetStreamInbox {
-    /// On a connection; new streams have so many replicas.
+    /// On a connection; new streams have so many replicas, and keep so many bytes of a shard.
     #[must_use]
-    pub fn new(client: async_nats::Client, replicas: usize) -> Self {
-        Self { context: jetstream::new(client.clone()), client, replicas }
+    pub fn new(client: async_nats::Client, replicas: usize, bytes: u64) -> Self {
+        Self { context: jetstream::new(client.clone()), client, replicas, bytes }
     }
 
     /// How a shard's stream is made.
@@ -67,7 +66,7 @@ impl JetStreamInbox {
             storage: StorageType::Memory,
             discard: DiscardPolicy::Old,
             max_age: MAX_AGE,
-            max_bytes: MAX_BYTES,
+            max_bytes: self.bytes.try_into().unwrap_or(i64::MAX),
             num_replicas: self.replicas,
             ..Config::default()
         }

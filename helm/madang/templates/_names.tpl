@@ -47,7 +47,7 @@ through an Ingress with TLS it goes only where it is told to. */}}
 {{- $ingress := .Values.ingress }}
 {{- if .Values.test.server }}
 {{- .Values.test.server }}
-{{- else if and $ingress.enabled (or .Values.test.address (not $ingress.tls.secretName)) }}
-{{- printf "http://%s:80" $ingress.host }}
+{{- else if $ingress.enabled }}
+{{- printf (empty $ingress.tls.secretName | ternary "http://%s:80" "https://%s:443") $ingress.host }}
 {{- end }}
 {{- end }}

@@ -40,7 +40,7 @@ MADANG_PUSH_CONTACT: notify.contact
 {{- range list "MADANG_TLS_CERT" "MADANG_TLS_KEY" "MADANG_TLS_CA" }}
 {{ . }}: tls.issuer, or tls.secretPrefix
 {{- end }}
-{{- range list "token-issuer" "max-message-bytes" "max-members" "max-conversations" "max-devices" "page-size" "max-page-size" "room-bytes" "tail-bytes" "max-frame-bytes" "max-in-flight" "queue-frames" "queue-bytes" "send-rate" "send-burst" "login-rate" "login-burst" "sockets-per-address" "arrivals-per-address" "connect-rate" "trusted-proxies" "allowed-origins" "grants" }}
+{{- range list "token-issuer" "max-message-bytes" "max-members" "max-conversations" "max-devices" "page-size" "max-page-size" "room-bytes" "tail-bytes" "lag-bytes" "inbox-bytes" "max-frame-bytes" "max-in-flight" "queue-frames" "queue-bytes" "send-rate" "send-burst" "login-rate" "login-burst" "sockets-per-address" "arrivals-per-address" "connect-rate" "trusted-proxies" "allowed-origins" "grants" }}
 MADANG_{{ . | upper | replace "-" "_" }}: cluster.settings.{{ . }}
 {{- end }}
 {{- end }}

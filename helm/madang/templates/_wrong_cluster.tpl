@@ -45,7 +45,7 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- $named = append $named (dict "kind" "Secret" "name" . "from" "image.pullSecrets" "pulls" true) }}
 {{- end }}
 {{- $authorities := list }}
-{{- range list .Values.nats.ca .Values.cassandra.ca .Values.telemetry.ca }}
+{{- range list .Values.nats.ca .Values.cassandra.ca .Values.telemetry.ca .Values.test.ca }}
 {{- if and . (ne . "system") }}{{ $authorities = append $authorities . }}{{ end }}
 {{- end }}
 {{- with .Values.authorities.existingConfigMap }}

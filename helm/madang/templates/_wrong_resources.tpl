@@ -31,6 +31,11 @@
 {{- if gt $needed (include "madang.quantity" $most | float64) }}
 {{- $wrong = append $wrong (printf "chat.resources.limits.memory is %v, but room-bytes, tail-bytes and 1 GiB for all else are %.0f MiB, and its pods would be killed once these are full: raise it, or lower cluster.settings.room-bytes or tail-bytes" $most (divf $needed 1048576)) }}
 {{- end }}
+{{- /* What its readers may be behind, of a log that would else be full first. */}}
+{{- $lag := index (.Values.cluster.settings | default dict) "lag-bytes" | default 268435456 | toString | float64 }}
+{{- if gt (mulf 2 $lag) (.Values.cluster.logBytes | toString | float64) }}
+{{- $wrong = append $wrong (printf "cluster.logBytes is %d, below twice cluster.settings.lag-bytes (%.0f): raise it (and edit the logs that are there: nats stream edit NAME --max-bytes), or lower lag-bytes" (int64 .Values.cluster.logBytes) $lag) }}
+{{- end }}
 {{- join "\n" $wrong }}
 {{- end }}
 

@@ -3,7 +3,7 @@
 //! left out until a connection of nobody's call reaches it; never the last. tower's balancer belongs to one task, through
 //! whose queue each call would go, and can't keep the last one in; its arithmetic is the same.
 
-use super::{CONNECT, caused_by};
+use super::{REACH, caused_by};
 use crate::{metrics, refused::Refused};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, Uri};
@@ -35,7 +35,8 @@ const REFUSES: f64 = 0.5;
 /// How long one that can't be reached is left out before it is tried: first, and at most; it doubles with each call that fails.
 const OUT: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(15);
-/// How often a name is looked up again: a process that goes serves on for longer than that (`preStopSeconds`).
+/// How often a name is looked up again: a process that goes serves on for longer than that and what DNS remembers
+/// (`preStopSeconds`: 5 s of CoreDNS, these 2, and one until Kubernetes has told it).
 const LOOK_UP: Duration = Duration::from_secs(2);
 /// The same where one of its processes can't be reached, at most.
 const LOOK_UP_SOON: Duration = Duration::from_millis(250);
@@ -127,7 +128,7 @@ impl End {
     async fn answers(&self) -> bool {
         // Within the process there is but one, which is never left out.
         let Some((_, place)) = self.address.split_once("://") else { return true };
-        matches!(timeout(CONNECT, TcpStream::connect(place)).await, Ok(Ok(_)))
+        matches!(timeout(REACH, TcpStream::connect(place)).await, Ok(Ok(_)))
     }
 }
 

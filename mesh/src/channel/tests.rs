@@ -11,6 +11,7 @@ use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
@@ -52,6 +53,35 @@ async fn call(channel: &Channel, path: &str, timeout: Option<&str>) -> Code {
         }
         Err(error) => Status::from_error(error).code(),
     }
+}
+
+/// A listener whose machine answers nobody any more, as at the address of a pod that is gone: its queue is full.
+async fn silent() -> (TcpListener, TcpStream, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let at = listener.local_addr().unwrap();
+    (listener, TcpStream::connect(at).await.unwrap(), format!("http://{at}"))
+}
+
+#[tokio::test]
+async fn a_machine_that_answers_nobody_does_not_take_a_call_s_second() {
+    let alive = process(|_| async { says(Code::Ok) });
+    // Where this machine is slow itself, once more.
+    for _ in 0..20 {
+        let (_listener, _waiting, gone) = silent().await;
+        let first = Channels::new().get(&gone).unwrap();
+        assert_ne!(call(&first, CHANGE, Some("900m")).await, Code::Ok, "it answers");
+        let channel = Channels::new().get(&format!("{gone},{alive}")).unwrap();
+        let mut answers = Vec::new();
+        while answers.len() < 8 {
+            answers.push(call(&channel, CHANGE, Some("900m")).await);
+        }
+        if answers.iter().all(|code| *code == Code::Ok) {
+            return;
+        }
+    }
+    panic!("calls were given up");
 }
 
 #[tokio::test]

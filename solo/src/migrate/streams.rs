@@ -53,7 +53,7 @@ impl Streams<'_> {
 
     /// Whether what is there was made as it is asked for.
     async fn check(&self) -> anyhow::Result<()> {
-        let made = async || streams::differing(&self.context, self.replicas, self.tags).await;
+        let made = async || streams::differing(&self.context, self.wanted, self.replicas, self.tags).await;
         let otherwise = again(self.end, "the streams in NATS", made).await?;
         ensure!(
             otherwise.is_empty(),

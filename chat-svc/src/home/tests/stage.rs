@@ -312,6 +312,7 @@ impl Stage {
             format: madang_proto::record::USUAL,
             limits: Limits { members: 200 },
             memory: Memory::new(self.memory),
+            lag_bytes: 256 << 20,
             tenure: Tenure::of(self.held.subscribe()),
         }
     }
