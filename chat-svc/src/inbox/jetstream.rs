@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How long an entry is kept.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// How long a publish is waited for.
+/// How long a publish, or any other answer of NATS, is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// After a reader was not heard of for so long, the server forgets it.
@@ -54,7 +54,10 @@ impl JetStreamInbox {
     /// On a connection; new streams have so many replicas, and keep so many bytes of a shard.
     #[must_use]
     pub fn new(client: async_nats::Client, replicas: usize, bytes: u64) -> Self {
-        Self { context: jetstream::new(client.clone()), client, replicas, bytes }
+        let mut context = jetstream::new(client.clone());
+        // What was asked of a leader that died meanwhile nobody answers: asked again, the next one does.
+        context.set_timeout(PATIENCE);
+        Self { context, client, replicas, bytes }
     }
 
     /// How a shard's stream is made.
