@@ -1,4 +1,4 @@
-//! How Postgres does what group-svc and account-svc ask of it: every statement of theirs as it is run, by the server's own
+//! How Postgres does what group-svc, account-svc and notify-svc ask of it: every statement of theirs as it is run, by the server's own
 //! `auto_explain`, on tables that are large enough that reading one of them whole is never the cheapest. None may.
 //!
 //! `MADANG_PLANS_CONVERSATIONS=1000000` makes a million conversations with ten members each, and `MADANG_PLANS_OUT=FILE`
@@ -12,6 +12,7 @@ use madang_group::store::{
     postgres::PostgresGroups,
 };
 use madang_mesh::secret::Secret;
+use madang_notify::store::postgres::PostgresSubscriptions;
 use madang_proto::id::{ConversationId, UserId};
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Instant};
 
@@ -98,6 +99,13 @@ fn check_plans(plans: &BTreeMap<String, String>, tables: &[&str]) {
             assert!(!through, "an index of {table} is read from its beginning:\n{statement}\n{plan}");
         }
     }
+}
+
+/// Writes the plans of a service, where that is wanted.
+fn write_plans(of: &str, plans: &BTreeMap<String, String>) {
+    let Ok(out) = std::env::var("MADANG_PLANS_OUT") else { return };
+    let one = |(statement, plan): (&String, &String)| format!("```sql\n{statement}\n```\n\n```text\n{plan}\n```\n");
+    std::fs::write(format!("{out}.{of}"), plans.iter().map(one).collect::<Vec<_>>().join("\n")).unwrap();
 }
 
 /// So many conversations with ten members each, and somebody who is in 10,000.
@@ -241,11 +249,45 @@ async fn accounts_are_found_by_indexes() {
     let plans = plans(before);
     assert!(plans.len() >= 15, "{}", plans.len());
     check_plans(&plans, &["account", "session", "refresh", "block", "deletion", "outside", "request", "picture_gone"]);
-    if let Ok(out) = std::env::var("MADANG_PLANS_OUT") {
-        let text: Vec<_> = plans
-            .iter()
-            .map(|(statement, plan)| format!("```sql\n{statement}\n```\n\n```text\n{plan}\n```\n"))
-            .collect();
-        std::fs::write(format!("{out}.accounts"), text.join("\n")).unwrap();
+    write_plans("accounts", &plans);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_notified_is_found_by_indexes() {
+    let mut database = Database::new().await;
+    PostgresSubscriptions::open(&database.url).await.unwrap();
+    // Two devices each, of users who come after those of the checks; and a push kept for later for each of them.
+    database
+        .run(
+            r#"INSERT INTO push_subscription ("user", device, id, session, kind, provider, address, place, secret, locale, preview, created_at)
+               SELECT ('f' || substr(md5('u' || n / 2), 2))::uuid, md5('d' || n)::uuid, md5('i' || n)::uuid, md5('s' || n)::uuid, 1, 1, 'a',
+                   sha256(n::text::bytea), '', '', true, n FROM generate_series(1, 200000) n;
+               INSERT INTO push_late ("user", device, conversation, shard, due_at, push, seq, messages)
+               SELECT ('f' || substr(md5('u' || n / 2), 2))::uuid, md5('d' || n)::uuid, md5('c' || n / 20)::uuid, n % 8, 9000000000000000 + n, '', n, 1
+               FROM generate_series(1, 200000) n;
+               INSERT INTO push_shown ("user", device, conversation, seq, at)
+               SELECT ('f' || substr(md5('u' || n / 4), 2))::uuid, md5('d' || n / 2)::uuid, md5('c' || n)::uuid, n, 9000000000000000 + n
+               FROM generate_series(1, 200000) n;
+               INSERT INTO push_cursor SELECT n + 100, 1 FROM generate_series(0, 7) n;"#,
+        )
+        .await;
+    database.run("VACUUM ANALYZE").await;
+    let before = logged();
+    database.explain().await;
+    let store = PostgresSubscriptions::open(&database.url).await.unwrap();
+    madang_notify::store::conformance::check(&store).await;
+    let plans = plans(before);
+    for part in [
+        "INTO \"push_subscription\"",
+        "NOT EXISTS",
+        "INTO \"push_late\"",
+        "INTO \"push_shown\"",
+        "push_shown s",
+        "push_late l",
+    ] {
+        assert!(plans.keys().any(|statement| statement.contains(part)), "{part} was not asked");
     }
+    assert!(plans.len() >= 20, "{}", plans.len());
+    check_plans(&plans, &["push_subscription", "push_late", "push_shown"]);
+    write_plans("notify", &plans);
 }

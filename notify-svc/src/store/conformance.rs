@@ -71,7 +71,8 @@ async fn subscriptions(store: &dyn Subscriptions) {
     assert!(all.is_sorted());
     let (user, device, _) = all[0];
     let rest = store.sessions((user.uuid(), device.uuid()), 1000).await.expect(FAILED);
-    assert_eq!(rest, all[1..]);
+    // There may be others in the store, after these.
+    assert_eq!(rest[..all.len() - 1], all[1..]);
     assert_eq!(store.sessions((Uuid::nil(), Uuid::nil()), 1).await.expect(FAILED), all[..1]);
 
     store.end(vec![SessionId::new(), taken.session]).await.expect(FAILED);
