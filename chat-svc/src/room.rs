@@ -271,14 +271,8 @@ pub fn number(
         Request::SetRole(user, role) => {
             let actor = actor.ok_or_else(not_found)?;
             let state = group_of(state, actor)?;
-            require(state, actor, &[Role::Owner], "only the owner gives ranks")?;
-            let before = state.members.get(&user).map(|member| member.role).ok_or_else(not_a_member)?;
-            if before == role {
+            if rank::is_so(state, actor, user, role)? {
                 return Ok(Verdict::Nothing);
-            }
-            if user == actor {
-                let message = "an owner hands the group over by making somebody else its owner";
-                return Err(Refusal::new(Reason::InvalidField, message).of("user"));
             }
             push(state, Body::Role(log::RoleSet { user: slice(&user), role: role.into() }), None);
             if role == Role::Owner {

@@ -1,6 +1,6 @@
 //! Ranks: who may do what to whom, and to whom an owner's place falls.
 
-use super::{Limits, Member, Members, State, full, not_found};
+use super::{Limits, Member, Members, State, full, not_a_member, not_found};
 use madang_proto::{
     client::v1::{ConversationKind, Role},
     id::UserId,
@@ -27,6 +27,22 @@ pub(super) fn may_remove(state: &State, actor: UserId, user: UserId, target: Mem
     } else {
         Err(Refusal::new(Reason::RoleRequired, "only an admin (of an admin: the owner) may remove"))
     }
+}
+
+/// Whether somebody has a rank already, of those whom the actor may give one.
+pub(super) fn is_so(state: &State, actor: UserId, user: UserId, role: Role) -> Result<bool, Refusal> {
+    let of = |user: UserId| state.members.get(&user).map(|member| member.role);
+    // Whoever has handed the group over is an admin since, and asks again if they were not answered.
+    if role == Role::Owner && of(user) == Some(Role::Owner) && of(actor) == Some(Role::Admin) {
+        return Ok(true);
+    }
+    require(state, actor, &[Role::Owner], "only the owner gives ranks")?;
+    let is_so = of(user).ok_or_else(not_a_member)? == role;
+    if user == actor && !is_so {
+        let message = "an owner hands the group over by making somebody else its owner";
+        return Err(Refusal::new(Reason::InvalidField, message).of("user"));
+    }
+    Ok(is_so)
 }
 
 /// Who an owner's place falls to: the longest-serving admin, or member.
