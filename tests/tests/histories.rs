@@ -1,8 +1,8 @@
-//! Random histories of everything that can be done with messages, groups, settings, invites, blocks and read marks, by several
-//! people at once whose devices are cut off, also before they are answered, and come back: when all is quiet, what each device
-//! holds (from what it was sent and what docs/protocol.md tells it to ask for) is what the server answers, page by page, both
-//! are what a simple model makes of the acknowledged operations, and the model allows everything that was answered, also what
-//! was refused.
+//! Random histories of everything that can be done with messages, groups, settings, invites, blocks, profiles and read marks, by
+//! several people at once whose devices are cut off, also before they are answered, and come back; in some, somebody's account
+//! ends. Who is there and who writes is told to nobody who may not know. When all is quiet, what each device holds (from what it
+//! was sent and what docs/protocol.md tells it to ask for) is what the server answers, page by page, both are what a simple model
+//! makes of the acknowledged operations, and the model allows everything that was answered, also what was refused.
 //!
 //! Some are the same in each run, the others new ones: their seeds are printed, and those of a history that fails once more.
 //! `MADANG_HISTORIES_SEED=N` runs one alone, `MADANG_HISTORIES=N` so many, `MADANG_HISTORIES_FIRST=N` from that seed on.
@@ -14,10 +14,14 @@ mod check;
 mod device;
 #[path = "histories/doors.rs"]
 mod doors;
+#[path = "histories/ends.rs"]
+mod ends;
 #[path = "histories/model.rs"]
 mod model;
 #[path = "histories/pages.rs"]
 mod pages;
+#[path = "histories/people.rs"]
+mod people;
 #[path = "histories/play.rs"]
 mod play;
 #[path = "histories/record.rs"]
@@ -37,7 +41,7 @@ const AT_ONCE: usize = 48;
 const KEPT: u64 = 10;
 
 /// What is rare, but is there in a thousand of them.
-const RARE: [&str; 12] = [
+const RARE: [&str; 17] = [
     "Add: GROUP_FULL",
     "Delete: ROLE_REQUIRED",
     "Delete: done before",
@@ -49,7 +53,12 @@ const RARE: [&str; 12] = [
     "React: MESSAGE_DELETED",
     "React: TOO_MANY_REACTIONS",
     "React: no answer",
+    "Erased: done",
     "Say: BLOCKED",
+    "Say: USER_NOT_FOUND",
+    "accounts that ended",
+    "presence that was told",
+    "typing that was told",
 ];
 
 fn setting(name: &str) -> Option<u64> {
@@ -97,7 +106,7 @@ async fn play_all(what: &str, doors: &Doors, count: u64) {
 async fn embedded() {
     let folder = tempfile::tempdir().unwrap();
     let server = start_with(folder.path(), &["--max-members", "3"]).await;
-    play_all("embedded", &Doors { api: server.http, gateways: vec![server.http], most: 3 }, 1000).await;
+    play_all("embedded", &Doors { api: server.http, gateways: vec![server.http], most: 3, pictures: true }, 1000).await;
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -111,6 +120,7 @@ async fn on_the_real_backends() {
         api: address(&cluster.api),
         gateways: cluster.gateways.iter().map(|gateway| address(gateway)).collect(),
         most: 200,
+        pictures: false,
     };
     play_all("on the real backends", &doors, 60).await;
     cluster.stop().await;

@@ -4,7 +4,7 @@ use super::{
     device::Device,
     doors::{Held, PATIENCE, Shown, fetch, list, map, number, word},
     model::{Op, Room, Said, plain},
-    play::{History, PEOPLE},
+    play::History,
     record::Outcome,
 };
 use serde_json::{Value, json};
@@ -21,8 +21,30 @@ pub struct List {
     sync: String,
 }
 
+impl List {
+    /// Users as ids alone: a conversation does not change by what they are called.
+    fn without_profiles(mut self) -> BTreeMap<String, Value> {
+        for one in self.all.values_mut() {
+            one["peer"] = one["peer"]["user"].take();
+            for user in one["firstMembers"].as_array_mut().into_iter().flatten() {
+                *user = user["user"].take();
+            }
+        }
+        self.all
+    }
+}
+
 /// What somebody sees of each of their conversations.
 pub type Seen = BTreeMap<String, (Held, Vec<Shown>)>;
+
+/// What somebody's devices are to hold.
+#[derive(Default)]
+pub struct Wanted {
+    pub seen: Seen,
+    pub blocks: BTreeSet<String>,
+    /// Their own profile.
+    pub me: Value,
+}
 
 /// What the model makes of a conversation, and what nobody knows of it.
 struct Made {
@@ -102,7 +124,7 @@ impl History<'_> {
     /// Waits until what everybody has read is known to everybody: then nothing moves any more.
     async fn quiet(&self) {
         let end = tokio::time::Instant::now() + PATIENCE;
-        for who in 0..PEOPLE {
+        for who in self.present() {
             loop {
                 let mut told = true;
                 for (id, conversation) in self.list(who, None).await.all {
@@ -219,7 +241,7 @@ impl History<'_> {
     async fn check_invites(&self) {
         let invites = self.done().invites.clone();
         for (code, group, most) in invites {
-            for who in 0..PEOPLE {
+            for who in self.present() {
                 let path = format!("/v1/groups/{group}/invites");
                 let (status, all) = self.doors.ask(&self.people[who], "GET", &path, Value::Null).await;
                 let all = if status == 200 { list(&all["invites"]) } else { &[] };
@@ -279,23 +301,30 @@ impl History<'_> {
 
     /// Everything, with lists of earlier.
     pub async fn check(&self, lists: &[(usize, List)], mut devices: Vec<(usize, Device)>) {
+        self.ended().await;
         self.quiet().await;
         self.done().record.judge(self.doors.most);
-        let (rooms, mut wanted) = (self.made(), Vec::new());
-        for who in 0..PEOPLE {
-            wanted.push((self.check_list(who, &rooms).await, self.check_blocks(who).await));
+        let (rooms, mut wanted) = (self.made(), BTreeMap::new());
+        for who in self.present() {
+            let (seen, blocks) = (self.check_list(who, &rooms).await, self.check_blocks(who).await);
+            let me = self.doors.get(&self.people[who], "/v1/me").await;
+            wanted.insert(who, Wanted { seen, blocks, me });
         }
+        self.check_profiles(&wanted).await;
         self.check_invites().await;
-        for (who, earlier) in lists {
+        for (who, earlier) in lists.iter().filter(|(who, _)| wanted.contains_key(who)) {
             let (since, now) = (self.list(*who, Some(earlier)).await, self.list(*who, None).await);
-            assert_eq!((since.all, since.badge), (now.all, now.badge), "since {}", earlier.sync);
+            assert_eq!(since.badge, now.badge, "since {}", earlier.sync);
+            assert_eq!(since.without_profiles(), now.without_profiles(), "since {}", earlier.sync);
         }
         for (who, device) in &mut devices {
             device.connect(self.doors, *who).await;
-            device.listen_until(self.doors, &wanted[*who].0, &wanted[*who].1).await;
-            Self::check_device(device, &wanted[*who].0);
+            device.listen_until(self.doors, &wanted[who]).await;
+            Self::check_device(device, &wanted[who].seen);
         }
         self.check_events(&devices);
+        self.check_who_is_there(&mut devices, &wanted).await;
+        self.check_told();
     }
 }
 

@@ -2,7 +2,7 @@
 //! what is not answered.
 
 use super::{
-    check::Seen,
+    check::Wanted,
     doors::{Doors, Held, PATIENCE, Shown, changed, fetch, list, map, number, word},
 };
 use futures_util::SinkExt;
@@ -13,6 +13,7 @@ use madang_tests::{
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::take,
     time::Duration,
 };
 use tokio_tungstenite::tungstenite::Message;
@@ -43,6 +44,8 @@ pub struct Device {
     /// Of what was said, what it holds: by conversation and seq.
     pub messages: BTreeMap<(String, u64), Shown>,
     pub blocks: BTreeSet<String>,
+    /// Its user's own profile.
+    pub me: Value,
     live: bool,
     asked: u64,
     /// What is not answered yet, by the number of its frame.
@@ -55,6 +58,10 @@ pub struct Device {
     pub unheld: Vec<(String, u64)>,
     /// Events, as they came.
     pub events: Vec<Value>,
+    /// The place in the record of the first watch over this socket.
+    watch: Option<usize>,
+    /// Who it was told is writing, or there; this with the place of its watch.
+    pub told: Vec<(Option<usize>, Value)>,
 }
 
 impl Device {
@@ -71,6 +78,7 @@ impl Device {
             held: BTreeMap::new(),
             messages: BTreeMap::new(),
             blocks: BTreeSet::new(),
+            me: Value::Null,
             live: false,
             asked: 1,
             waiting: BTreeMap::new(),
@@ -78,7 +86,14 @@ impl Device {
             answers: Vec::new(),
             unheld: Vec::new(),
             events: Vec::new(),
+            watch: None,
+            told: Vec::new(),
         }
+    }
+
+    /// Whose it is.
+    pub fn user(&self) -> &str {
+        &self.person.id
     }
 
     pub fn is_connected(&self) -> bool {
@@ -87,8 +102,8 @@ impl Device {
 
     /// Cut off, between any two frames.
     pub fn cut(&mut self) {
-        self.socket = None;
-        self.lost.extend(std::mem::take(&mut self.waiting).into_values());
+        (self.socket, self.watch) = (None, None);
+        self.lost.extend(take(&mut self.waiting).into_values());
     }
 
     /// It forgets where it was; what it holds stays.
@@ -98,8 +113,8 @@ impl Device {
 
     /// It loses all it had, also what it was to ask for again.
     pub fn wipe(&mut self) {
-        let (answers, events) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.events));
-        *self = Self { answers, events, ..Self::new(&self.person) };
+        let (answers, events, told) = (take(&mut self.answers), take(&mut self.events), take(&mut self.told));
+        *self = Self { answers, events, told, ..Self::new(&self.person) };
     }
 
     /// It never asks again for what is not answered, but for what is kept.
@@ -128,6 +143,9 @@ impl Device {
         self.asked += 1;
         let (mut frame, id) = (sent.frame.clone(), self.asked);
         frame["id"] = json!(id);
+        if frame["watch"].is_object() {
+            self.watch.get_or_insert(sent.place);
+        }
         self.waiting.insert(id, Sent { times: sent.times + 1, ..sent });
         let Some(socket) = &mut self.socket else { return self.cut() };
         if socket.stream.send(Message::Text(frame.to_string().into())).await.is_err() {
@@ -135,9 +153,17 @@ impl Device {
         }
     }
 
+    /// Says something that is not answered.
+    pub async fn say(&mut self, frame: Value) {
+        let Some(socket) = &mut self.socket else { return };
+        if socket.stream.send(Message::Text(frame.to_string().into())).await.is_err() {
+            self.cut();
+        }
+    }
+
     /// Asks again for all that was not answered.
     pub async fn ask_again(&mut self) {
-        for sent in std::mem::take(&mut self.lost) {
+        for sent in take(&mut self.lost) {
             self.ask(sent).await;
         }
     }
@@ -160,7 +186,7 @@ impl Device {
 
     /// The list, or what has changed of it since the last one, and what each of it is now.
     async fn catch_up(&mut self, doors: &Doors) {
-        self.look_at_blocks(doors).await;
+        self.look_at_account(doors).await;
         let mut page = if self.sync.is_empty() { String::new() } else { format!("&since={}", self.sync) };
         loop {
             let path = format!("/v1/conversations?limit=2{page}");
@@ -180,7 +206,8 @@ impl Device {
         }
     }
 
-    async fn look_at_blocks(&mut self, doors: &Doors) {
+    async fn look_at_account(&mut self, doors: &Doors) {
+        self.me = doors.get(&self.person, "/v1/me").await;
         let blocks = doors.get(&self.person, "/v1/blocks").await;
         self.blocks = list(&blocks["users"]).iter().map(|user| word(&user["user"])).collect();
     }
@@ -225,9 +252,10 @@ impl Device {
         }
     }
 
-    /// Heeds frames until the conversations are held as of what is seen of them, whom one blocks is known, and everything has
-    /// come that was sent before that.
-    pub async fn listen_until(&mut self, doors: &Doors, seen: &Seen, blocks: &BTreeSet<String>) {
+    /// Heeds frames until the conversations are held as of what is seen of them, one's profile and whom one blocks are known,
+    /// and everything has come that was sent before that.
+    pub async fn listen_until(&mut self, doors: &Doors, wanted: &Wanted) {
+        let Wanted { seen, blocks, me } = wanted;
         let reached = |held: &BTreeMap<String, Held>| {
             let same = |(id, held): (&String, &Held)| {
                 let there = seen.get(id).map(|(there, _)| there);
@@ -236,19 +264,19 @@ impl Device {
             held.len() == seen.len() && held.iter().all(same)
         };
         let end = tokio::time::Instant::now() + PATIENCE;
-        let what = format!("{} holds {seen:#?} and blocks {blocks:?}", self.person.device);
-        while !(self.live && reached(&self.held) && self.blocks == *blocks) {
+        let what = format!("{} holds {seen:#?}, is {me} and blocks {blocks:?}", self.person.device);
+        while !(self.live && reached(&self.held) && self.blocks == *blocks && self.me == *me) {
             self.hear_until(doors, end, &what).await;
         }
     }
 
     /// Heeds a frame, which comes before that.
-    async fn hear_until(&mut self, doors: &Doors, end: tokio::time::Instant, what: &str) {
+    pub async fn hear_until(&mut self, doors: &Doors, end: tokio::time::Instant, what: &str) {
         let Some(socket) = &mut self.socket else { return self.connect(doors, self.gateway).await };
         let Ok(frame) = tokio::time::timeout_at(end, socket.next_or_end()).await else {
             panic!(
-                "not in time: {what}; it holds {:#?}, blocks {:?}, waits for {:?}",
-                self.held, self.blocks, self.waiting
+                "not in time: {what}; it holds {:#?}, is {}, blocks {:?}, waits for {:?}",
+                self.held, self.me, self.blocks, self.waiting
             )
         };
         self.hear(doors, frame).await;
@@ -276,7 +304,7 @@ impl Device {
         if let Some(sent) = frame["id"].as_u64().and_then(|id| self.waiting.remove(&id)) {
             self.answered(sent, frame).await;
         } else if frame["interrupted"].is_object() {
-            self.lost.extend(std::mem::take(&mut self.waiting).into_values());
+            self.lost.extend(take(&mut self.waiting).into_values());
             self.ask_again().await;
         } else if frame["live"].is_object() {
             self.live = true;
@@ -289,6 +317,8 @@ impl Device {
             self.heed(doors, &event).await;
             self.cursor = word(&event["cursor"]);
             self.events.push(event);
+        } else if frame["typing"].is_object() || frame["presence"].is_object() {
+            self.told.push((self.watch, frame));
         }
     }
 
@@ -302,7 +332,7 @@ impl Device {
 
     async fn heed(&mut self, doors: &Doors, event: &Value) {
         if event["account"].is_object() {
-            return self.look_at_blocks(doors).await;
+            return self.look_at_account(doors).await;
         }
         let (id, revision) = (word(&event["conversation"]), number(&event["revision"]));
         if revision == 0 {

@@ -11,6 +11,8 @@ pub struct Doors {
     pub gateways: Vec<SocketAddr>,
     /// How many a group takes.
     pub most: usize,
+    /// Whether pictures are kept.
+    pub pictures: bool,
 }
 
 impl Doors {

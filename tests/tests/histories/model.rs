@@ -56,6 +56,10 @@ pub enum Op {
         emoji: String,
         remove: bool,
     },
+    /// By the end of the account of who said it, also where they are in no more.
+    Erased {
+        seq: u64,
+    },
     End,
     Read {
         seq: u64,
@@ -63,20 +67,24 @@ pub enum Op {
     Set,
     /// A page of history.
     Look,
+    /// Who is there is to be told.
+    Watch,
 }
 
 impl Op {
     /// Which message it changes.
     pub fn changes(&self) -> Option<u64> {
         match self {
-            Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } => Some(*seq),
+            Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } | Self::Erased { seq } => {
+                Some(*seq)
+            }
             _ => None,
         }
     }
 
     /// It makes no event of its own, but needs who asks for it to be a member.
     pub fn is_timeless(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Set | Self::Look)
+        matches!(self, Self::Read { .. } | Self::Set | Self::Look | Self::Watch)
     }
 
     /// A block keeps it from happening in a direct conversation.
@@ -176,9 +184,9 @@ impl Room {
                     member.mark = seq.max(member.mark);
                 }
             }
-            Op::Edit { .. } | Op::Delete { .. } | Op::React { .. } => self.amend(by, op, revision),
+            Op::Edit { .. } | Op::Delete { .. } | Op::React { .. } | Op::Erased { .. } => self.amend(by, op, revision),
             Op::End => self.members.clear(),
-            Op::Read { .. } | Op::Set | Op::Look => {}
+            Op::Read { .. } | Op::Set | Op::Look | Op::Watch => {}
         }
     }
 
@@ -187,7 +195,9 @@ impl Room {
         said.revision = revision;
         match op {
             Op::Edit { text, .. } => said.text.clone_from(text),
-            Op::Delete { .. } => (said.text, said.deleted, said.reactions) = (String::new(), true, BTreeMap::new()),
+            Op::Delete { .. } | Op::Erased { .. } => {
+                (said.text, said.deleted, said.reactions) = (String::new(), true, BTreeMap::new())
+            }
             Op::React { emoji, remove, .. } => {
                 let first = (emoji.clone(), BTreeSet::new());
                 let (_, users) = said.reactions.entry(plain(emoji)).or_insert(first);
@@ -231,7 +241,7 @@ impl Room {
                     .into_iter()
                     .collect()
             }
-            Op::Direct { .. } | Op::Say { to: Some(_), .. } => Vec::new(),
+            Op::Direct { .. } | Op::Say { to: Some(_), .. } | Op::Erased { .. } | Op::Watch => Vec::new(),
             Op::Say { .. } | Op::Read { .. } | Op::Set | Op::Look => {
                 refused(NOT_IN, me.is_none()).into_iter().collect()
             }
@@ -245,6 +255,8 @@ impl Room {
                 let may = by == user || owner || (admin && role(user) == Some(MEMBER));
                 group(vec![refused(RANK, role(user).is_some() && !may)])
             }
+            // Whoever has handed the group over, and asks again.
+            Op::Role { user, role: to } if to == OWNER && role(user) == Some(OWNER) && admin => group(Vec::new()),
             Op::Role { user, role: to } => group(vec![
                 refused(RANK, !owner),
                 refused("USER_NOT_FOUND", role(user).is_none()),

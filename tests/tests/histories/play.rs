@@ -4,7 +4,9 @@ use super::{
     check::List,
     device::Device,
     doors::{Doors, list, map, number, word},
+    ends::Gone,
     model::{ADMIN, MEMBER, NOT_IN, OWNER, Op},
+    people::{Profiles, Told},
     record::{Counts, Outcome, Record},
 };
 use futures_util::future::join_all;
@@ -30,6 +32,12 @@ pub struct Done {
     pub marks: BTreeMap<(String, String), u64>,
     /// Codes, with their group and how many may use them.
     pub invites: Vec<(String, String, u64)>,
+    pub profiles: Profiles,
+    /// When somebody first said that they write, by conversation and user.
+    pub writing: BTreeMap<(String, String), usize>,
+    /// Who devices were told is writing or there.
+    pub told: Vec<Told>,
+    pub gone: Option<Gone>,
 }
 
 pub struct History<'a> {
@@ -54,7 +62,7 @@ impl Plan {
         Self {
             who: random.random_range(0..PEOPLE),
             whom: random.random_range(0..PEOPLE),
-            what: random.random_range(0..104),
+            what: random.random_range(0..112),
             pick: random.random_range(0..100),
             number: random.random_range(0..12),
             text,
@@ -122,6 +130,7 @@ impl History<'_> {
 
     async fn act(&self, plan: Plan) {
         let Plan { who, whom, what, pick, number: n, text } = plan;
+        let who = if self.is_gone(who) { (who + 1) % PEOPLE } else { who };
         let other = self.people[whom].id.clone();
         if what < 6 {
             return self.make(who, whom, n, text).await;
@@ -161,6 +170,7 @@ impl History<'_> {
                     self.end(place, 0, 0, false);
                 }
             }
+            101..109 => self.profile(who, n, text).await,
             _ => {
                 let place = self.begin(who, &id, Op::End);
                 if self.ask(who, Some(place), &id, ("DELETE", &group, Value::Null)).await.is_some() {
@@ -188,7 +198,12 @@ impl History<'_> {
         self.done().record.asked[place].room.clone_from(&id);
         self.end(place, 1, 0, false);
         let came = self.came(who, place, &id, members, &answer);
-        self.done().record.asked[place].op = Op::Create { members: came, name: text, open };
+        self.done().record.asked[place].op = Op::Create { members: came, name: text.clone(), open };
+        if n % 4 == 1 {
+            // Something is said among the two that whoever comes next does not see.
+            self.say(who, None, id.clone(), text).await;
+            self.add(who, &id, vec![self.people[(who + 2) % PEOPLE].id.clone()]).await;
+        }
     }
 
     async fn first(&self, who: usize, whom: usize, text: String) {
@@ -207,10 +222,11 @@ impl History<'_> {
         } else if self.done().record.asked[place].outcome == Outcome::Refused("GROUP_FULL".to_owned()) {
             // Whom a block keeps out does not count; one who may have been blocked may have counted.
             let (from, to) = self.done().record.when(place);
-            let me = &self.people[who].id;
-            let may = |user: &String| user == me || self.done().record.blocks(me, user, from, to).1;
+            let (me, mut done) = (&self.people[who].id, self.done());
+            let may =
+                |user: &String| user == me || (!done.record.is_gone(user) && done.record.blocks(me, user, from, to).1);
             let came = users.into_iter().filter(may).collect();
-            self.done().record.asked[place].op = Op::Add(came);
+            done.record.asked[place].op = Op::Add(came);
         }
     }
 
@@ -220,6 +236,10 @@ impl History<'_> {
         let (from, to) = done.record.when(place);
         let refused = |user: &String| list(&answer["refused"]).iter().any(|each| each["user"] == user.as_str());
         for user in users.iter().filter(|user| *user != me) {
+            if done.record.is_gone(user) {
+                assert!(refused(user), "{me} brings {user} to {id}, who is no more there: {answer}");
+                continue;
+            }
             let (may, may_not) = done.record.blocks(me, user, from, to);
             let said = refused(user);
             assert!(if said { may } else { may_not }, "{me} brings {user} to {id}: {answer}\n{:#?}", done.record);
@@ -327,6 +347,10 @@ impl History<'_> {
             Some((code, group, most)) if !n.is_multiple_of(4) => {
                 let (path, place) = (format!("/v1/invites/{code}"), self.begin(who, &group, Op::Join { code, most }));
                 if self.ask(who, Some(place), &group, ("POST", &path, Value::Null)).await.is_none() {
+                    if self.done().record.asked[place].outcome == Outcome::Refused(NOT_IN.to_owned()) {
+                        // Put out again before they were answered.
+                        self.unsure(&group);
+                    }
                     return;
                 }
                 let me = self.people[who].id.as_str();
@@ -349,7 +373,8 @@ impl History<'_> {
 
     /// Somebody is blocked, or no more; now and then they write at once.
     async fn block(&self, who: usize, whom: usize, n: u64, text: String) {
-        if who == whom {
+        // Who is no more there is blocked by nobody, and writes to nobody.
+        if who == whom || self.is_gone(whom) {
             return;
         }
         let (me, other, set) = (&self.people[who], &self.people[whom].id, n.is_multiple_of(2));
@@ -385,6 +410,10 @@ pub async fn history(doors: &Doors, seed: u64) -> Counts {
     }
     let mut devices: Vec<(usize, Device)> = [0, 0, 1, 2, 3].map(|who| (who, Device::new(&people[who]))).into();
     let history = History { doors, people, done: Mutex::default() };
+    history.profiles().await;
+    // In some, somebody's account ends after so many rounds.
+    let end = random.random_ratio(1, 5).then(|| (random.random_range(4..ROUNDS), random.random_range(0..PEOPLE)));
+    let erase = random.random_ratio(1, 3);
     for (_, device) in &mut devices {
         if random.random_ratio(2, 3) {
             device.connect(doors, random.random_range(0..8)).await;
@@ -406,7 +435,9 @@ pub async fn history(doors: &Doors, seed: u64) -> Counts {
         join_all(plans.into_iter().map(|plan| history.act(plan))).await;
         if random.random_ratio(1, 4) {
             let who = random.random_range(0..PEOPLE);
-            lists.push((who, history.list(who, None).await));
+            if !history.is_gone(who) {
+                lists.push((who, history.list(who, None).await));
+            }
         }
         let count = devices.len();
         let (_, device) = &mut devices[random.random_range(0..count)];
@@ -428,6 +459,15 @@ pub async fn history(doors: &Doors, seed: u64) -> Counts {
             device.listen(doors, 20).await;
             history.note(*who, device);
         }
+        if let Some((_, gone)) = end.filter(|(last, _)| *last == round) {
+            for (_, device) in devices.iter_mut().filter(|(who, _)| *who == gone) {
+                device.connect(doors, gone).await;
+                device.settle(doors).await;
+                history.note(gone, device);
+            }
+            devices.retain(|(who, _)| *who != gone);
+            history.end_account(gone, erase).await;
+        }
     }
     for (who, device) in &mut devices {
         device.give_up(|| random.random_ratio(3, 4));
@@ -436,5 +476,5 @@ pub async fn history(doors: &Doors, seed: u64) -> Counts {
         history.note(*who, device);
     }
     history.check(&lists, devices).await;
-    history.done().record.counts()
+    history.counts()
 }

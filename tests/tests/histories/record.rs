@@ -56,6 +56,8 @@ struct Block {
 pub struct Record {
     pub asked: Vec<Asked>,
     blocks: Vec<Block>,
+    /// Whose account has ended, and since when.
+    pub gone: Option<(String, usize)>,
     now: usize,
     /// Conversations of which it is not known when something was done, or how often: they are not compared with the model.
     pub unsure: BTreeSet<String>,
@@ -68,7 +70,7 @@ pub type Counts = BTreeMap<String, u64>;
 pub type Times = BTreeMap<u64, Room>;
 
 impl Record {
-    fn tick(&mut self) -> usize {
+    pub fn tick(&mut self) -> usize {
         self.now += 1;
         self.now
     }
@@ -96,6 +98,33 @@ impl Record {
 
     pub fn blocked(&mut self, place: usize) {
         self.blocks[place].to = self.tick();
+    }
+
+    /// Something was done that nobody asked for at that moment: what follows from the end of an account.
+    pub fn follow(&mut self, (by, from): &(String, usize), room: &str, op: Op, (revision, seq): (u64, u64)) {
+        let outcome = Outcome::Done { revision, seq, again: false };
+        let to = self.tick();
+        self.asked.push(Asked { by: by.clone(), room: room.to_owned(), op, from: *from, to, outcome });
+    }
+
+    /// Whether something is known to have been done in a conversation with this revision. (What changed nothing has that of another.)
+    pub fn has(&self, room: &str, revision: u64, what: impl Fn(&Op) -> bool) -> bool {
+        let mut of = self.asked.iter().filter(|asked| asked.room == room && !asked.was_so() && what(&asked.op));
+        of.any(|asked| asked.done().is_some_and(|(at, _)| at == revision))
+    }
+
+    /// The groups that somebody is in as far as is known, with their newest revisions.
+    pub fn groups_of(&self, user: &str) -> BTreeMap<String, u64> {
+        let newest = |id: String| self.times(&id).pop_last().map(|(revision, room)| (id, revision, room));
+        let of = |(id, revision, room): (String, u64, Room)| {
+            (!room.direct && room.members.contains_key(user)).then_some((id, revision))
+        };
+        self.rooms().into_iter().filter_map(newest).filter_map(of).collect()
+    }
+
+    /// Whether somebody's account has ended.
+    pub fn is_gone(&self, user: &str) -> bool {
+        self.gone.as_ref().is_some_and(|(gone, _)| gone == user)
     }
 
     /// Whether somebody may have had somebody blocked, and may not have, at some time between two.
@@ -142,6 +171,17 @@ impl Record {
             _ => None,
         };
         self.asked.iter().filter_map(of).collect()
+    }
+
+    /// A message that somebody sees, of a group in which somebody else does not: they have come after it.
+    pub fn hidden(&self, user: &str) -> Option<(String, u64)> {
+        self.rooms().into_iter().find_map(|id| {
+            let room = self.now(&id);
+            let first = room.members.get(user)?.first;
+            let latest = room.members.values().map(|member| member.first).max()?;
+            let hidden = room.said.range(first..latest.max(first)).rev().find(|(_, said)| !said.deleted);
+            hidden.map(|(seq, _)| (id, *seq))
+        })
     }
 
     /// What nobody knows of a conversation whether it was done.
@@ -224,16 +264,31 @@ impl Record {
         }
     }
 
+    /// The newest revision that was known at a time, and the newest that there can have been at a later one.
+    fn span(&self, room: &str, from: usize, to: usize) -> (u64, u64) {
+        let newest = |of: &dyn Fn(&Asked) -> bool| {
+            let of_room = self.asked.iter().filter(|other| other.room == room && of(other));
+            of_room.filter_map(Asked::done).max().map_or(0, |(at, _)| at)
+        };
+        (newest(&|other| other.to < from), newest(&|other| other.from < to))
+    }
+
+    /// All that a conversation can have been between two times.
+    pub fn between<'a>(&self, room: &str, times: &'a Times, from: usize, to: usize) -> impl Iterator<Item = &'a Room> {
+        let (known, last) = self.span(room, from, to);
+        let after = known.saturating_add(1);
+        let at_first = times.range(..=known).next_back();
+        at_first.into_iter().chain(times.range(after..=last.max(after))).map(|(_, room)| room)
+    }
+
     fn judge_one(&self, asked: &Asked, times: &Times, most: usize) {
         let Asked { by, room, op, from, to, outcome } = asked;
         let none = Room::default();
         let at = |revision: u64| times.range(..=revision).next_back().map_or(&none, |(_, room)| room);
         let of_room = || self.asked.iter().filter(|other| other.room == *room);
-        let known = of_room().filter(|other| other.to < *from).filter_map(Asked::done).max().map_or(0, |(at, _)| at);
-        let last = of_room().filter(|other| other.from < *to).filter_map(Asked::done).max().map_or(0, |(at, _)| at);
+        let (known, last) = self.span(room, *from, *to);
         // All that it can have met.
-        let after = known.saturating_add(1);
-        let met = || std::iter::once(at(known)).chain(times.range(after..=last.max(after)).map(|(_, it)| it));
+        let met = || std::iter::once(at(known)).chain(self.between(room, times, *from, *to));
         let to_whom = if let Op::Say { to, .. } = op { to.as_ref() } else { None };
         let other = to_whom.or_else(|| at(u64::MAX).members.keys().find(|user| *user != by)).filter(|user| *user != by);
         let direct = op.is_said() && (at(u64::MAX).direct || to_whom.is_some());
@@ -242,6 +297,8 @@ impl Record {
             None => (false, true),
         };
         let unsure = self.may_meet_unknown(asked);
+        // Nobody writes first to who is no more there.
+        let to_gone = self.gone.as_ref().is_some_and(|(gone, since)| Some(gone) == to_whom && since < from);
         let fair = match outcome {
             Outcome::Unknown => true,
             Outcome::Done { .. } if op.is_timeless() => met().any(|room| room.refusals(by, op, most).is_empty()),
@@ -250,12 +307,17 @@ impl Record {
                 let group = !(op.changes().is_some() || matches!(op, Op::Say { .. }));
                 let may = |room: &Room| room.refusals(by, op, most).is_empty();
                 // What changes nothing of a group is answered with the revision as of which it is so.
-                free && (unsure || may(at(revision - 1)) || (group && may(at(*revision))))
+                let begins = matches!(op, Op::Say { .. }) && *revision == 2;
+                free && !(to_gone && begins) && (unsure || may(at(revision - 1)) || (group && may(at(*revision))))
             }
             Outcome::Refused(reason) => {
                 let may = |room: &Room| room.refusals(by, op, most).contains(&reason.as_str());
                 let used_up = reason == "INVITE_USED_UP" && self.may_be_used_up(asked);
-                unsure || met().any(may) || (blocked && reason == "BLOCKED") || used_up
+                unsure
+                    || met().any(may)
+                    || (blocked && reason == "BLOCKED")
+                    || used_up
+                    || (to_gone && reason == "USER_NOT_FOUND")
             }
         };
         let story = || {

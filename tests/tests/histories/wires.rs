@@ -17,11 +17,21 @@ impl History<'_> {
     /// Somebody asks for something over their device's socket, and does not wait for it.
     pub async fn wire(&self, device: &mut Device, plan: Plan) {
         let Plan { who, what, pick, number: n, text, .. } = plan;
-        let Some(id) = self.some_conversation(who, pick) else { return };
+        // Now and then what somebody who came later may not see.
+        let hidden = pick.is_multiple_of(2).then(|| self.done().record.hidden(&self.people[who].id)).flatten();
+        let chosen = hidden.as_ref().map(|(room, _)| room.clone());
+        let Some(id) = chosen.or_else(|| self.some_conversation(who, pick)) else { return };
+        match what % 10 {
+            // Whoever writes; and whoever wants to know who is there.
+            8 => return self.write(device, who, &id).await,
+            9 => return self.watch(device, who).await,
+            _ => {}
+        }
         let (me, said) = (self.people[who].id.clone(), self.done().record.said(&id));
         let own: Vec<_> = said.iter().filter(|(_, sender, _)| *sender == me).collect();
         // Mostly one's own; now and then one that there is not.
         let some = match (&own[..], n % 4) {
+            _ if hidden.is_some() => said.iter().find(|(seq, ..)| hidden.as_ref().is_some_and(|(_, it)| it == seq)),
             ([.., last], 0) => Some(*last),
             ([first, ..], 1) => Some(*first),
             _ => said.get(pick % (said.len() + 1)),
@@ -32,7 +42,7 @@ impl History<'_> {
             json!({ kind: fields })
         };
         let message = seq.to_string();
-        match what % 20 {
+        match (what / 10 * 8 + what % 10) % 20 {
             _ if said.is_empty() && !n.is_multiple_of(4) => self.wire_message(device, who, &id, text).await,
             0..4 => self.wire_message(device, who, &id, text).await,
             4..10 => {
@@ -67,12 +77,13 @@ impl History<'_> {
         self.send(device, who, id, Op::Say { client_id, text, to: None }, frame).await;
     }
 
-    async fn send(&self, device: &mut Device, who: usize, id: &str, op: Op, frame: Value) {
+    pub async fn send(&self, device: &mut Device, who: usize, id: &str, op: Op, frame: Value) {
         device.ask(Sent { frame, place: self.begin(who, id, op), times: 0 }).await;
     }
 
     /// What devices were answered goes into the record.
     pub fn note(&self, who: usize, device: &mut Device) {
+        self.note_told(device);
         for (Sent { place, times, .. }, answer) in std::mem::take(&mut device.answers) {
             let asked = self.done().record.asked[place].clone();
             if let (Op::Read { .. }, Some(seq)) = (&asked.op, answer["ack"]["seq"].as_str()) {
