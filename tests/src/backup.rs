@@ -97,6 +97,35 @@ impl Keyspace {
         self.nodetool(&["clearsnapshot", "-t", "saved", &self.name]).await;
     }
 
+    /// What nodes have in memory is written to files.
+    pub async fn flush(&self) {
+        self.nodetool(&["flush", &self.name]).await;
+    }
+
+    /// All files are written anew, without what has been overwritten in others: as docs/operations.md has it.
+    pub async fn rewrite(&self) {
+        self.nodetool(&["garbagecollect", "-g", "CELL", &self.name]).await;
+    }
+
+    /// The files of its tables that have a text in them.
+    pub async fn files_with(&self, text: &str) -> Vec<PathBuf> {
+        let (mut found, mut folders) = (Vec::new(), Vec::new());
+        folders.extend(self.tables().await.into_iter().map(|(_, folder)| folder));
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                // A file may go while it is looked at: it is one that was rewritten.
+                let has = |bytes: Vec<u8>| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+                if path.is_dir() {
+                    folders.push(path);
+                } else if fs::read(&path).is_ok_and(has) {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
     /// All rows are gone.
     pub async fn lose(&self) {
         let statements: Vec<String> =
