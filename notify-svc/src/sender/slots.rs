@@ -49,3 +49,22 @@ impl AllSlots {
         timeout(wait, taken).await.ok().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_provider_that_has_no_place_left_takes_none_of_anothers() {
+        let (slots, at_once) = (AllSlots::default(), Duration::ZERO);
+        let mut taken = Vec::new();
+        while let Some(slot) = slots.take(Provider::Webhook, true, at_once).await {
+            taken.push(slot);
+        }
+        assert_eq!(taken.len(), AT_ONCE);
+        assert!(slots.take(Provider::WebPush, true, at_once).await.is_some());
+        assert!(slots.take(Provider::Fcm, false, at_once).await.is_some());
+        taken.pop();
+        assert!(slots.take(Provider::Webhook, false, at_once).await.is_some(), "one was given back");
+    }
+}
