@@ -36,6 +36,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -121,6 +122,8 @@ pub struct Audience {
     homes: Homes,
     channels: Channels,
     names: Names,
+    /// When it was asked last whether pushes are still to be sent, nobody could say.
+    doubt: watch::Sender<bool>,
 }
 
 type Rooms = HashMap<ConversationId, RoomState>;
@@ -155,7 +158,14 @@ impl Audience {
         homes: Homes,
         channels: Channels,
     ) -> Self {
-        Self { store, group, homes, channels, names: Names::new(account.clone()), account }
+        let (names, doubt) = (Names::new(account.clone()), watch::Sender::new(false));
+        Self { store, group, homes, channels, names, account, doubt }
+    }
+
+    /// Whether nobody could say, when it was asked last, if pushes are still to be sent.
+    #[must_use]
+    pub fn doubt(&self) -> watch::Receiver<bool> {
+        self.doubt.subscribe()
     }
 
     /// The pushes that the next part of a shard's log asks for; waits until that can be said, or it is too old. How many
@@ -187,6 +197,12 @@ impl Audience {
         if pushes.is_empty() {
             return Ok(Vec::new());
         }
+        let still = self.still(pushes).await;
+        self.doubt.send_if_modified(|doubt| std::mem::replace(doubt, still.is_err()) != still.is_err());
+        still
+    }
+
+    async fn still(&self, pushes: &mut [&mut Push]) -> Result<Vec<bool>, Unknown> {
         let messages = || pushes.iter().filter(|push| push.kind == PushType::Message);
         let conversations = messages().map(|push| push.conversation).collect();
         let pairs = messages().filter_map(|push| Some((push.sender?, push.to.user))).collect();
@@ -201,14 +217,21 @@ impl Audience {
         let still = |push: &mut &mut Push| {
             let user = push.to.user;
             (push.badge, push.checked) = (badges.get(&user).copied().unwrap_or_default(), checked);
-            let wanted = |room| wants(room, user, (push.revision, push.seq), push.mention, now);
-            let told = push.kind != PushType::Message || rooms.get(&push.conversation).is_some_and(wanted);
+            if push.kind != PushType::Message {
+                return places.contains(&push.to.id);
+            }
+            let room = rooms.get(&push.conversation);
+            let wanted = |seq, mention| room.is_some_and(|room| wants(room, user, (push.revision, seq), mention, now));
             let blocked = push.sender.is_some_and(|sender| blocks.contains(&(sender, user)));
-            let told = told && (!blocked || push.stands_for_others());
-            if blocked && told {
+            let (seq, mentioned) = (push.seq, push.mentioned);
+            let told = !blocked && wanted(seq, mentioned == seq);
+            // Of those that it stands for the user may want to hear all the same, since one of them names them.
+            let others = || wanted(seq, false) || mentioned > 0 && wanted(mentioned, true);
+            let others = !told && push.stands_for_others() && others();
+            if others {
                 push.hide();
             }
-            told && places.contains(&push.to.id)
+            (told || others) && places.contains(&push.to.id)
         };
         Ok(pushes.iter_mut().map(still).collect())
     }
@@ -399,7 +422,7 @@ fn push(
         seq: 0,
         revision: 0,
         sender: None,
-        mention,
+        mentioned: 0,
         messages: 0,
         at_ms: job.at_ms,
         group: group.unwrap_or_default(),
@@ -415,6 +438,7 @@ fn push(
         What::Message(message) => {
             (push.kind, push.seq, push.revision) = (PushType::Message, message.seq, message.revision);
             push.messages = 1;
+            push.mentioned = if mention { message.seq } else { 0 };
             push.sender = Some(message.sender);
             push.name = names.get(&message.sender).cloned().unwrap_or_default();
             push.shown = message.shown.clone();

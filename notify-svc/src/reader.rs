@@ -1,12 +1,14 @@
 //! Reads the log: what devices may have to be told of waits a moment, in case they hear of it by their sockets, and then
 //! goes to the sender. The cursor follows what is done, not what is read.
 
+mod late;
+
 use crate::{
     amended::Changes,
     audience::{Audience, Job, Look, Message, What},
     reports::Reports,
-    sender::{Kept, Origin, Sender, TOO_OLD, TakenUp},
-    store::{self, Settled, Subscription, Subscriptions},
+    sender::{Kept, Origin, Sender, TOO_OLD},
+    store::Subscriptions,
     ticket::Progress,
     words::Shown,
 };
@@ -40,13 +42,12 @@ const TOGETHER: usize = 500;
 /// How long after one look at who is to be told the next one follows at the earliest: what has become due meanwhile is
 /// looked at together, since a look asks group-svc and the database, for one message as for hundreds.
 const APART: Duration = Duration::from_millis(100);
-/// How often the cursor is saved while it moves, and the database is asked for what is due.
+/// How often the cursor is saved while it moves, and the database is asked for what is due; and how soon that is tried again
+/// where nobody can say who is still to be told.
 const OFTEN: Duration = Duration::from_secs(1);
 /// How often it is looked whether what is on its way has arrived, when a shard goes to another process; and how soon the
 /// database is asked again for what is due, where more may be.
 const LOOK: Duration = Duration::from_millis(50);
-/// How many late pushes are taken up at once.
-const DUE: usize = 256;
 /// How long what is on its way is waited for when a shard goes to another process.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -356,54 +357,5 @@ impl Work {
                 }
             }
         }
-    }
-
-    /// Sends what was kept for later, once it is due.
-    async fn late(self: Arc<Self>, cancel: CancellationToken) {
-        let taken = TakenUp::default();
-        let mut pause = OFTEN;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.cancelled() => return,
-            }
-            pause = match self.take_up(&taken).await {
-                Ok(true) => OFTEN,
-                Ok(false) => LOOK,
-                Err(error) => {
-                    tracing::warn!(shard = self.shard, %error, "late pushes can't be read; trying again");
-                    OFTEN
-                }
-            };
-        }
-    }
-
-    /// Whether that is all that is due: not where as many were found as are taken up at once. Nor where there was no room
-    /// for some: others may be behind them.
-    async fn take_up(&self, taken: &TakenUp) -> Result<bool, store::Error> {
-        // What is under way is still there, and hides nothing that is not.
-        let late = self.store.due(self.shard, now_ms(), DUE + taken.count(), self.sender.full()).await?;
-        let late: Vec<_> = late.into_iter().filter_map(|late| Some((taken.take(&late)?, late))).collect();
-        if late.is_empty() {
-            return Ok(true);
-        }
-        let mut all = late.len() < DUE;
-        let users: HashSet<UserId> = late.iter().map(|(_, late)| late.whom.0).collect();
-        let places = self.store.of_users(users.into_iter().collect()).await?;
-        let places: HashMap<_, Arc<Subscription>> =
-            places.into_iter().map(|each| ((each.user, each.device), Arc::new(each))).collect();
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap_or_else(Instant::now);
-        let mut gone = Settled::default();
-        for (taken, each) in late {
-            let to = places.get(&(each.whom.0, each.whom.1));
-            match to.and_then(|to| Kept::push(&each, to.clone(), long_ago)) {
-                Some(push) => all &= self.sender.send(push, Origin::Kept(taken)).await,
-                None => gone.drop_one(each.whom, each.seq),
-            }
-        }
-        if !gone.dropped.is_empty() {
-            self.store.settle(gone, now_ms()).await?;
-        }
-        Ok(all)
     }
 }

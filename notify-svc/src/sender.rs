@@ -20,8 +20,8 @@ use crate::{
     notice::Notice,
     provider::{Provider, Providers, Told, Verdict, label},
     reports::Reports,
-    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where},
-    ticket::Ticket,
+    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where, newest_mention, stand_for},
+    ticket::{Ticket, Tickets},
     words::{Language, Shown},
 };
 use check::Check;
@@ -83,8 +83,8 @@ pub struct Push {
     pub revision: u64,
     /// Who wrote it.
     pub sender: Option<UserId>,
-    /// It names the user.
-    pub mention: bool,
+    /// The newest message that names the user, of this one and those that it stands for; 0: none does.
+    pub mentioned: u64,
     /// When that was, ms since 1970.
     pub at_ms: i64,
     /// The group's name; empty: it is direct.
@@ -109,6 +109,12 @@ pub struct Push {
 impl Push {
     fn whom(&self) -> Where {
         (self.to.user, self.to.device, self.conversation)
+    }
+
+    /// It takes the place of an older one of its conversation.
+    pub(crate) fn follow(&mut self, older: &Self) {
+        self.mentioned = newest_mention(self.messages, self.mentioned, older.mentioned);
+        self.messages = stand_for(self.messages, older.messages);
     }
 
     /// It has taken the place of others, of which is told if this one is not.
@@ -166,6 +172,8 @@ impl Origin {
 struct Item {
     push: Push,
     origin: Origin,
+    /// What it has taken the place of.
+    stands_for: Tickets,
     /// Its place among all that are under way.
     _room: OwnedSemaphorePermit,
 }
@@ -208,7 +216,7 @@ impl Done {
             seq,
             revision: 0,
             sender: None,
-            mention: false,
+            mentioned: 0,
             messages: 0,
             at_ms: now,
             name: String::new(),
@@ -288,26 +296,16 @@ impl Sender {
     pub async fn send(self: &Arc<Self>, push: Push, origin: Origin) -> bool {
         // The semaphore is never closed.
         let Ok(_room) = self.room.clone().acquire_owned().await else { return false };
-        let moot = match self.lanes.put(Item { push, origin, _room }) {
-            Put::Go(item) => {
-                tokio::spawn(self.clone().run(item));
-                return true;
-            }
+        match self.lanes.put(Item { push, origin, stands_for: Tickets::default(), _room }) {
+            Put::Go(item) => drop(tokio::spawn(self.clone().run(item))),
             Put::Full(Item { origin: Origin::Kept(_), .. }) => return false,
             Put::Full(mut item) => {
                 let write = self.later(&mut item.push, BUSY, 0);
                 self.result(item, write).await;
-                return true;
             }
-            // Its row stays for what becomes of the newer one.
-            Put::Older(Item { origin: Origin::Kept(_), .. }) => return true,
-            Put::Older(item) => Some(item),
-            Put::Waits(before) => before,
-        };
-        // What takes its place is written of in its stead.
-        if let Some(Item { push, origin, .. }) = moot {
-            self.reports.add(&push, Outcome::Moot, 0);
-            origin.done();
+            // What takes its place is written of in its stead.
+            Put::There(Some(moot)) => self.reports.add(&moot, Outcome::Moot, 0),
+            Put::There(None) => {}
         }
         true
     }
@@ -427,7 +425,9 @@ impl Sender {
 
     /// It shows the message as it is now; false: that was taken back.
     fn amend(&self, push: &mut Push) -> bool {
-        if push.kind != PushType::Message {
+        // What is hidden shows nothing of it, whatever it is now.
+        let is_hidden = push.sender.is_none() && push.stands_for_others();
+        if push.kind != PushType::Message || is_hidden {
             return true;
         }
         let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
@@ -470,9 +470,10 @@ async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, lanes: Arc<Lane
         if !clear.late.is_empty() {
             settle(&*store, &clear).await;
         }
-        for Done { item: Item { push, origin, .. }, .. } in some.drain(..) {
+        for Done { item: Item { push, origin, stands_for, .. }, .. } in some.drain(..) {
             lanes.written(&push);
             origin.done();
+            stands_for.done();
         }
     }
 }

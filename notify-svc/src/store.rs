@@ -32,6 +32,13 @@ pub fn stand_for(newer: u32, older: u32) -> u32 {
     if newer == 0 { 0 } else { (newer + older).min(SEVERAL) }
 }
 
+/// The newest message that names its user, of those that a push stands for that takes the place of an older one: of how many
+/// it is itself, and which one each of the two knew of; 0: none.
+#[must_use]
+pub fn newest_mention(messages: u32, newer: u64, older: u64) -> u64 {
+    if messages == 0 { 0 } else { newer.max(older) }
+}
+
 /// The store failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed: {0}")]
@@ -113,6 +120,8 @@ pub struct Late {
     /// How many messages it stands for. 0: it tells that something was read; [`SEVERAL`]: also for some that it has taken
     /// the place of.
     pub messages: u32,
+    /// The newest of them that names its user; 0: none does.
+    pub mentioned: u64,
     /// What it is, encoded.
     pub push: Vec<u8>,
 }
@@ -129,7 +138,7 @@ pub struct Settled {
     /// What is kept of these messages is: of another of the conversation it is not said.
     pub dropped: BTreeSet<(Where, u64)>,
     /// What is to be sent later, where nothing newer is. What takes the place of something older stands for it as well
-    /// ([`stand_for`]).
+    /// ([`stand_for`], [`newest_mention`]).
     pub late: BTreeMap<Where, Late>,
 }
 
@@ -150,9 +159,13 @@ impl Settled {
     /// A device is told later.
     pub fn keep(&mut self, mut late: Late) {
         if let Some(kept) = self.late.get(&late.whom)
-            && kept.seq < late.seq
+            && kept.seq <= late.seq
         {
-            late.messages = stand_for(late.messages, kept.messages);
+            late.mentioned = newest_mention(late.messages, late.mentioned, kept.mentioned);
+            // The same once more stands for no more than before.
+            let is_newer = kept.seq < late.seq || late.messages == 0;
+            let (newer, older) = (late.messages, kept.messages);
+            late.messages = if is_newer { stand_for(newer, older) } else { newer.max(older) };
         }
         self.unless(late.whom, |kept| kept.seq <= late.seq);
         self.late.entry(late.whom).or_insert(late);
@@ -238,7 +251,15 @@ mod tests {
         let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
         let keep = |settled: &mut Settled, seq| {
             let messages = u32::from(seq < 9);
-            settled.keep(Late { whom, seq, shard: 0, due_at: 0, messages, push: Vec::new() });
+            settled.keep(Late {
+                whom,
+                seq,
+                shard: 0,
+                due_at: 0,
+                messages,
+                mentioned: if seq == 7 { 7 } else { 0 },
+                push: Vec::new(),
+            });
         };
         let kept = |settled: &Settled| settled.late.get(&whom).map(|late| late.seq);
         let mut settled = Settled::default();
@@ -253,13 +274,15 @@ mod tests {
         keep(&mut settled, 7);
         assert_eq!(settled.late[&whom].messages, 1, "the same once more");
         keep(&mut settled, 8);
-        assert_eq!(settled.late[&whom].messages, SEVERAL);
+        keep(&mut settled, 8);
+        let late = &settled.late[&whom];
+        assert_eq!((late.messages, late.mentioned), (SEVERAL, 7), "it stands for one that names its user");
         settled.done(whom, 9);
         settled.done(whom, 8);
         assert_eq!((kept(&settled), settled.done[&whom]), (None, 9));
         keep(&mut settled, 9);
         assert_eq!(kept(&settled), Some(9), "that it was read, after the message");
-        assert_eq!(settled.late[&whom].messages, 0);
+        assert_eq!((settled.late[&whom].messages, settled.late[&whom].mentioned), (0, 0));
         assert_eq!(settled.dropped, [(whom, 6), (whom, 7)].into());
     }
 }

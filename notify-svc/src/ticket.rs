@@ -76,6 +76,11 @@ struct Inner {
 pub struct Ticket(Arc<Inner>);
 
 impl Ticket {
+    /// Both are of the same reading of a shard.
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.progress.0, &other.0.progress.0)
+    }
+
     /// One part more.
     #[must_use]
     pub fn another(&self) -> Self {
@@ -88,6 +93,33 @@ impl Ticket {
         if self.0.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.progress.lock().waiting.remove(&self.0.position);
         }
+    }
+}
+
+/// What stays undone until something else is done, however much that is: of each reading of a shard the earliest part is
+/// enough, since the cursor stays before it.
+#[derive(Debug, Default)]
+pub struct Tickets(Vec<Ticket>);
+
+impl Tickets {
+    /// This one as well.
+    pub fn add(&mut self, ticket: Ticket) {
+        let Some(kept) = self.0.iter_mut().find(|kept| kept.is_of_the_same(&ticket)) else {
+            return self.0.push(ticket);
+        };
+        let is_earlier = ticket.0.position < kept.0.position;
+        let later = if is_earlier { std::mem::replace(kept, ticket) } else { ticket };
+        later.done();
+    }
+
+    /// Those of another as well.
+    pub fn append(&mut self, other: Self) {
+        other.0.into_iter().for_each(|ticket| self.add(ticket));
+    }
+
+    /// All of it is done.
+    pub fn done(self) {
+        self.0.into_iter().for_each(Ticket::done);
     }
 }
 
@@ -111,5 +143,21 @@ mod tests {
         drop(progress.take(15));
         progress.pass(16);
         assert_eq!(progress.done(), 14, "what was cut off is not done");
+    }
+    #[test]
+    fn what_waits_for_something_else_holds_the_cursor_before_the_first_of_it() {
+        let (here, anew) = (Progress::from(0), Progress::from(4));
+        let mut tickets = Tickets::default();
+        for ticket in [here.take(2), here.take(1), here.take(3), anew.take(5)] {
+            tickets.add(ticket);
+        }
+        assert_eq!((here.done(), anew.done()), (0, 4));
+        assert_eq!(tickets.0.len(), 2, "one of each reading, however many there are");
+        let mut all = Tickets::default();
+        all.add(here.take(4));
+        all.append(tickets);
+        assert_eq!((here.done(), all.0.len()), (0, 2));
+        all.done();
+        assert_eq!((here.done(), anew.done()), (4, 5));
     }
 }

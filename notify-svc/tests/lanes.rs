@@ -427,6 +427,34 @@ async fn what_a_message_took_the_place_of_is_told_of_if_that_one_is_taken_back()
     assert_eq!(stage.sent(&to), [1, 6], "there is 5, and before 7 nothing");
 }
 
+/// After a crash all that nobody was told of is read again, also what something newer has taken the place of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_message_has_taken_the_place_of_is_done_when_that_one_is() {
+    let stage = Stage::set();
+    let (to, here, there, busy) =
+        (stage.device("slow").await, ConversationId::new(), ConversationId::new(), ConversationId::new());
+    let taken = TakenUp::default().take(&Kept::late(&push(&to, busy, 1), i64::MAX)).unwrap();
+    assert!(stage.sender.send(push(&to, busy, 1), Origin::Kept(taken)).await);
+    until(async || stage.sent(&to) == [1]).await;
+    for (conversation, seq) in [(here, 5), (there, 7), (here, 6)] {
+        stage.send(push(&to, conversation, seq)).await;
+    }
+    assert_eq!(stage.outcomes(&to), [Outcome::Moot]);
+    assert_eq!(stage.log.done(), 0, "5 is told by 6");
+
+    // The shard went elsewhere, and has come back.
+    let (anew, once_more) = (Progress::from(0), Progress::from(0));
+    for (position, seq) in [(1, 5), (2, 6)] {
+        assert!(stage.sender.send(push(&to, here, seq), Origin::Log(anew.take(position))).await);
+    }
+    assert!(stage.sender.send(push(&to, busy, 1), Origin::Log(once_more.take(1))).await);
+    assert_eq!((anew.done(), once_more.done()), (0, 0), "it waits, or is on its way");
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [1, 6, 7], "6 comes when 5 would have come");
+    until(async || (anew.done(), once_more.done()) == (2, 1)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_less_is_told_once_more_with_nothing_to_show() {
     let stage = Stage::set();

@@ -72,7 +72,7 @@ impl Kept {
             seq: push.seq,
             revision: push.revision,
             sender: push.sender.map(|sender| sender.bytes().to_vec()).unwrap_or_default(),
-            mention: push.mention,
+            mention: push.mentioned == push.seq,
             at_ms: push.at_ms,
             group,
             name,
@@ -82,8 +82,8 @@ impl Kept {
             trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
         };
         let whom = (push.to.user, push.to.device, push.conversation);
-        let messages = push.messages;
-        Late { whom, seq: push.seq, shard: push.shard, due_at, messages, push: kept.encode_to_vec() }
+        let (messages, mentioned) = (push.messages, push.mentioned);
+        Late { whom, seq: push.seq, shard: push.shard, due_at, messages, mentioned, push: kept.encode_to_vec() }
     }
 
     /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back and stands for no
@@ -121,7 +121,8 @@ impl Kept {
             seq: kept.seq,
             revision: kept.revision,
             sender: UserId::from_slice(&kept.sender).ok(),
-            mention: kept.mention,
+            // A version that had no such column has said it of this message alone.
+            mentioned: if kept.mention { kept.seq } else { late.mentioned },
             at_ms: kept.at_ms,
             group: kept.group,
             name: kept.name,
@@ -146,7 +147,7 @@ mod tests {
         let kept = |seq, text: &str, kind: PushType| {
             let kept = Kept { seq, text: text.into(), kind: kind.into(), name: "ann".into(), ..Kept::default() };
             let whom = (UserId::new(), DeviceId::new(), here);
-            Late { whom, seq, shard: 0, due_at: 0, messages: 1, push: kept.encode_to_vec() }
+            Late { whom, seq, shard: 0, due_at: 0, messages: 1, mentioned: 0, push: kept.encode_to_vec() }
         };
         let changes = Changes::from([
             ((here, 1), Some(Shown::Text("as it is".into()))),

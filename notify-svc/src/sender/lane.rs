@@ -1,9 +1,10 @@
 //! What each device is being told, and what waits for that: one after the other, of a conversation the newest. So much
 //! waits at most: a device that is slow takes up nobody else's room. What was tried stays known until it is written what
-//! has become of it: so what is kept of it, or is older, is not sent behind it.
+//! has become of it: so what is kept of it, or is older, is not sent behind it. What a newer one is told in the place of is
+//! done when that one is, and not before: after a crash both are read again, and the newer one stands for it again.
 
-use super::{Item, Push};
-use crate::store::stand_for;
+use super::{Item, Origin, Push};
+use crate::ticket::Tickets;
 use madang_proto::{
     client::v1::PushType,
     id::{ConversationId, DeviceId, UserId},
@@ -32,12 +33,20 @@ fn which(push: &Push) -> Which {
     (push.seq, push.kind == PushType::Read)
 }
 
+/// A push that was tried.
+struct Tried {
+    conversation: ConversationId,
+    which: Which,
+    /// What has come behind it, and is told by it.
+    stands_for: Tickets,
+}
+
 #[derive(Default)]
 struct Lane {
     /// Something is on its way.
     is_busy: bool,
     /// That, and what was tried before it and is not written yet. As many as are under way, at most.
-    tried: Vec<(ConversationId, Which)>,
+    tried: Vec<Tried>,
     waiting: VecDeque<Item>,
 }
 
@@ -45,14 +54,18 @@ impl Lane {
     /// It goes now.
     fn go(&mut self, push: &Push) {
         self.is_busy = true;
-        self.tried.push((push.conversation, which(push)));
+        let (conversation, which) = (push.conversation, which(push));
+        self.tried.push(Tried { conversation, which, stands_for: Tickets::default() });
     }
 
-    /// Whether this, or something newer of its conversation, was tried or is going to be.
-    fn has(&self, push: &Push) -> bool {
-        let new = (push.conversation, which(push));
-        let waiting = self.waiting.iter().map(|item| (item.push.conversation, which(&item.push)));
-        self.tried.iter().copied().chain(waiting).any(|(conversation, which)| conversation == new.0 && which >= new.1)
+    /// What waits for this, or something newer of its conversation, that was tried or is going to be.
+    fn has(&mut self, push: &Push) -> Option<&mut Tickets> {
+        let (at, least) = (push.conversation, which(push));
+        let tried = self.tried.iter_mut().map(|tried| (tried.conversation, tried.which, &mut tried.stands_for));
+        let waiting = self.waiting.iter_mut();
+        let waiting = waiting.map(|item| (item.push.conversation, which(&item.push), &mut item.stands_for));
+        let mut all = tried.chain(waiting);
+        all.find(|(conversation, which, _)| *conversation == at && *which >= least).map(|(.., tickets)| tickets)
     }
 
     fn is_full(&self) -> bool {
@@ -68,10 +81,9 @@ impl Lane {
 pub(super) enum Put {
     /// It may go: nothing else is on its way there.
     Go(Item),
-    /// It waits, in the place of the one before it of its conversation.
-    Waits(Option<Item>),
-    /// It is there already, or something newer of its conversation is.
-    Older(Item),
+    /// It waits, or something as new of its conversation is there already. With what is not sent by itself therefore, if
+    /// that is to be counted.
+    There(Option<Push>),
     /// As many as may wait already.
     Full(Item),
 }
@@ -88,24 +100,33 @@ impl Lanes {
     pub fn put(&self, mut item: Item) -> Put {
         let mut lanes = self.lock();
         let lane = lanes.entry(device(&item.push)).or_default();
-        if lane.has(&item.push) {
-            return Put::Older(item);
+        if let Some(newer) = lane.has(&item.push) {
+            // The row of one that is kept stays for what becomes of the newer one.
+            let Origin::Log(ticket) = item.origin else { return Put::There(None) };
+            newer.add(ticket);
+            newer.append(item.stands_for);
+            return Put::There(Some(item.push));
         }
         if !lane.is_busy {
             lane.go(&item.push);
             return Put::Go(item);
         }
         let conversation = item.push.conversation;
-        let before = lane.waiting.iter().position(|other| other.push.conversation == conversation);
-        let before = before.and_then(|at| lane.waiting.remove(at));
-        if let Some(before) = &before {
-            item.push.messages = stand_for(item.push.messages, before.push.messages);
+        // It comes when that would have come: who writes all the time is told of all the same.
+        if let Some(place) = lane.waiting.iter_mut().find(|other| other.push.conversation == conversation) {
+            item.push.follow(&place.push);
+            let before = std::mem::replace(place, item);
+            place.stands_for.append(before.stands_for);
+            if let Origin::Log(ticket) = before.origin {
+                place.stands_for.add(ticket);
+            }
+            return Put::There(Some(before.push));
         }
         if lane.is_full() {
             return Put::Full(item);
         }
         lane.waiting.push_back(item);
-        Put::Waits(before)
+        Put::There(None)
     }
 
     /// What goes to a device next.
@@ -128,8 +149,9 @@ impl Lanes {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(&device(push)) else { return };
         // Not every push was tried: some find no room.
-        if let Some(at) = lane.tried.iter().position(|tried| *tried == (push.conversation, which(push))) {
-            lane.tried.swap_remove(at);
+        let is_it = |tried: &Tried| (tried.conversation, tried.which) == (push.conversation, which(push));
+        if let Some(at) = lane.tried.iter().position(is_it) {
+            lane.tried.swap_remove(at).stands_for.done();
         }
         if lane.is_over() {
             lanes.remove(&device(push));

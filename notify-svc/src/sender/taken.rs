@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn what_is_under_way_is_not_taken_up_again() {
         let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
-        let late = |seq| Late { whom, seq, shard: 0, due_at: 0, messages: 1, push: Vec::new() };
+        let late = |seq| Late { whom, seq, shard: 0, due_at: 0, messages: 1, mentioned: 0, push: Vec::new() };
         let all = TakenUp::default();
         let taken = all.take(&late(1)).unwrap();
         assert!(all.take(&late(2)).is_none());

@@ -88,7 +88,10 @@ async fn subscriptions(store: &dyn Subscriptions) {
 
 async fn late(store: &dyn Subscriptions) {
     let whom = (UserId::new(), DeviceId::new(), ConversationId::new());
-    let of = |n: u8| Late { whom, seq: n.into(), shard: 3, due_at: 100 + i64::from(n), messages: 1, push: vec![n] };
+    let of = |n: u8| {
+        let (seq, due_at, push) = (n.into(), 100 + i64::from(n), vec![n]);
+        Late { whom, seq, shard: 3, due_at, messages: 1, mentioned: 0, push }
+    };
     let of_several = |n: u8| Late { messages: SEVERAL, ..of(n) };
     let other = Late { whom: (UserId::new(), whom.1, whom.2), ..of(9) };
     let keep = async |late: Vec<Late>| {
@@ -147,6 +150,17 @@ async fn late(store: &dyn Subscriptions) {
     assert_eq!(due(1000, 10).await, [of(6)]);
     done(whom, 6).await;
     assert_eq!(due(1000, 10).await, []);
+    let naming = |n: u8, mentioned| Late { mentioned, ..of(n) };
+    keep(vec![naming(7, 7)]).await;
+    keep(vec![of(8)]).await;
+    keep(vec![of(8)]).await;
+    let several = Late { messages: SEVERAL, ..naming(8, 7) };
+    assert_eq!(due(1000, 10).await, slice::from_ref(&several), "one of them names who is told");
+    keep(vec![naming(9, 9)]).await;
+    assert_eq!(due(1000, 10).await, [Late { messages: SEVERAL, ..naming(9, 9) }], "the newest that does");
+    keep(vec![Late { messages: 0, ..of(10) }]).await;
+    assert_eq!(due(1000, 10).await, [Late { messages: 0, ..of(10) }], "it was read");
+    done(whom, 10).await;
     let together = Settled { done: [(whom, 7)].into(), late: [(whom, of(7))].into(), ..Settled::default() };
     store.settle(together, 1).await.expect(FAILED);
     assert_eq!(due(1000, 10).await, [of(7)], "what is kept comes last");

@@ -64,6 +64,7 @@ struct LateRow {
     push: Vec<u8>,
     seq: i64,
     messages: i32,
+    mentioned: i64,
 }
 
 impl From<SubscriptionRow> for Subscription {
@@ -95,6 +96,7 @@ impl From<Late> for LateRow {
             push: late.push,
             seq: number(late.seq),
             messages: late.messages.cast_signed(),
+            mentioned: number(late.mentioned),
         }
     }
 }
@@ -102,8 +104,9 @@ impl From<Late> for LateRow {
 impl From<LateRow> for Late {
     fn from(row: LateRow) -> Self {
         let whom = (row.user.into(), row.device.into(), row.conversation.into());
-        let (seq, shard) = (row.seq.unsigned_abs(), row.shard.unsigned_abs());
-        Self { whom, seq, shard, due_at: row.due_at, messages: row.messages.cast_unsigned(), push: row.push }
+        let (seq, mentioned) = (row.seq.unsigned_abs(), row.mentioned.unsigned_abs());
+        let (shard, messages) = (row.shard.unsigned_abs(), row.messages.cast_unsigned());
+        Self { whom, seq, shard, due_at: row.due_at, messages, mentioned, push: row.push }
     }
 }
 
@@ -141,6 +144,9 @@ const DROP: &str = r#"DELETE FROM push_late l USING unnest($1, $2, $3, $4) AS d(
 const STANDS_FOR: &str = "CASE WHEN excluded.messages = 0 THEN 0
     WHEN push_late.seq < excluded.seq THEN least(push_late.messages + excluded.messages, 2)
     ELSE greatest(push_late.messages, excluded.messages) END";
+/// As [`super::newest_mention`] has it.
+const MENTIONED: &str =
+    "CASE WHEN excluded.messages = 0 THEN 0 ELSE greatest(push_late.mentioned, excluded.mentioned) END";
 const SHOWING: &str = r#"SELECT s."user", s.device, s.conversation, d.seq FROM push_shown s
     JOIN unnest($1, $2, $3) AS d("user", conversation, seq)
     ON s."user" = d."user" AND s.conversation = d.conversation AND s.seq <= d.seq"#;
@@ -377,6 +383,7 @@ impl Subscriptions for PostgresSubscriptions {
                         push_late::push.eq(excluded(push_late::push)),
                         push_late::seq.eq(excluded(push_late::seq)),
                         push_late::messages.eq(sql::<Integer>(STANDS_FOR)),
+                        push_late::mentioned.eq(sql::<BigInt>(MENTIONED)),
                     ));
                 FilterDsl::filter(set, push_late::seq.le(excluded(push_late::seq))).execute(connection).await?;
             }

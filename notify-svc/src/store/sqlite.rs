@@ -55,7 +55,8 @@ fn late(row: &Row<'_>) -> rusqlite::Result<Late> {
     let whom = (id(row, "user")?, id(row, "device")?, id(row, "conversation")?);
     let seq = row.get::<_, i64>("seq")?.unsigned_abs();
     let (shard, due_at, messages) = (row.get("shard")?, row.get("due_at")?, row.get("messages")?);
-    Ok(Late { whom, seq, shard, due_at, messages, push: row.get("push")? })
+    let mentioned = row.get::<_, i64>("mentioned")?.unsigned_abs();
+    Ok(Late { whom, seq, shard, due_at, messages, mentioned, push: row.get("push")? })
 }
 
 fn limited(limit: usize) -> i64 {
@@ -77,7 +78,7 @@ impl SqliteSubscriptions {
              CREATE TABLE IF NOT EXISTS late (
                  user BLOB NOT NULL, device BLOB NOT NULL, conversation BLOB NOT NULL, shard INTEGER NOT NULL,
                  due_at INTEGER NOT NULL, push BLOB NOT NULL, seq INTEGER NOT NULL DEFAULT 0,
-                 messages INTEGER NOT NULL DEFAULT 1,
+                 messages INTEGER NOT NULL DEFAULT 1, mentioned INTEGER NOT NULL DEFAULT 0,
                  PRIMARY KEY (user, device, conversation)) WITHOUT ROWID;
              CREATE INDEX IF NOT EXISTS late_due ON late (shard, due_at);
              CREATE INDEX IF NOT EXISTS late_conversation ON late (conversation);
@@ -90,7 +91,7 @@ impl SqliteSubscriptions {
              CREATE TABLE IF NOT EXISTS key (one INTEGER PRIMARY KEY CHECK (one = 1), key BLOB NOT NULL);",
         )?;
         // Files of earlier versions lack them.
-        for (column, before) in [("seq", 0), ("messages", 1)] {
+        for (column, before) in [("seq", 0), ("messages", 1), ("mentioned", 0)] {
             let known = "SELECT count(*) FROM pragma_table_info('late') WHERE name = ?1";
             if connection.query_row(known, [column], |row| row.get::<_, i64>(0))? == 0 {
                 let add = format!("ALTER TABLE late ADD COLUMN {column} INTEGER NOT NULL DEFAULT {before}");
@@ -293,18 +294,23 @@ impl Subscriptions for SqliteSubscriptions {
                 let values = params![user.bytes(), device.bytes(), conversation.bytes(), number(seq)];
                 transaction.prepare_cached(delete)?.execute(values)?;
             }
-            // As `stand_for` has it.
-            let keep = "INSERT INTO late (user, device, conversation, shard, due_at, push, seq, messages)
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            // As `stand_for` and `newest_mention` have it.
+            let keep = "INSERT INTO late (user, device, conversation, shard, due_at, push, seq, messages, mentioned)
+                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                         ON CONFLICT DO UPDATE SET
                             shard = excluded.shard, due_at = excluded.due_at, push = excluded.push, seq = excluded.seq,
                             messages = CASE WHEN excluded.messages = 0 THEN 0
                                 WHEN seq < excluded.seq THEN min(messages + excluded.messages, 2)
-                                ELSE max(messages, excluded.messages) END
+                                ELSE max(messages, excluded.messages) END,
+                            mentioned = CASE WHEN excluded.messages = 0 THEN 0
+                                ELSE max(mentioned, excluded.mentioned) END
                         WHERE seq <= excluded.seq";
-            for Late { whom: (user, device, conversation), seq, shard, due_at, messages, push } in late.into_values() {
+            for Late { whom: (user, device, conversation), seq, shard, due_at, messages, mentioned, push } in
+                late.into_values()
+            {
                 let (user, device, conversation) = (user.bytes(), device.bytes(), conversation.bytes());
-                let values = params![user, device, conversation, shard, due_at, push, number(seq), messages];
+                let (seq, mentioned) = (number(seq), number(mentioned));
+                let values = params![user, device, conversation, shard, due_at, push, seq, messages, mentioned];
                 transaction.prepare_cached(keep)?.execute(values)?;
             }
             transaction.execute("DELETE FROM shown WHERE at < ?1", [now - SHOWN_MS])?;

@@ -40,13 +40,18 @@ pub struct Alone {
 impl Alone {
     /// One that sends by these.
     pub fn with(providers: Providers) -> Self {
+        let (channels, nobody) = (Channels::new(), "http://127.0.0.1:1");
+        Self::among(providers, channels, nobody)
+    }
+
+    /// The same, where others are at an address.
+    pub fn among(providers: Providers, channels: Channels, others: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Subscriptions> = Arc::new(SqliteSubscriptions::open(folder.path()).unwrap());
         let log = Arc::new(SqliteLog::open(folder.path()).unwrap());
-        let (channels, nobody) = (Channels::new(), "http://127.0.0.1:1");
-        let channel = channels.get(nobody).unwrap();
+        let channel = channels.get(others).unwrap();
         let (group, account) = (GroupServiceClient::new(channel.clone()), AccountServiceClient::new(channel));
-        let homes = Homes::follow(channels.clone(), nobody);
+        let homes = Homes::follow(channels.clone(), others);
         let audience = Arc::new(Audience::new(store.clone(), group, account, homes, channels));
         let reports = Arc::<Reports>::default();
         let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
@@ -82,7 +87,7 @@ pub fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
         seq,
         revision: seq,
         sender: None,
-        mention: false,
+        mentioned: 0,
         at_ms: now_ms(),
         group: String::new(),
         name: String::new(),

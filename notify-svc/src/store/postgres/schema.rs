@@ -28,6 +28,7 @@ diesel::table! {
         push -> Binary,
         seq -> BigInt,
         messages -> Integer,
+        mentioned -> BigInt,
     }
 }
 

@@ -1,0 +1,1 @@
+ALTER TABLE push_late DROP COLUMN mentioned;
