@@ -54,7 +54,12 @@ impl Accounts {
     async fn tell(&self, change: Untold) -> Result<(), Refusal> {
         let conversation = ConversationId::direct(change.user, change.other);
         let body = Some(Body::BlocksChanged(BlocksChanged { other: change.other.to_string() }));
-        let operation = Operation { conversation: conversation.to_string(), actor: change.user.to_string(), body };
+        let operation = Operation {
+            conversation: conversation.to_string(),
+            actor: change.user.to_string(),
+            body,
+            ..Operation::default()
+        };
         self.operations.operate(conversation, operation).await?;
         self.store.told(change).await.map_err(failed)
     }

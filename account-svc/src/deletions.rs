@@ -154,7 +154,12 @@ impl Accounts {
         let user = job.user.to_string();
         if place.present && place.kind() == ConversationKind::Group {
             let body = Some(Body::RemoveMember(RemoveMember { user: user.clone() }));
-            let operation = Operation { conversation: place.conversation.clone(), actor: user.clone(), body };
+            let operation = Operation {
+                conversation: place.conversation.clone(),
+                actor: user.clone(),
+                body,
+                ..Operation::default()
+            };
             match self.operations.operate(conversation, operation).await {
                 // They have left already.
                 Ok(_) => {}

@@ -8,7 +8,7 @@ use madang_mesh::{clock::now_micros, trace::Context};
 use madang_proto::{
     chat::v1::{Operation, operation::Body},
     client::v1::{Ack, Content, ConversationKind, History, React, Role},
-    id::{ConversationId, UserId},
+    id::{ConversationId, DeviceId, UserId},
     log::v1 as log,
     reason::{Reason, Refusal},
 };
@@ -40,8 +40,8 @@ pub struct Ask {
 pub enum What {
     /// To be numbered; with the date of its client id (ms since 1970), if it has one.
     Request(Request, i64),
-    /// A read mark.
-    Read(u64),
+    /// A read mark, and on which device that is, if it is known.
+    Read(u64, Option<DeviceId>),
     /// The actor is writing.
     Typing,
     /// A block between the two of a direct conversation, the actor and this one, has begun or ended.
@@ -100,7 +100,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
             }
             What::Request(Request::Erase(erase.seqs), 0)
         }
-        Some(Body::Read(read)) => What::Read(read.seq),
+        Some(Body::Read(read)) => What::Read(read.seq, operation.device.parse().ok()),
         Some(Body::Typing(_)) => What::Typing,
         Some(Body::CreateGroup(group)) => {
             let owner = log::JoinedUser { user: slice(actor), role: Role::Owner.into() };

@@ -374,10 +374,10 @@ impl Home {
         }
         match &ask.what {
             // What was sent just before may be read already.
-            What::Read(_) if batch.has(&conversation) => batch.after(ask),
-            What::Read(seq) => {
-                let seq = *seq;
-                self.read(ask, seq);
+            What::Read(..) if batch.has(&conversation) => batch.after(ask),
+            What::Read(seq, device) => {
+                let (seq, device) = (*seq, *device);
+                self.read(ask, seq, device);
             }
             What::Typing => self.typing(ask),
             What::BlocksChanged(_) => {}

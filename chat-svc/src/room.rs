@@ -7,6 +7,7 @@
 mod amend;
 pub mod blocks;
 pub mod facts;
+pub mod marks;
 mod members;
 pub mod passages;
 mod profile;
@@ -16,6 +17,7 @@ pub mod settings;
 pub use amend::{Amendment, How, MOST_EMOJI, no_message, split_blind};
 pub use blocks::Blocks;
 use facts::{Facts, Recent};
+use marks::Pending;
 pub use members::{Member, Members};
 pub use profile::Profile;
 use rank::{heir, may_remove, require};
@@ -64,7 +66,7 @@ pub struct Room {
     /// Up to where each member has read.
     pub marks: HashMap<UserId, u64>,
     /// Marks that were taken and wait to be gathered into one event.
-    pub pending_marks: BTreeMap<UserId, u64>,
+    pub pending_marks: BTreeMap<UserId, Pending>,
     /// Client ids.
     pub seen: Seen,
     /// Of a direct conversation: whether one blocks the other.
@@ -114,7 +116,7 @@ pub enum Request {
     /// Change one's own settings.
     Settings(ChangeSettings),
     /// Read marks, gathered by the home itself.
-    Marks(Vec<(UserId, u64)>),
+    Marks(Vec<(UserId, Pending)>),
 }
 
 /// Limits that are settings.
@@ -312,7 +314,7 @@ pub fn number(
             if marks.is_empty() {
                 return Ok(Verdict::Nothing);
             }
-            let marks = marks.iter().map(|(user, seq)| log::MovedMark { user: slice(user), seq: *seq }).collect();
+            let marks = marks.iter().map(|(user, pending)| marks::moved(user, *pending)).collect();
             push(state, Body::Read(log::MarksMoved { marks }), None);
         }
     }
@@ -470,21 +472,6 @@ impl Room {
             Some(Body::Settings(_)) => self.owe_marks(),
             _ => {}
         }
-    }
-
-    /// Takes a read mark; the number that it came to, and whether that is new.
-    pub fn read(&mut self, user: UserId, seq: u64) -> Result<(u64, bool), Refusal> {
-        if self.state.members.get(&user).is_none() {
-            return Err(not_found());
-        }
-        let seq = seq.min(self.state.last_seq);
-        let saved = self.marks.get(&user).copied().unwrap_or(0);
-        let known = saved.max(self.pending_marks.get(&user).copied().unwrap_or(0));
-        if seq <= known {
-            return Ok((seq, false));
-        }
-        self.pending_marks.insert(user, seq);
-        Ok((seq, true))
     }
 }
 

@@ -79,7 +79,7 @@ fn answer_frame(id: u32, result: Result<Ack, Refusal>) -> Bytes {
     ServerFrame { id, body: Some(body) }.encode_to_vec().into()
 }
 
-fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal> {
+fn operation(actor: &str, device: &str, body: client_frame::Body) -> Result<Operation, Refusal> {
     let (conversation, body) = match body {
         client_frame::Body::Send(send) => (send.conversation.clone(), operation::Body::Send(send)),
         client_frame::Body::Read(read) => (read.conversation.clone(), operation::Body::Read(read)),
@@ -91,7 +91,7 @@ fn operation(actor: &str, body: client_frame::Body) -> Result<Operation, Refusal
             return Err(Refusal::new(Reason::InvalidFrame, "this is for a connection"));
         }
     };
-    Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body) })
+    Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body), device: device.to_owned() })
 }
 
 impl Rpc {
@@ -99,7 +99,7 @@ impl Rpc {
     async fn frame(
         &self,
         connection: u64,
-        (user, rated): (&str, bool),
+        ((user, device), rated): ((&str, &str), bool),
         (bytes, trace): (Bytes, Bytes),
         trunk: &TrunkHandle,
     ) {
@@ -139,7 +139,7 @@ impl Rpc {
                 trunk.reply(connection, answer_frame(id, result));
             }
         });
-        match frame.body.ok_or_else(|| unimplemented("this frame")).and_then(|body| operation(user, body)) {
+        match frame.body.ok_or_else(|| unimplemented("this frame")).and_then(|body| operation(user, device, body)) {
             Ok(operation) => trace::during(context, || self.router.submit(operation, answer)),
             Err(refusal) => answer(Err(refusal)),
         }
@@ -164,7 +164,7 @@ impl Rpc {
 
     /// Reads a trunk until it ends; never stops reading.
     async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: TrunkHandle, only: Option<OneUser>) {
-        let mut users: HashMap<u64, String> = HashMap::new();
+        let mut users: HashMap<u64, (String, String)> = HashMap::new();
         loop {
             let request = tokio::select! {
                 request = requests.next() => request,
@@ -182,12 +182,13 @@ impl Rpc {
                         if only.as_ref().is_some_and(|only| !only.has(&mut open.user)) {
                             return trunk.end().await;
                         }
-                        users.insert(connection, open.user.clone());
+                        let device = open.device.as_ref().map(|device| device.id.clone()).unwrap_or_default();
+                        users.insert(connection, (open.user.clone(), device));
                         trunk.open(connection, open).await;
                     }
                     Some(upstream::Item::Frame(bytes)) => {
-                        if let Some(user) = users.get(&connection) {
-                            self.frame(connection, (user, only.is_none()), (bytes, trace), &trunk).await;
+                        if let Some((user, device)) = users.get(&connection) {
+                            self.frame(connection, ((user, device), only.is_none()), (bytes, trace), &trunk).await;
                         }
                     }
                     Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
@@ -212,7 +213,7 @@ impl Rpc {
 
     async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
         let user = acting::for_user(request.metadata())?;
-        let operation = operation(&user.to_string(), body).map_err(|refusal| to_status(&refusal))?;
+        let operation = operation(&user.to_string(), "", body).map_err(|refusal| to_status(&refusal))?;
         let (sender, receiver) = oneshot::channel();
         self.router.submit(operation, Box::new(move |result| drop(sender.send(result))));
         let lost = || Refusal::new(Reason::Unavailable, "the home ended before it answered: send again");

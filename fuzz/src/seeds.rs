@@ -173,7 +173,7 @@ fn records() -> Vec<Record> {
         Body::Joined(log::MembersJoined { members: vec![member(3)] }),
         Body::Left(log::MembersLeft { users: vec![bytes(1)], ended: false }),
         Body::Role(log::RoleSet { user: bytes(2), role: client::Role::Owner.into() }),
-        Body::Read(log::MarksMoved { marks: vec![log::MovedMark { user: bytes(2), seq: 1 }] }),
+        Body::Read(log::MarksMoved { marks: vec![log::MovedMark { user: bytes(2), seq: 1, device: bytes(3) }] }),
     ];
     let event = |(n, body)| LoggedEvent {
         conversation: bytes(9),

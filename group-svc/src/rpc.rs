@@ -107,7 +107,8 @@ fn found(room: Result<Option<RoomState>, Option<store::Error>>) -> Result<RoomSt
 }
 
 fn operation(conversation: ConversationId, actor: UserId, body: Body) -> Operation {
-    Operation { conversation: conversation.to_string(), actor: actor.to_string(), body: Some(body) }
+    let (conversation, actor, body) = (conversation.to_string(), actor.to_string(), Some(body));
+    Operation { conversation, actor, body, ..Operation::default() }
 }
 
 /// A key under which something is made once.

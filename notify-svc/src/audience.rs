@@ -7,7 +7,7 @@ mod names;
 
 use crate::{
     sender::{Push, TOO_OLD},
-    store::{self, Subscription, Subscriptions},
+    store::{self, Settled, Subscription, Subscriptions},
     ticket::Ticket,
     words::Shown,
 };
@@ -76,6 +76,8 @@ pub enum What {
     Read {
         /// Who.
         user: UserId,
+        /// On which device, if it is known.
+        device: Option<DeviceId>,
         /// Up to which one.
         seq: u64,
         /// The event.
@@ -282,16 +284,22 @@ impl Audience {
         let have = self.have(shard, jobs, &concerned, &places).await;
         let senders = concerned.iter().filter_map(|(at, ..)| sender(*at));
         let names = self.names.of(senders.collect()).await;
-        let mut pushes = Vec::new();
+        let (mut pushes, mut settled) = (Vec::new(), Settled::default());
         for (at, user, mention) in concerned {
             let job = &jobs[at];
             for to in places.get(&user).into_iter().flatten() {
-                if to.kind != DeviceKind::Web && have.contains(&(job.position, user, to.device)) {
-                    continue;
+                let mut knows = to.kind != DeviceKind::Web && have.contains(&(job.position, user, to.device));
+                if let What::Read { seq, device, .. } = job.what {
+                    if !showing.contains(&(user, to.device, job.conversation, seq)) {
+                        continue;
+                    }
+                    knows |= device == Some(to.device);
+                    if knows {
+                        // It clears that by itself, and has nothing to be told of it later.
+                        settled.cleared.insert((user, to.device, job.conversation), seq);
+                    }
                 }
-                if let What::Read { seq, .. } = job.what
-                    && !showing.contains(&(user, to.device, job.conversation, seq))
-                {
+                if knows {
                     continue;
                 }
                 pushes.push((at, push(shard, job, to.clone(), mention, rooms.get(&job.conversation), &names)));
@@ -299,6 +307,9 @@ impl Audience {
         }
         let mut still = self.again(&mut pushes.iter_mut().map(|(_, push)| push).collect::<Vec<_>>()).await?.into_iter();
         pushes.retain(|_| still.next() == Some(true));
+        if !settled.cleared.is_empty() {
+            self.store.settle(settled, now_ms()).await?;
+        }
         Ok((pushes, part))
     }
 

@@ -23,8 +23,8 @@ use madang_mesh::{
     vital::vital,
 };
 use madang_proto::{
-    id::{ConversationId, UserId},
-    log::v1::{LoggedEvent, MessageDeleted, MessageEdited, logged_event::Body},
+    id::{ConversationId, DeviceId, UserId},
+    log::v1::{LoggedEvent, MessageDeleted, MessageEdited, MovedMark, logged_event::Body},
     record,
 };
 use std::{
@@ -166,12 +166,15 @@ impl Reader {
                     shown: Shown::of(&content),
                 };
                 // Who writes has read: their other devices show nothing of it any more.
-                vec![What::Message(message), What::Read { user: sender, seq: event.last_seq, revision }]
+                vec![What::Message(message), What::Read { user: sender, device: None, seq: event.last_seq, revision }]
             }
             Some(Body::Read(moved)) if now - at_ms <= TOO_OLD => {
                 let marks = moved.marks.into_iter();
-                let of = |user: &[u8], seq| Some(What::Read { user: UserId::from_slice(user).ok()?, seq, revision });
-                marks.filter_map(|mark| of(&mark.user, mark.seq)).collect()
+                let of = |MovedMark { user, seq, device }| {
+                    let device = DeviceId::from_slice(&device).ok();
+                    Some(What::Read { user: UserId::from_slice(&user).ok()?, device, seq, revision })
+                };
+                marks.filter_map(of).collect()
             }
             _ => Vec::new(),
         }

@@ -1,16 +1,20 @@
-//! A message that is read while its push is on its way: the device is told to clear it, though it came after that.
+//! What was read is cleared on the other devices that show it: also where it was read while its push was on its way, but not on
+//! the one that has read it.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
+use madang_proto::notify::v1::Outcome;
 use madang_tests::{
     device::{Device, Doors},
+    notify::Notify,
     push::{Answer, PushServer},
-    start_with,
+    start_with, until,
 };
 use serde_json::json;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 const PHONE: &str = "DEVICE_KIND_MOBILE";
+const WEB: &str = "DEVICE_KIND_WEB";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_while_its_push_is_on_its_way_is_cleared() {
@@ -37,5 +41,37 @@ async fn what_is_read_while_its_push_is_on_its_way_is_cleared() {
     let told = phone.told(&push).await;
     let fields = (&told["type"], &told["conversation"], &told["seq"], &told["badge"]);
     assert_eq!(fields, (&json!("PUSH_TYPE_READ"), &ack["conversation"], &json!("1"), &json!("0")));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_a_message_is_not_told_that_it_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let push = PushServer::start(folder.path()).await;
+    let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
+    let server = start_with(folder.path(), &flags).await;
+    let ann = Device::sign_up(Doors::of(&server), "ann", PHONE).await;
+    let browser = Device::sign_up(Doors::of(&server), "bob", WEB).await;
+    let phone = browser.another(PHONE).await;
+    let reports = Notify::of(&server, folder.path());
+    for device in [&browser, &phone] {
+        device.subscribe(&push).await;
+    }
+    let ack = ann.say(browser.to(), "여기").await;
+    for device in [&browser, &phone] {
+        assert_eq!(device.told(&push).await["type"], "PUSH_TYPE_MESSAGE");
+    }
+    // It is known what they show once the answers have come.
+    until("both are known to show it", async || {
+        let all = reports.deliveries(&browser.person.id).await;
+        (all.iter().filter(|each| each.outcome() == Outcome::Sent).count() == 2).then_some(())
+    })
+    .await;
+    let mut socket = browser.connect().await;
+    socket.send(json!({"id": 7, "read": {"conversation": ack["conversation"], "seq": "1"}})).await;
+    assert_eq!(phone.told(&push).await["type"], "PUSH_TYPE_READ");
+    ann.say(browser.to(), "저기").await;
+    let told = browser.told(&push).await;
+    assert_eq!((&told["type"], &told["seq"]), (&json!("PUSH_TYPE_MESSAGE"), &json!("2")));
     server.stop().await;
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ask::Ask,
     retry::{Seen, Use},
-    room::{Member, Members, Room, State},
+    room::{Member, Members, Room, State, marks},
 };
 use futures_util::{Stream, StreamExt};
 use madang_mesh::{log::Position, shard::Shard};
@@ -186,7 +186,8 @@ fn bytes(id: &[u8; 16]) -> bytes::Bytes {
 }
 
 fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
-    let mark = |(user, seq): (&UserId, &u64)| MovedMark { user: bytes(user.bytes()), seq: *seq };
+    let mark =
+        |(user, seq): (&UserId, &u64)| MovedMark { user: bytes(user.bytes()), seq: *seq, ..MovedMark::default() };
     let state = &room.state;
     let member = |(user, member): (&UserId, &Member)| chat::LiveMember {
         user: bytes(user.bytes()),
@@ -210,7 +211,7 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         last_at_micros: state.last_at_micros,
         members: state.members.all().map(member).collect(),
         marks: room.marks.iter().map(mark).collect(),
-        pending_marks: room.pending_marks.iter().map(mark).collect(),
+        pending_marks: room.pending_marks.iter().map(|(user, pending)| marks::moved(user, *pending)).collect(),
         horizon_ms: room.seen.horizon_ms(),
         uses: room.seen.uses().map(used).collect(),
         last_position: room.last_position,
@@ -252,7 +253,7 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     };
     let mut room = Room::begun(state);
     room.marks = live.marks.iter().map(mark).collect::<Option<_>>()?;
-    room.pending_marks = live.pending_marks.iter().map(mark).collect::<Option<_>>()?;
+    room.pending_marks = live.pending_marks.iter().map(marks::pending).collect::<Option<_>>()?;
     room.seen = Seen::of(live.horizon_ms, live.uses.iter().map(used).collect::<Option<_>>()?);
     (room.last_position, room.blocks) = (live.last_position, blocks.into());
     Some((ConversationId::from_slice(&live.conversation).ok()?, room))

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use madang_mesh::clock;
 use madang_proto::{
     client::v1::{Ack, ServerFrame, TypingNotice, server_frame},
-    id::{ConversationId, UserId},
+    id::{ConversationId, DeviceId, UserId},
 };
 use prost::Message as _;
 
@@ -30,10 +30,10 @@ impl Home {
     }
 
     /// Takes a read mark.
-    pub(super) fn read(&mut self, ask: Ask, seq: u64) {
+    pub(super) fn read(&mut self, ask: Ask, seq: u64, device: Option<DeviceId>) {
         let conversation = ask.conversation;
         let answer = match (self.rooms.get_mut(&conversation), ask.actor) {
-            (Some(room), Some(actor)) => room.read(actor, seq).map(|(seq, new)| {
+            (Some(room), Some(actor)) => room.read(actor, seq, device).map(|(seq, new)| {
                 if new {
                     self.unread_marks.insert(conversation);
                 }

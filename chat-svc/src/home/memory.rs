@@ -23,7 +23,7 @@ const PASS: usize = 4096;
 /// What a room costs in bytes, as measured with jemalloc (docs/benchmarks.md): by itself, and for each of what it holds.
 const ROOM: usize = 1100;
 const MEMBER: usize = 120;
-const PENDING: usize = 60;
+const PENDING: usize = 80;
 const SEEN: usize = 170;
 const SENDER: usize = 60;
 

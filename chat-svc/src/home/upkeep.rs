@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 /// What a read mark takes in an event, at most.
-const MARK: usize = 52;
+const MARK: usize = 70;
 
 impl Home {
     /// Called once in a tick; fails if the log was lost.
@@ -50,7 +50,7 @@ impl Home {
             let large = room.state.members.present().len() > LARGE_ROOM;
             if !room.pending_marks.is_empty() && (!large || large_too) {
                 let bytes = MARK * room.pending_marks.len();
-                let marks = room.pending_marks.iter().map(|(user, seq)| (*user, *seq)).collect();
+                let marks = room.pending_marks.iter().map(|(user, pending)| (*user, *pending)).collect();
                 let what = What::Request(Request::Marks(marks), 0);
                 ready.push_back(Ask {
                     conversation: *conversation,

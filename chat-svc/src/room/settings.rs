@@ -141,7 +141,9 @@ impl Room {
             let seq = settings.read_by();
             if self.state.members.get(user).is_some() && seq > self.marks.get(user).copied().unwrap_or(0) {
                 let pending = self.pending_marks.entry(*user).or_default();
-                *pending = seq.max(*pending);
+                if seq > pending.0 {
+                    *pending = (seq, None);
+                }
             }
         }
     }
@@ -149,7 +151,7 @@ impl Room {
     /// Marks that wait and are not above what the log has wait no more; whether any are left.
     pub fn drop_known_marks(&mut self) -> bool {
         let Self { marks, pending_marks, .. } = self;
-        pending_marks.retain(|user, seq| *seq > marks.get(user).copied().unwrap_or(0));
+        pending_marks.retain(|user, (seq, _)| *seq > marks.get(user).copied().unwrap_or(0));
         !pending_marks.is_empty()
     }
 }
@@ -197,12 +199,12 @@ mod tests {
         let hide = ChangeSettings { hidden: Some(true), ..ChangeSettings::default() };
         let event = change(&mut live, users[0], hide);
         assert!(live.replay(&event));
-        assert_eq!(live.pending_marks.get(&users[0]), Some(&7));
+        assert_eq!(live.pending_marks.get(&users[0]), Some(&(7, None)));
         // A crash later, from the row alone.
         let set = live.state.settings.get(&users[0]).cloned();
         let mut loaded = room(&users, 8, set);
-        assert_eq!(loaded.pending_marks.get(&users[0]), Some(&7), "others have not been told");
-        let marks = vec![MovedMark { user: slice(&users[0]), seq: 7 }];
+        assert_eq!(loaded.pending_marks.get(&users[0]), Some(&(7, None)), "others have not been told");
+        let marks = vec![MovedMark { user: slice(&users[0]), seq: 7, ..MovedMark::default() }];
         let read = LoggedEvent { revision: 10, body: Some(Body::Read(MarksMoved { marks })), ..LoggedEvent::default() };
         assert!(loaded.replay(&read));
         assert!(!loaded.drop_known_marks(), "now they have");

@@ -124,7 +124,7 @@ proptest! {
             let request = match what {
                 0 => Request::Add(vec![user(other)]),
                 1 => Request::Remove(user(other)),
-                2 => Request::Marks(vec![(user(other), 1)]),
+                2 => Request::Marks(vec![(user(other), (1, None))]),
                 _ => say(None),
             };
             let actor = if what == 2 { None } else { Some(user(actor)) };

@@ -115,7 +115,7 @@ pub async fn check(store: &dyn GroupStore) {
     assert_eq!((both.get(&ann), both.get(&bob)), (Some(&0), Some(&10)), "of each their own");
 
     // Comings, goings, roles, names and marks, among messages, in one batch.
-    let mark = |user, seq| MovedMark { user: bytes(user).into(), seq };
+    let mark = |user, seq| MovedMark { user: bytes(user).into(), seq, ..MovedMark::default() };
     let second = vec![
         room.event(ann, Body::Joined(MembersJoined { members: joined(&[(cho, Role::Member)]) })),
         room.say(cho),
@@ -261,7 +261,7 @@ pub async fn check_lists(store: &dyn GroupStore) {
     assert!(none.conversations.is_empty());
 
     // Since then: a message, a mark of one's own, a name, a new conversation, two that were left, one that ended.
-    let mark = MovedMark { user: bytes(bob).into(), seq: 1 };
+    let mark = MovedMark { user: bytes(bob).into(), seq: 1, ..MovedMark::default() };
     let read = rooms[2].event(bob, Body::Read(MarksMoved { marks: vec![mark] }));
     let renamed = rooms[4].event(ann, Body::Changed(GroupChanged { name: "새".into(), ..Default::default() }));
     let left = |user, ended| Body::Left(MembersLeft { users: vec![bytes(user).into()], ended });

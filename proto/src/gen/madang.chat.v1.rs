@@ -234,6 +234,9 @@ pub struct Operation {
     /// Who does it.
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
+    /// On which of the actor's devices; empty: not known.
+    #[prost(string, tag = "30")]
+    pub device: ::prost::alloc::string::String,
     /// What.
     #[prost(
         oneof = "operation::Body",

@@ -200,6 +200,9 @@ pub struct MovedMark {
     /// Up to which message.
     #[prost(uint64, tag = "2")]
     pub seq: u64,
+    /// On which of their devices, 16 bytes; empty: not known. It shows none of that any more.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub device: ::prost::bytes::Bytes,
 }
 /// Somebody's own settings of a conversation: all of them.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -126,7 +126,8 @@ impl History {
 
     async fn erase_at_home(&self, id: ConversationId, sender: UserId, seqs: Vec<u64>) -> Result<u64, Status> {
         let body = Some(Body::Erase(EraseMessages { seqs }));
-        let operation = Operation { conversation: id.to_string(), actor: sender.to_string(), body };
+        let operation =
+            Operation { conversation: id.to_string(), actor: sender.to_string(), body, ..Operation::default() };
         let done = self.operations.operate(id, operation).await;
         done.map(|ack| ack.revision).map_err(|refusal| to_status(&refusal))
     }

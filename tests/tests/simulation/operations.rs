@@ -125,7 +125,7 @@ impl Wish {
             }),
             Self::Read(_, seq) => Body::Read(Read { conversation: id.clone(), seq: *seq }),
         };
-        Operation { conversation: id, actor: actor.to_string(), body: Some(body) }
+        Operation { conversation: id, actor: actor.to_string(), body: Some(body), ..Operation::default() }
     }
 
     /// Takes note of the answer that the user got.

@@ -125,7 +125,8 @@ async fn what_was_sent_just_before_may_be_read() {
     let (ann, bob) = (UserId::new(), UserId::new());
     let room = ConversationId::direct(ann, bob);
     for seq in [1, 2] {
-        let (sent, read) = (home.ask(room, ann, what(bob, ClientId::now())), home.ask(room, bob, What::Read(seq)));
+        let (sent, read) =
+            (home.ask(room, ann, what(bob, ClientId::now())), home.ask(room, bob, What::Read(seq, None)));
         let (sent, read) = (sent.await.unwrap().unwrap(), read.await.unwrap().unwrap());
         assert_eq!((sent.seq, read.seq, read.duplicate), (seq, seq, false));
     }

@@ -76,7 +76,7 @@ async fn a_block_holds_from_the_first_message_on_and_until_it_ends() {
     assert!(!two.can_talk(&home).await);
     let again = home.send(two.ann, two.bob, id).await.unwrap();
     assert_eq!((again.seq, again.duplicate), (said.seq, true), "what was said stays said");
-    let read = home.ask(two.conversation, two.bob, What::Read(said.seq)).await.unwrap().unwrap();
+    let read = home.ask(two.conversation, two.bob, What::Read(said.seq, None)).await.unwrap().unwrap();
     assert_eq!((read.seq, read.duplicate), (said.seq, false), "reading goes on");
     two.set(&home, false).await.unwrap();
     assert!(two.can_talk(&home).await);

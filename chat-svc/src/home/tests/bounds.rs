@@ -57,7 +57,7 @@ async fn a_batch_is_bounded_by_the_read_marks_of_its_events() {
     }
     let before = stage.log.records().len();
     for group in groups {
-        let reads: Vec<_> = people.iter().map(|user| home.ask(group, *user, What::Read(1))).collect();
+        let reads: Vec<_> = people.iter().map(|user| home.ask(group, *user, What::Read(1, None))).collect();
         for each in reads {
             each.await.unwrap().unwrap();
         }

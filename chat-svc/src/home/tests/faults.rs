@@ -94,8 +94,8 @@ async fn a_home_that_is_not_it_any_more_answers_nothing_from_memory() {
     stage.held.send_replace(BTreeSet::new());
     let conversation = ConversationId::direct(ann, bob);
     let again = home.send(ann, bob, id).await.map(|ack| ack.seq);
-    let read = home.ask(conversation, bob, What::Read(1)).await.unwrap().map(|ack| ack.seq);
-    let stranger = home.ask(conversation, UserId::new(), What::Read(1)).await.unwrap().map(|ack| ack.seq);
+    let read = home.ask(conversation, bob, What::Read(1, None)).await.unwrap().map(|ack| ack.seq);
+    let stranger = home.ask(conversation, UserId::new(), What::Read(1, None)).await.unwrap().map(|ack| ack.seq);
     for (what, answer) in [("a retry", again), ("a mark", read), ("what it would refuse", stranger)] {
         let refusal = answer.expect_err(what);
         assert!(refusal.reason == Reason::Unavailable && refusal.retry_after_ms > 0, "{what}: {refusal:?}");
@@ -133,7 +133,7 @@ async fn sends_are_refused_while_the_databases_are_too_far_behind() {
         }
     };
     assert_eq!((refused.reason, refused.retry_after_ms), (Reason::Lagging, 2000));
-    assert!(home.ask(conversation, bob, What::Read(read)).await.unwrap().is_ok(), "marks are taken");
+    assert!(home.ask(conversation, bob, What::Read(read, None)).await.unwrap().is_ok(), "marks are taken");
     // What was acknowledged is all there, and sends are taken again.
     let all = stage.log.entries().len() as u64;
     stage.write(all).await;

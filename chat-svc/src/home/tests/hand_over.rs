@@ -84,7 +84,7 @@ async fn read_marks_that_were_taken_are_in_the_log_when_a_home_stops() {
     let one = stage.home(None).await;
     let conversation = ConversationId::direct(ann, bob);
     one.send(ann, bob, ClientId::now()).await.unwrap();
-    let read = one.ask(conversation, bob, What::Read(1)).await.unwrap().unwrap();
+    let read = one.ask(conversation, bob, What::Read(1, None)).await.unwrap().unwrap();
     assert!(!read.duplicate);
     // As a shard that is given away: it is held no more before its home stops.
     stage.held.send_replace(BTreeSet::new());
@@ -94,7 +94,7 @@ async fn read_marks_that_were_taken_are_in_the_log_when_a_home_stops() {
     // And known to the next one.
     stage.held.send_replace([0].into());
     let two = stage.home(Some(handed(left))).await;
-    assert!(two.ask(conversation, bob, What::Read(1)).await.unwrap().unwrap().duplicate);
+    assert!(two.ask(conversation, bob, What::Read(1, None)).await.unwrap().unwrap().duplicate);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn read_marks_that_the_log_does_not_take_are_handed_over() {
     let (ann, bob) = (UserId::new(), UserId::new());
     let one = stage.home(None).await;
     one.send(ann, bob, ClientId::now()).await.unwrap();
-    one.ask(ConversationId::direct(ann, bob), bob, What::Read(1)).await.unwrap().unwrap();
+    one.ask(ConversationId::direct(ann, bob), bob, What::Read(1, None)).await.unwrap().unwrap();
     stage.log.mood(Mood::Full);
     let left = one.stop().await.unwrap();
     stage.log.mood(Mood::Well);
@@ -140,7 +140,7 @@ async fn so_is_whoever_waits_for_a_room_or_for_the_next_batch() {
         let (answer, answered) = tokio::sync::oneshot::channel();
         answers.push(answered);
         let answer = Box::new(move |result| drop(answer.send(result)));
-        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1), bytes: 0, trace: None, answer }
+        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1, None), bytes: 0, trace: None, answer }
     };
     home.ready.push_back(ask());
     home.waiting.entry(conversation).or_default().push_back(ask());

@@ -20,7 +20,7 @@ async fn reading(members: usize) -> (usize, usize) {
         let ack = home.ask(group, people[0], saying(None, ClientId::now())).await.unwrap().unwrap();
         assert_eq!(ack.seq, said);
         for user in &people {
-            let ack = home.ask(group, *user, What::Read(said)).await.unwrap().unwrap();
+            let ack = home.ask(group, *user, What::Read(said, None)).await.unwrap().unwrap();
             assert_eq!((ack.seq, ack.duplicate), (said, *user == people[0]), "whoever says it has read it");
         }
     }

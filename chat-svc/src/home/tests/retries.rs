@@ -55,7 +55,7 @@ async fn what_cannot_be_looked_up_is_refused_and_never_doubled() {
     home.send(ann, bob, id).await.unwrap();
     forgotten(&stage).await;
     // The room is loaded; then the databases go away.
-    home.ask(ConversationId::direct(ann, bob), bob, What::Read(1)).await.unwrap().unwrap();
+    home.ask(ConversationId::direct(ann, bob), bob, What::Read(1, None)).await.unwrap().unwrap();
     stage.databases.down.store(true, SeqCst);
     let refused = home.send(ann, bob, id).await.unwrap_err();
     assert!(refused.reason.retryable(), "{refused:?}");

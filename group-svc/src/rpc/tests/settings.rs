@@ -19,6 +19,7 @@ async fn who_sets_something_where_they_came_in_just_now_is_not_told_that_they_ar
             members: vec![stage.bob.to_string()],
             ..chat::CreateGroup::default()
         })),
+        ..Operation::default()
     };
     *stage.others.room.lock().unwrap() = Room::default();
     stage.others.operate(begun).unwrap();
