@@ -17,6 +17,7 @@ use crate::{
 };
 use axum::{Router, http::StatusCode, routing::get};
 use madang_proto::access::{self, Service as Name};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     future::Future, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
@@ -157,6 +158,14 @@ pub enum Error {
     Telemetry(#[from] telemetry::Error),
 }
 
+/// As many files and sockets as this process may have, also for what it starts: shells often allow 1,024.
+pub fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Then fewer connections are taken, as before.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Runs a service until it is told to stop: what the binaries of all services do. `http`: where its public door is, if
 /// it has one.
 pub async fn main<S, E>(
@@ -169,6 +178,7 @@ where
     S: Service,
     E: std::error::Error + Send + Sync + 'static,
 {
+    raise_file_limit();
     let started = async {
         let telemetry = telemetry::start(name, &args.telemetry)?;
         let running = start(name, args, http, build).await?;

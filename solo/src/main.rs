@@ -4,7 +4,6 @@ use clap::{Parser, Subcommand};
 use madang_loadgen::{bench, replay};
 use madang_mesh::{process, settings, telemetry};
 use madang_solo::{certs, chat, dev, migrate, serve, service, token::Tokens, torture};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     io::{IsTerminal as _, Write as _},
     path::PathBuf,
@@ -60,17 +59,9 @@ enum TokenCommand {
     },
 }
 
-/// As many files and sockets as this process may have, also for what `madang dev` starts: shells often allow 1,024.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Then fewer connections are taken, as before.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    raise_file_limit();
+    process::raise_file_limit();
     let command = match settings::parse::<Cli>().command {
         Command::Service(args) => return service::run(*args).await,
         command => command,

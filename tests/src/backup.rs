@@ -107,19 +107,21 @@ impl Keyspace {
         self.nodetool(&["garbagecollect", "-g", "CELL", &self.name]).await;
     }
 
-    /// The files of its tables that have a text in them.
-    pub async fn files_with(&self, text: &str) -> Vec<PathBuf> {
-        let (mut found, mut folders) = (Vec::new(), Vec::new());
+    /// In how many files of its tables each of these texts is.
+    pub async fn files_with<const N: usize>(&self, texts: [&str; N]) -> [usize; N] {
+        let (mut found, mut folders) = ([0; N], Vec::new());
         folders.extend(self.tables().await.into_iter().map(|(_, folder)| folder));
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                // A file may go while it is looked at: it is one that was rewritten.
-                let has = |bytes: Vec<u8>| bytes.windows(text.len()).any(|part| part == text.as_bytes());
                 if path.is_dir() {
                     folders.push(path);
-                } else if fs::read(&path).is_ok_and(has) {
-                    found.push(path);
+                    continue;
+                }
+                // A file may go while it is looked at: it is one that was rewritten.
+                let bytes = fs::read(&path).unwrap_or_default();
+                for (found, text) in found.iter_mut().zip(texts) {
+                    *found += usize::from(bytes.windows(text.len()).any(|part| part == text.as_bytes()));
                 }
             }
         }
