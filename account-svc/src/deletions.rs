@@ -11,6 +11,7 @@ use crate::{
     outside::no_password,
     store::deletions::Job,
 };
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use madang_mesh::{clock::now_ms, status::from_status};
 use madang_proto::{
     chat::v1::{Operation, RemoveMember, operation::Body},
@@ -21,10 +22,13 @@ use madang_proto::{
     store::v1::EraseRequest,
 };
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked for what is to be done.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many accounts are cleaned up at once.
+const AT_ONCE: usize = 8;
 /// How long who has taken a job may take for a page of it, in ms; then somebody else takes it up.
 const TAKEN_MS: i64 = 60_000;
 /// When what could not be done is tried again, in ms.
@@ -74,35 +78,47 @@ impl Accounts {
         if done { Ok(()) } else { Err(nobody()) }
     }
 
-    /// Does what is left to do for deleted accounts, for as long as this runs.
+    /// Does what is left to do for deleted accounts, for as long as this runs: several at once, as one may have been in
+    /// thousands of conversations.
     pub(crate) async fn clean_up(&self, drain: CancellationToken) {
-        while !drain.is_cancelled() {
-            let now = now_ms();
-            let mut job = match self.store.take_deletion(now, now + TAKEN_MS).await {
-                Ok(Some(job)) => job,
-                Ok(None) => {
-                    tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(LOOK) => continue }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "deleted accounts can't be looked for; trying again");
-                    tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(5 * LOOK) => continue }
-                }
-            };
-            let user = job.user;
+        let (mut under_way, mut look) = (FuturesUnordered::new(), Instant::now());
+        loop {
             tokio::select! {
-                () = drain.cancelled() => {}
-                done = self.go_on(&mut job) => {
-                    if let Err(refusal) = done {
-                        let (reason, why) = (refusal.reason.word(), refusal.message);
-                        tracing::warn!(%user, reason, why, "what a deleted account leaves can't be cleaned up; trying again");
+                () = drain.cancelled() => break,
+                Some(()) = under_way.next() => {}
+                () = tokio::time::sleep_until(look), if under_way.len() < AT_ONCE => {
+                    let now = now_ms();
+                    look = Instant::now();
+                    match self.store.take_deletion(now, now + TAKEN_MS).await {
+                        Ok(Some(job)) => under_way.push(self.clean_up_one(job, drain.clone())),
+                        Ok(None) => look += LOOK,
+                        Err(error) => {
+                            tracing::warn!(%error, "deleted accounts can't be looked for; trying again");
+                            look += 5 * LOOK;
+                        }
                     }
-                    continue;
                 }
             }
-            // What was not noted is done once more, by whoever looks next.
-            if let Err(error) = self.store.keep_deletion(job, now_ms()).await {
-                tracing::warn!(%user, %error, "what a deleted account leaves is cleaned up a minute later");
+        }
+        while under_way.next().await.is_some() {}
+    }
+
+    /// Goes on with a job until its round is done, or this ends.
+    async fn clean_up_one(&self, mut job: Job, drain: CancellationToken) {
+        let user = job.user;
+        tokio::select! {
+            () = drain.cancelled() => {}
+            done = self.go_on(&mut job) => {
+                if let Err(refusal) = done {
+                    let (reason, why) = (refusal.reason.word(), refusal.message);
+                    tracing::warn!(%user, reason, why, "what a deleted account leaves can't be cleaned up; trying again");
+                }
+                return;
             }
+        }
+        // What was not noted is done once more, by whoever looks next.
+        if let Err(error) = self.store.keep_deletion(job, now_ms()).await {
+            tracing::warn!(%user, %error, "what a deleted account leaves is cleaned up a minute later");
         }
     }
 
