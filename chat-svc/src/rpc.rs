@@ -28,7 +28,7 @@ use madang_mesh::{
 use madang_proto::{
     chat::v1::{chat_service_server::ChatService, home_service_server::HomeService, operation, outcome, upstream, *},
     client::v1::{Ack, ClientFrame, Pong, ServerFrame, client_frame, server_frame},
-    id::UserId,
+    id::{DeviceId, UserId},
     log::v1::{Delivery, InboxBatch},
     reason::{Reason, Refusal},
 };
@@ -182,7 +182,9 @@ impl Rpc {
                         if only.as_ref().is_some_and(|only| !only.has(&mut open.user)) {
                             return trunk.end().await;
                         }
-                        let device = open.device.as_ref().map(|device| device.id.clone()).unwrap_or_default();
+                        // As it is kept for each connection: no more than an id.
+                        let device = open.device.as_ref().and_then(|device| device.id.parse::<DeviceId>().ok());
+                        let device = device.map(|device| device.to_string()).unwrap_or_default();
                         users.insert(connection, (open.user.clone(), device));
                         trunk.open(connection, open).await;
                     }

@@ -78,6 +78,8 @@ pub enum What {
         user: UserId,
         /// On which device, if it is known.
         device: Option<DeviceId>,
+        /// By writing there, not by a mark: no `read` tells their devices of it.
+        wrote: bool,
         /// Up to which one.
         seq: u64,
         /// The event.
@@ -229,7 +231,9 @@ impl Audience {
             let told = !blocked && wanted(seq, mentioned == seq);
             // Of those that it stands for the user may want to hear all the same, since one of them names them.
             let others = || wanted(seq, false) || mentioned > 0 && wanted(mentioned, true);
-            let others = !told && push.stands_for_others() && others();
+            // Where nobody but one writes who is blocked, there are no others.
+            let alone = blocked && room.is_some_and(|room| room.kind() != ConversationKind::Group);
+            let others = !told && !alone && push.stands_for_others() && others();
             if others {
                 push.hide();
             }
@@ -289,12 +293,12 @@ impl Audience {
             let job = &jobs[at];
             for to in places.get(&user).into_iter().flatten() {
                 let mut knows = to.kind != DeviceKind::Web && have.contains(&(job.position, user, to.device));
-                if let What::Read { seq, device, .. } = job.what {
+                if let What::Read { seq, device, wrote, .. } = job.what {
                     if !showing.contains(&(user, to.device, job.conversation, seq)) {
                         continue;
                     }
                     knows |= device == Some(to.device);
-                    if knows {
+                    if knows && !wrote {
                         // It clears that by itself, and has nothing to be told of it later.
                         settled.cleared.insert((user, to.device, job.conversation), seq);
                     }

@@ -166,13 +166,16 @@ impl Reader {
                     shown: Shown::of(&content),
                 };
                 // Who writes has read: their other devices show nothing of it any more.
-                vec![What::Message(message), What::Read { user: sender, device: None, seq: event.last_seq, revision }]
+                vec![
+                    What::Message(message),
+                    What::Read { user: sender, device: None, wrote: true, seq: event.last_seq, revision },
+                ]
             }
             Some(Body::Read(moved)) if now - at_ms <= TOO_OLD => {
                 let marks = moved.marks.into_iter();
                 let of = |MovedMark { user, seq, device }| {
                     let device = DeviceId::from_slice(&device).ok();
-                    Some(What::Read { user: UserId::from_slice(&user).ok()?, device, seq, revision })
+                    Some(What::Read { user: UserId::from_slice(&user).ok()?, device, wrote: false, seq, revision })
                 };
                 marks.filter_map(of).collect()
             }

@@ -4,7 +4,7 @@
 #[path = "shared/alone.rs"]
 mod alone;
 
-use alone::{Alone, SHARD};
+use alone::{Alone, SHARD, until};
 use async_trait::async_trait;
 use madang_mesh::{clock::now_ms, subscription::Handler as _};
 use madang_notify::{
@@ -117,15 +117,6 @@ impl Stage {
 /// A message of a conversation to a device. It is not looked at again, however slow this machine is.
 fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
     Push { checked: Instant::now() + Duration::from_secs(3600), ..alone::push(to, conversation, seq) }
-}
-
-async fn until(holds: impl AsyncFn() -> bool) {
-    let found = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

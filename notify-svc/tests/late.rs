@@ -6,7 +6,7 @@ mod alone;
 #[path = "shared/others.rs"]
 mod others;
 
-use alone::{Alone, SHARD, push};
+use alone::{Alone, SHARD, push, until};
 use async_trait::async_trait;
 use madang_mesh::{channel::Channels, clock::now_ms, subscription::Handler as _};
 use madang_notify::{
@@ -29,8 +29,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes everything, once it may.
 struct Stub {
@@ -114,15 +112,6 @@ fn said(to: &Subscription, conversation: ConversationId, seq: u64, mentions: boo
     let mentioned = if mentions { seq } else { 0 };
     let shown = Shown::Text(format!("text {seq}"));
     Push { sender: Some(UserId::new()), name: "ann".into(), shown, mentioned, checked, ..push(to, conversation, seq) }
-}
-
-async fn until(holds: impl AsyncFn() -> bool) {
-    let found = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

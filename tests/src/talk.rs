@@ -4,11 +4,11 @@ use crate::cluster::Cluster;
 use madang_client::{Http, Session};
 use madang_loadgen::{
     archive,
-    history::{Journal, Verdict, judge},
+    history::{Device, Journal, Verdict, judge},
     people::{self, Person},
 };
 use madang_proto::{
-    client::v1::{History, Send},
+    client::v1::{Event, History, Send},
     id::ClientId,
 };
 use std::{
@@ -38,6 +38,14 @@ impl Notes {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.began.elapsed().as_micros() as u64
+    }
+
+    /// A device was sent something.
+    pub fn saw(&self, device: Device, event: &Event) {
+        let mut journal = self.journal.lock().unwrap();
+        journal.saw(self.now(), device, event);
+        let delivered = journal.so_far().1.delivered;
+        self.done.send_modify(|done| done.1 = delivered);
     }
 
     /// Waits until so much was acknowledged, and delivered.

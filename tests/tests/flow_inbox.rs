@@ -31,12 +31,7 @@ fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> S
     Session::start(options, move |update| match update {
         Update::Ready(ready) => assert_eq!(ready.resume(), Resume::New, "the socket was lost"),
         Update::Resync => panic!("told to start over"),
-        Update::Event(event) => {
-            let mut journal = notes.journal.lock().unwrap();
-            journal.saw(notes.now(), device, &event);
-            let delivered = journal.so_far().1.delivered;
-            notes.done.send_modify(|done| done.1 = delivered);
-        }
+        Update::Event(event) => notes.saw(device, &event),
         Update::Ended(why) => panic!("a session ended: {why}"),
         _ => {}
     })

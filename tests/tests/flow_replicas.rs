@@ -26,12 +26,7 @@ const MESSAGES: u64 = (GROUPS * MEMBERS * SENDS) as u64;
 fn connect(cluster: &Cluster, number: usize, person: &Person, notes: Notes) -> Session {
     let device = notes.journal.lock().unwrap().device(&person.tokens.user);
     Session::start(cluster.options(number, person), move |update| match update {
-        Update::Event(event) => {
-            let mut journal = notes.journal.lock().unwrap();
-            journal.saw(notes.now(), device, &event);
-            let delivered = journal.so_far().1.delivered;
-            notes.done.send_modify(|done| done.1 = delivered);
-        }
+        Update::Event(event) => notes.saw(device, &event),
         Update::Ended(why) => panic!("a session ended: {why}"),
         _ => {}
     })

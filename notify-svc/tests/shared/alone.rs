@@ -99,3 +99,13 @@ pub fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
         trace: None,
     }
 }
+
+/// Waits until this holds.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    let found = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.unwrap();
+}
