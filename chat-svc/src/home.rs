@@ -375,10 +375,7 @@ impl Home {
         match &ask.what {
             // What was sent just before may be read already.
             What::Read(..) if batch.has(&conversation) => batch.after(ask),
-            What::Read(seq, device) => {
-                let (seq, device) = (*seq, *device);
-                self.read(ask, seq, device);
-            }
+            What::Read(..) => self.read(ask),
             What::Typing => self.typing(ask),
             What::BlocksChanged(_) => {}
             What::Request(..) => {

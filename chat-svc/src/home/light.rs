@@ -7,14 +7,14 @@ use super::{
     fetch::{Absent, Wanted},
 };
 use crate::{
-    ask::Ask,
+    ask::{Ask, What},
     room::{Blocks, blocks, not_found},
 };
 use bytes::Bytes;
 use madang_mesh::clock;
 use madang_proto::{
     client::v1::{Ack, ServerFrame, TypingNotice, server_frame},
-    id::{ConversationId, DeviceId, UserId},
+    id::{ConversationId, UserId},
 };
 use prost::Message as _;
 
@@ -30,7 +30,8 @@ impl Home {
     }
 
     /// Takes a read mark.
-    pub(super) fn read(&mut self, ask: Ask, seq: u64, device: Option<DeviceId>) {
+    pub(super) fn read(&mut self, ask: Ask) {
+        let What::Read(seq, device) = ask.what else { return };
         let conversation = ask.conversation;
         let answer = match (self.rooms.get_mut(&conversation), ask.actor) {
             (Some(room), Some(actor)) => room.read(actor, seq, device).map(|(seq, new)| {
