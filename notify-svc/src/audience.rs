@@ -201,8 +201,12 @@ impl Audience {
         if pushes.is_empty() {
             return Ok(Vec::new());
         }
+        // That something was read asks not everybody: that it can be told of takes no doubt away.
+        let asks_all = pushes.iter().any(|push| push.kind == PushType::Message && push.sender.is_some());
         let still = self.still(pushes).await;
-        self.doubt.send_if_modified(|doubt| std::mem::replace(doubt, still.is_err()) != still.is_err());
+        if asks_all || still.is_err() {
+            self.doubt.send_if_modified(|doubt| std::mem::replace(doubt, still.is_err()) != still.is_err());
+        }
         still
     }
 

@@ -7,22 +7,23 @@ mod health;
 mod held;
 mod kept;
 mod lane;
+mod push;
 mod slots;
 mod taken;
 
 pub use kept::Kept;
+pub use push::Push;
 pub use taken::{Taken, TakenUp};
 
 use crate::{
     amended::Amended,
     audience::Audience,
     marks::Marks,
-    notice::Notice,
     provider::{Provider, Providers, Told, Verdict, label},
     reports::Reports,
-    store::{Late, SEVERAL, Settled, Subscription, Subscriptions, Where, newest_mention, stand_for},
+    store::{Late, Settled, Subscriptions},
     ticket::{Ticket, Tickets},
-    words::{Language, Shown},
+    words::Shown,
 };
 use check::Check;
 use health::{Health, Heard, NotNow};
@@ -31,13 +32,12 @@ use lane::{Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
     metrics,
-    shard::Shard,
-    trace::{Context, Kind, Span},
+    trace::{Kind, Span},
     vital::vital,
 };
 use madang_proto::{
     client::v1::PushType,
-    id::{ConversationId, DeviceId, UserId},
+    id::{DeviceId, UserId},
     notify::v1::Outcome,
 };
 use slots::AllSlots;
@@ -65,89 +65,6 @@ const RESULTS: usize = 8192;
 const TOGETHER: usize = 1024;
 /// How long until a write that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Something to tell a device.
-#[derive(Debug, Clone)]
-pub struct Push {
-    /// The device.
-    pub to: Arc<Subscription>,
-    /// A message, or that it was read.
-    pub kind: PushType,
-    /// Where.
-    pub conversation: ConversationId,
-    /// The shard of its log.
-    pub shard: Shard,
-    /// Which message, or up to which one.
-    pub seq: u64,
-    /// The event.
-    pub revision: u64,
-    /// Who wrote it.
-    pub sender: Option<UserId>,
-    /// The newest message that names the user, of this one and those that it stands for; 0: none does.
-    pub mentioned: u64,
-    /// When that was, ms since 1970.
-    pub at_ms: i64,
-    /// The group's name; empty: it is direct.
-    pub group: String,
-    /// The sender's name; empty: unknown.
-    pub name: String,
-    /// What is shown.
-    pub shown: Shown,
-    /// Of how many messages the device was not told yet, this one among them. 0: that something was read, 1: a message,
-    /// [`SEVERAL`]: it has taken the place of others.
-    pub messages: u32,
-    /// The sum of what is unread.
-    pub badge: u64,
-    /// How often its provider was asked, and did not take it.
-    pub tries: u32,
-    /// When it was found that the user is to be told.
-    pub checked: Instant,
-    /// The trace of the message that it tells of.
-    pub trace: Option<Context>,
-}
-
-impl Push {
-    fn whom(&self) -> Where {
-        (self.to.user, self.to.device, self.conversation)
-    }
-
-    /// It takes the place of an older one of its conversation.
-    pub(crate) fn follow(&mut self, older: &Self) {
-        self.mentioned = newest_mention(self.messages, self.mentioned, older.mentioned);
-        self.messages = stand_for(self.messages, older.messages);
-    }
-
-    /// It has taken the place of others, of which is told if this one is not.
-    pub(crate) fn stands_for_others(&self) -> bool {
-        self.messages >= SEVERAL
-    }
-
-    /// Tells of those that it has taken the place of, and shows nothing of this one.
-    pub(crate) fn hide(&mut self) {
-        (self.sender, self.shown) = (None, Shown::Nothing);
-        self.name.clear();
-    }
-
-    fn notice(&self) -> Notice {
-        let language = Language::of(&self.to.locale);
-        let name = if self.name.is_empty() { language.somebody() } else { &self.name };
-        let said = self.shown.say(language);
-        let preview = if self.group.is_empty() {
-            (name.to_owned(), said.to_owned())
-        } else {
-            (self.group.clone(), format!("{name}: {said}"))
-        };
-        Notice {
-            kind: self.kind,
-            conversation: self.conversation,
-            seq: self.seq,
-            sender: self.sender,
-            badge: self.badge,
-            preview: (self.to.preview && self.kind == PushType::Message).then_some(preview),
-            language,
-        }
-    }
-}
 
 /// Where a push comes from.
 #[derive(Debug)]
@@ -395,15 +312,18 @@ impl Sender {
 
     /// Looks once more whether it is to be sent, and what it shows; what is to be written of it where it is not.
     async fn still(&self, push: &mut Push) -> Result<(), Write> {
-        if push.checked.elapsed() > FRESH {
-            match self.check.again(push).await {
-                Some(true) => {}
-                Some(false) => return Err(self.end(push, Outcome::Moot, 0)),
-                // Not known: it is asked again.
-                None => return Err(self.later(push, BUSY, 0)),
+        loop {
+            let known = if push.checked.elapsed() > FRESH { self.check.again(push).await } else { Some(true) };
+            // Not known: it is asked again.
+            let Some(known) = known else { return Err(self.later(push, BUSY, 0)) };
+            if known && self.amend(push) {
+                return Ok(());
+            }
+            // There is what has come behind it, if it is told of that now.
+            if !self.lanes.close(push) {
+                return Err(self.end(push, Outcome::Moot, 0));
             }
         }
-        if self.amend(push) { Ok(()) } else { Err(self.end(push, Outcome::Moot, 0)) }
     }
 
     /// Has a provider carry it.
@@ -448,6 +368,7 @@ impl Sender {
         self.reports.add(push, Outcome::Later, status);
         // A little apart, so that a provider that comes back is not met by all at once.
         let wait = wait.mul_f64(1.0 + f64::from(push.to.id.as_bytes()[0]) / 1024.0);
+        self.lanes.close(push);
         // It may have been changed while it was being sent.
         if !self.amend(push) {
             return Write::Forget;

@@ -260,54 +260,6 @@ async fn a_device_that_is_to_be_told_less_is_told_nothing_meanwhile() {
     assert_eq!(stage.sent(&to), [1, 4], "nor is another registration");
 }
 
-/// Takes everything, but is ready only when it is told to be.
-struct Unready {
-    /// It was asked, and may answer.
-    asked: watch::Sender<bool>,
-    go: watch::Receiver<bool>,
-    sent: Sent,
-}
-
-#[async_trait]
-impl Provider for Unready {
-    fn host(&self, _: &Subscription) -> String {
-        "unready".into()
-    }
-
-    async fn ready(&self) -> Result<(), Told> {
-        self.asked.send_replace(true);
-        // It ends with the test.
-        let _ = self.go.clone().wait_for(|go| *go).await;
-        Ok(())
-    }
-
-    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
-        self.sent.lock().unwrap().push((to.device, notice.seq));
-        Told { verdict: Verdict::Sent, status: 200 }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_has_waited_for_its_provider_to_be_ready_is_looked_at_again_before_it_is_sent() {
-    let (sent, (go, given), (asked, mut asking)) = (Sent::default(), watch::channel(false), watch::channel(false));
-    let mut providers = Providers::default();
-    providers.add(Name::Fcm, Unready { asked, go: given, sent: sent.clone() });
-    let (alone, log) = (Alone::with(providers), Progress::from(0));
-    let mut phone = alone.device("token".into()).await;
-    phone.target.provider = Name::Fcm;
-    let push = alone::push(&phone, ConversationId::new(), 1);
-    let found = push.checked;
-    assert!(alone.sender.send(push, Origin::Log(log.take(1))).await);
-    asking.wait_for(|asked| *asked).await.unwrap();
-    until(async || found.elapsed() > Duration::from_secs(1)).await;
-    go.send_replace(true);
-    until(async || log.done() == 1).await;
-    // Here nobody can say whether it is still to be sent.
-    let all = alone.reports.latest(100, |_| true);
-    assert_eq!(all.iter().map(|each| each.outcome()).collect::<Vec<_>>(), [Outcome::Later]);
-    assert_eq!(sent.lock().unwrap().len(), 0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_taken_back_takes_none_before_it_along() {
     let stage = Stage::set();
@@ -416,6 +368,49 @@ async fn what_a_message_took_the_place_of_is_told_of_if_that_one_is_taken_back()
     stage.answer.send_replace(Some(Verdict::Sent));
     stage.all_written().await;
     assert_eq!(stage.sent(&to), [1, 6], "there is 5, and before 7 nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_behind_a_newer_one_is_told_of_if_that_one_is_taken_back() {
+    let stage = Stage::set();
+    let (to, here) = (stage.device("slow").await, ConversationId::new());
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    for seq in [6, 6, 5] {
+        stage.send(push(&to, here, seq)).await;
+    }
+    let there = ConversationId::new();
+    for seq in [7, 7] {
+        stage.send(push(&to, there, seq)).await;
+    }
+    for (conversation, seq) in [(here, 6), (there, 7)] {
+        stage.sender.amended.note(conversation, seq, None);
+    }
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [1, 6], "there is 5, and besides 7 nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_behind_one_that_is_kept_is_kept_with_it_or_goes_by_itself() {
+    let stage = Stage::set();
+    let (to, here, there) = (stage.device("slow").await, ConversationId::new(), ConversationId::new());
+    stage.send(push(&to, here, 6)).await;
+    until(async || stage.sent(&to) == [6]).await;
+    stage.send(push(&to, here, 5)).await;
+    let database = rusqlite::Connection::open(stage.folder.path().join("push.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    stage.answer.send_replace(Some(Verdict::Later(None)));
+    until(async || stage.outcomes(&to).last() == Some(&Outcome::Later)).await;
+    // It is not written yet, and says nothing of this one any more.
+    stage.answer.send_replace(Some(Verdict::Sent));
+    for (conversation, seq) in [(here, 4), (there, 1)] {
+        stage.send(push(&to, conversation, seq)).await;
+    }
+    until(async || stage.sent(&to) == [6, 4, 1]).await;
+    database.execute_batch("ROLLBACK").unwrap();
+    stage.all_written().await;
+    let kept = stage.store.due(SHARD, i64::MAX, usize::MAX, Vec::new()).await.unwrap();
+    assert_eq!(kept.iter().map(|late| (late.seq, late.messages)).collect::<Vec<_>>(), [(6, 2)]);
 }
 
 /// After a crash all that nobody was told of is read again, also what something newer has taken the place of.

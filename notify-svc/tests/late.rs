@@ -18,7 +18,7 @@ use madang_notify::{
     words::Shown,
 };
 use madang_proto::{
-    client::v1::Notify,
+    client::v1::{Notify, PushType},
     id::{ConversationId, UserId},
     log::v1::MemberSettings,
     notify::v1::{Outcome, Provider as Name},
@@ -142,6 +142,21 @@ async fn while_nobody_can_say_who_is_to_be_told_late_pushes_stay_as_they_are_and
     until(async || stage.kept().await.is_empty()).await;
     assert_eq!(stage.sent().len(), 10);
     assert!(devices.iter().all(|to| stage.outcomes(to) == [Outcome::Later, Outcome::Sent]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_something_was_read_takes_no_doubt_away_for_it_asks_not_everybody() {
+    let stage = Stage::set();
+    stage.others.set_down(true);
+    let (to, other) = (stage.device().await, stage.device().await);
+    let mut doubt = stage.alone.audience.doubt();
+    stage.send(said(&to, ConversationId::new(), 1, false)).await;
+    doubt.wait_for(|doubt| *doubt).await.unwrap();
+    let read =
+        Push { kind: PushType::Read, sender: None, messages: 0, ..said(&other, ConversationId::new(), 1, false) };
+    stage.send(read).await;
+    until(async || stage.outcomes(&other) == [Outcome::Sent]).await;
+    assert!(!doubt.has_changed().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! What each device is being told, and what waits for that: one after the other, of a conversation the newest. So much
 //! waits at most: a device that is slow takes up nobody else's room. What was tried stays known until it is written what
 //! has become of it: so what is kept of it, or is older, is not sent behind it. What a newer one is told in the place of is
-//! done when that one is, and not before: after a crash both are read again, and the newer one stands for it again.
+//! done when that one is, and not before: after a crash both are read again, and the newer one stands for it again. So it
+//! does for an older one that comes behind it, as long as it may still be told of that.
 
-use super::{Item, Origin, Push};
+use super::{Item, Origin, Push, push::Replaced};
 use crate::ticket::Tickets;
 use madang_proto::{
     client::v1::PushType,
@@ -39,6 +40,42 @@ struct Tried {
     which: Which,
     /// What has come behind it, and is told by it.
     stands_for: Tickets,
+    /// Of that, what it does not know of yet.
+    behind: Replaced,
+    /// It is not sent now: what is older goes by itself from here on.
+    is_closed: bool,
+}
+
+impl Tried {
+    fn is(&self, push: &Push) -> bool {
+        (self.conversation, self.which) == (push.conversation, which(push))
+    }
+}
+
+/// Something that is there of the conversation of a push, and at least as new.
+enum Newer<'a> {
+    Tried(&'a mut Tried),
+    Waits(&'a mut Item),
+}
+
+impl<'a> Newer<'a> {
+    /// An older one is told by it. What waits for that.
+    fn tells(self, older: &Push) -> &'a mut Tickets {
+        match self {
+            Self::Tried(newer) => {
+                if newer.which > which(older) {
+                    newer.behind.add(older.replaced());
+                }
+                &mut newer.stands_for
+            }
+            Self::Waits(newer) => {
+                if which(&newer.push) > which(older) {
+                    newer.push.follow(older.replaced());
+                }
+                &mut newer.stands_for
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -55,17 +92,19 @@ impl Lane {
     fn go(&mut self, push: &Push) {
         self.is_busy = true;
         let (conversation, which) = (push.conversation, which(push));
-        self.tried.push(Tried { conversation, which, stands_for: Tickets::default() });
+        let (stands_for, behind) = (Tickets::default(), Replaced::default());
+        self.tried.push(Tried { conversation, which, stands_for, behind, is_closed: false });
     }
 
-    /// What waits for this, or something newer of its conversation, that was tried or is going to be.
-    fn has(&mut self, push: &Push) -> Option<&mut Tickets> {
+    /// This, or something newer of its conversation, that was tried or is going to be.
+    fn newer(&mut self, push: &Push) -> Option<Newer<'_>> {
         let (at, least) = (push.conversation, which(push));
-        let tried = self.tried.iter_mut().map(|tried| (tried.conversation, tried.which, &mut tried.stands_for));
-        let waiting = self.waiting.iter_mut();
-        let waiting = waiting.map(|item| (item.push.conversation, which(&item.push), &mut item.stands_for));
-        let mut all = tried.chain(waiting);
-        all.find(|(conversation, which, _)| *conversation == at && *which >= least).map(|(.., tickets)| tickets)
+        let tells = |each: &&mut Tried| {
+            each.conversation == at && (each.which == least || each.which > least && !each.is_closed)
+        };
+        let waits = |item: &&mut Item| item.push.conversation == at && which(&item.push) >= least;
+        let tried = self.tried.iter_mut().find(tells).map(Newer::Tried);
+        tried.or_else(|| self.waiting.iter_mut().find(waits).map(Newer::Waits))
     }
 
     fn is_full(&self) -> bool {
@@ -100,11 +139,12 @@ impl Lanes {
     pub fn put(&self, mut item: Item) -> Put {
         let mut lanes = self.lock();
         let lane = lanes.entry(device(&item.push)).or_default();
-        if let Some(newer) = lane.has(&item.push) {
+        if let Some(newer) = lane.newer(&item.push) {
             // The row of one that is kept stays for what becomes of the newer one.
             let Origin::Log(ticket) = item.origin else { return Put::There(None) };
-            newer.add(ticket);
-            newer.append(item.stands_for);
+            let tickets = newer.tells(&item.push);
+            tickets.add(ticket);
+            tickets.append(item.stands_for);
             return Put::There(Some(item.push));
         }
         if !lane.is_busy {
@@ -114,7 +154,7 @@ impl Lanes {
         let conversation = item.push.conversation;
         // It comes when that would have come: who writes all the time is told of all the same.
         if let Some(place) = lane.waiting.iter_mut().find(|other| other.push.conversation == conversation) {
-            item.push.follow(&place.push);
+            item.push.follow(place.push.replaced());
             let before = std::mem::replace(place, item);
             place.stands_for.append(before.stands_for);
             if let Origin::Log(ticket) = before.origin {
@@ -144,13 +184,26 @@ impl Lanes {
         Some(next)
     }
 
+    /// A push is not sent, or not now: what comes from here on and is older goes by itself, and is not done with it. Whether
+    /// it is to tell of something that has come behind it.
+    pub fn close(&self, push: &mut Push) -> bool {
+        let mut lanes = self.lock();
+        let lane = lanes.get_mut(&device(push));
+        let Some(tried) = lane.and_then(|lane| lane.tried.iter_mut().find(|tried| tried.is(push))) else {
+            return false;
+        };
+        tried.is_closed = true;
+        let behind = std::mem::take(&mut tried.behind);
+        push.follow(behind);
+        behind.messages > 0
+    }
+
     /// It is written what has become of a push. If nothing else is known of its device, its lane is gone.
     pub fn written(&self, push: &Push) {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(&device(push)) else { return };
         // Not every push was tried: some find no room.
-        let is_it = |tried: &Tried| (tried.conversation, tried.which) == (push.conversation, which(push));
-        if let Some(at) = lane.tried.iter().position(is_it) {
+        if let Some(at) = lane.tried.iter().position(|tried| tried.is(push)) {
             lane.tried.swap_remove(at).stands_for.done();
         }
         if lane.is_over() {

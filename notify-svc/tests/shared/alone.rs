@@ -33,6 +33,7 @@ pub struct Alone {
     pub folder: TempDir,
     pub store: Arc<dyn Subscriptions>,
     pub sender: Arc<Sender>,
+    pub audience: Arc<Audience>,
     pub reader: Reader,
     pub reports: Arc<Reports>,
 }
@@ -55,8 +56,8 @@ impl Alone {
         let audience = Arc::new(Audience::new(store.clone(), group, account, homes, channels));
         let reports = Arc::<Reports>::default();
         let sender = Sender::spawn(store.clone(), providers, audience.clone(), reports.clone());
-        let reader = Reader::new(store.clone(), log, audience, sender.clone(), reports.clone(), Duration::ZERO);
-        Self { folder, store, sender, reader, reports }
+        let reader = Reader::new(store.clone(), log, audience.clone(), sender.clone(), reports.clone(), Duration::ZERO);
+        Self { folder, store, sender, audience, reader, reports }
     }
 
     /// A device that is told at an address.
