@@ -177,7 +177,6 @@ fn over_network(addresses: &str, secure: Option<Secure>) -> Result<Channel, Inva
         names.push(name);
     }
     let balance = Balance::new(ends);
-    let host = |name: &Uri| name.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let stands_for_others = |name: &Uri| host(name) != "localhost" && host(name).parse::<IpAddr>().is_err();
     if names.iter().any(stands_for_others) {
         balance.follow(names, move |address, name| connect(address, name, secure.as_ref()).ok());
@@ -195,8 +194,7 @@ fn connect(address: &str, name: &Uri, secure: Option<&Secure>) -> Result<transpo
     Ok(match secure {
         Some(secure) => endpoint.connect_with_connector_lazy(secure.connector()),
         None => endpoint.connect_with_connector_lazy(tower::service_fn(async |at: Uri| {
-            let host = at.host().unwrap_or_default().trim_matches(['[', ']']);
-            reach(host, at.port_u16().unwrap_or(80)).await.map(TokioIo::new)
+            reach(&at, port(&at)).await.map(TokioIo::new)
         })),
     })
 }
@@ -236,18 +234,27 @@ impl Secure {
         tower::service_fn(move |at: Uri| {
             let tls = tls.clone();
             async move {
-                let host = at.host().unwrap_or_default().trim_matches(['[', ']']);
-                let stream = reach(host, at.port_u16().unwrap_or(443)).await?;
-                Ok(TokioIo::new(tls.connect(stream, host, service).await?))
+                let stream = reach(&at, at.port_u16().unwrap_or(443)).await?;
+                Ok(TokioIo::new(tls.connect(stream, host(&at), service).await?))
             }
         })
     }
 }
 
+/// A name, or an address; of IPv6 without its brackets.
+fn host(of: &Uri) -> &str {
+    of.host().unwrap_or_default().trim_matches(['[', ']'])
+}
+
+/// Its port, or its scheme's.
+fn port(of: &Uri) -> u16 {
+    of.port_u16().unwrap_or(if of.scheme_str() == Some("https") { 443 } else { 80 })
+}
+
 /// A connection to the first of a name's addresses at which somebody answers.
-async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+async fn reach(at: &Uri, port: u16) -> io::Result<TcpStream> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host((host, port)).await? {
+    for address in tokio::net::lookup_host((host(at), port)).await? {
         match tokio::time::timeout(REACH, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;

@@ -3,7 +3,7 @@
 //! left out until a connection of nobody's call reaches it; never the last. tower's balancer belongs to one task, through
 //! whose queue each call would go, and can't keep the last one in; its arithmetic is the same.
 
-use super::{REACH, caused_by};
+use super::{caused_by, host, port, reach};
 use crate::{metrics, refused::Refused};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, Uri};
@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
@@ -64,6 +63,8 @@ struct Load {
 /// A process of the service.
 pub(super) struct End {
     address: String,
+    /// Where connections to it are tried; none: it is within this process.
+    place: Option<Uri>,
     channel: transport::Channel,
     load: Mutex<Load>,
     waiting: AtomicUsize,
@@ -72,7 +73,8 @@ pub(super) struct End {
 impl End {
     pub fn new(address: String, channel: transport::Channel) -> Arc<Self> {
         let load = Load { takes: FIRST, at: Instant::now(), failures: 0, out: false, watched: false };
-        Arc::new(Self { address, channel, load: Mutex::new(load), waiting: AtomicUsize::new(0) })
+        let place = address.parse::<Uri>().ok().filter(|place| place.scheme_str() != Some("inproc"));
+        Arc::new(Self { address, place, channel, load: Mutex::new(load), waiting: AtomicUsize::new(0) })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Load> {
@@ -127,8 +129,8 @@ impl End {
     /// Whether connections are taken there.
     async fn answers(&self) -> bool {
         // Within the process there is but one, which is never left out.
-        let Some((_, place)) = self.address.split_once("://") else { return true };
-        matches!(timeout(REACH, TcpStream::connect(place)).await, Ok(Ok(_)))
+        let Some(place) = &self.place else { return true };
+        reach(place, port(place)).await.is_ok()
     }
 }
 
@@ -221,7 +223,7 @@ impl Balance {
 async fn look_up(names: &[Uri]) -> Option<Vec<(SocketAddr, Uri)>> {
     let mut found = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
-        let (host, port) = (name.host()?.trim_matches(['[', ']']), name.port_u16().unwrap_or(80));
+        let (host, port) = (host(name), port(name));
         match tokio::net::lookup_host((host, port)).await {
             Ok(addresses) => found.extend(addresses.map(|address| (address, index))),
             Err(error) => {

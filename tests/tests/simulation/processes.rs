@@ -117,7 +117,9 @@ fn runtime() -> Runtime {
             root.wake();
         }
     };
-    Builder::new_current_thread().enable_time().on_thread_park(park).build().unwrap()
+    // What another thread does takes real time: the schedule would not be the same twice.
+    let threads = || panic!("something runs on a thread of its own, as a name's look-up does");
+    Builder::new_current_thread().enable_time().on_thread_park(park).on_thread_start(threads).build().unwrap()
 }
 
 /// Gives a runtime a turn: all that is ready runs, then what its timers make ready. It never waits, for whenever it
