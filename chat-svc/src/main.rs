@@ -21,9 +21,9 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = settings::parse::<Cli>();
-    let (replicas, bytes) = (cli.process.nats_replicas, cli.process.settings.inbox_bytes);
+    let replicas = cli.process.nats_replicas;
     process::main("chat", cli.process, None, async |context, nats| {
-        let inbox = Arc::new(JetStreamInbox::new(nats, replicas, bytes));
+        let inbox = Arc::new(JetStreamInbox::new(nats, replicas, context.settings.inbox_bytes));
         madang_chat::build(cli.config, context, inbox).await
     })
     .await

@@ -79,7 +79,9 @@ fn answer_frame(id: u32, result: Result<Ack, Refusal>) -> Bytes {
     ServerFrame { id, body: Some(body) }.encode_to_vec().into()
 }
 
-fn operation(actor: &str, device: &str, body: client_frame::Body) -> Result<Operation, Refusal> {
+fn operation(actor: &str, device: Option<DeviceId>, body: client_frame::Body) -> Result<Operation, Refusal> {
+    // Nothing else asks on which it was.
+    let device = device.filter(|_| matches!(body, client_frame::Body::Read(_)));
     let (conversation, body) = match body {
         client_frame::Body::Send(send) => (send.conversation.clone(), operation::Body::Send(send)),
         client_frame::Body::Read(read) => (read.conversation.clone(), operation::Body::Read(read)),
@@ -91,7 +93,12 @@ fn operation(actor: &str, device: &str, body: client_frame::Body) -> Result<Oper
             return Err(Refusal::new(Reason::InvalidFrame, "this is for a connection"));
         }
     };
-    Ok(Operation { conversation, actor: actor.to_owned(), body: Some(body), device: device.to_owned() })
+    Ok(Operation {
+        conversation,
+        actor: actor.to_owned(),
+        body: Some(body),
+        device: device.map(|device| device.to_string()).unwrap_or_default(),
+    })
 }
 
 impl Rpc {
@@ -99,7 +106,7 @@ impl Rpc {
     async fn frame(
         &self,
         connection: u64,
-        ((user, device), rated): ((&str, &str), bool),
+        ((user, device), rated): ((&str, Option<DeviceId>), bool),
         (bytes, trace): (Bytes, Bytes),
         trunk: &TrunkHandle,
     ) {
@@ -164,7 +171,7 @@ impl Rpc {
 
     /// Reads a trunk until it ends; never stops reading.
     async fn read_trunk(self, mut requests: Streaming<ConnectRequest>, trunk: TrunkHandle, only: Option<OneUser>) {
-        let mut users: HashMap<u64, (String, String)> = HashMap::new();
+        let mut users: HashMap<u64, (String, Option<DeviceId>)> = HashMap::new();
         loop {
             let request = tokio::select! {
                 request = requests.next() => request,
@@ -182,15 +189,13 @@ impl Rpc {
                         if only.as_ref().is_some_and(|only| !only.has(&mut open.user)) {
                             return trunk.end().await;
                         }
-                        // As it is kept for each connection: no more than an id.
-                        let device = open.device.as_ref().and_then(|device| device.id.parse::<DeviceId>().ok());
-                        let device = device.map(|device| device.to_string()).unwrap_or_default();
+                        let device = open.device.as_ref().and_then(|device| device.id.parse().ok());
                         users.insert(connection, (open.user.clone(), device));
                         trunk.open(connection, open).await;
                     }
                     Some(upstream::Item::Frame(bytes)) => {
                         if let Some((user, device)) = users.get(&connection) {
-                            self.frame(connection, ((user, device), only.is_none()), (bytes, trace), &trunk).await;
+                            self.frame(connection, ((user, *device), only.is_none()), (bytes, trace), &trunk).await;
                         }
                     }
                     Some(upstream::Item::Delivered(delivered)) => trunk.delivered(connection, delivered.cursor),
@@ -215,7 +220,7 @@ impl Rpc {
 
     async fn unary<T>(&self, request: &Request<T>, body: client_frame::Body) -> Result<Option<Ack>, Status> {
         let user = acting::for_user(request.metadata())?;
-        let operation = operation(&user.to_string(), "", body).map_err(|refusal| to_status(&refusal))?;
+        let operation = operation(&user.to_string(), None, body).map_err(|refusal| to_status(&refusal))?;
         let (sender, receiver) = oneshot::channel();
         self.router.submit(operation, Box::new(move |result| drop(sender.send(result))));
         let lost = || Refusal::new(Reason::Unavailable, "the home ended before it answered: send again");

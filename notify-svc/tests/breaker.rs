@@ -4,7 +4,7 @@
 #[path = "shared/alone.rs"]
 mod alone;
 
-use alone::{Alone, push};
+use alone::{Alone, push, until};
 use async_trait::async_trait;
 use madang_notify::{
     notice::Notice,
@@ -25,8 +25,6 @@ use std::{
     time::{Duration, Instant},
 };
 use uuid::Uuid;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers all in one way.
 struct Stub {
@@ -57,12 +55,7 @@ async fn asked(verdict: Verdict) -> (usize, Outcome) {
         let checked = Instant::now() + Duration::from_secs(3600);
         let push = Push { checked, ..push(&to, ConversationId::new(), 1) };
         assert!(alone.sender.send(push, Origin::Log(log.take(position))).await);
-        let written = async {
-            while log.done() < position {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, written).await.unwrap();
+        until(async || log.done() >= position).await;
     }
     (asked.load(Ordering::Relaxed), alone.reports.latest(1, |_| true)[0].outcome())
 }

@@ -7,7 +7,7 @@ mod alone;
 #[path = "shared/others.rs"]
 mod others;
 
-use alone::{Alone, SHARD};
+use alone::{Alone, SHARD, until};
 use async_trait::async_trait;
 use madang_mesh::{channel::Channels, clock::now_ms, log::Entry, subscription::Handler as _};
 use madang_notify::{
@@ -23,13 +23,8 @@ use madang_proto::{
 };
 use others::{OTHERS, Others};
 use prost::Message as _;
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes everything.
 #[derive(Clone, Default)]
@@ -86,14 +81,7 @@ async fn who_has_read_and_who_knows_of_it_are_not_told() {
     others.has(user, other);
     let shown = devices.iter().map(|device| ((user, *device, here), 5));
     let settled = Settled { shown: shown.collect(), ..Settled::default() };
-    let gone = async || {
-        let gone = async {
-            while !alone.store.showing(vec![(user, here, 9)]).await.unwrap().is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.unwrap();
-    };
+    let gone = async || until(async || alone.store.showing(vec![(user, here, 9)]).await.unwrap().is_empty()).await;
     let told = async |expected: &[(DeviceId, u64)]| {
         gone().await;
         let mut told = std::mem::take(&mut *stub.0.lock().unwrap());

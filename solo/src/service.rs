@@ -3,7 +3,7 @@
 
 use clap::Subcommand;
 use madang_chat::inbox::jetstream::JetStreamInbox;
-use madang_mesh::process;
+use madang_mesh::{process, serve::Context};
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 /// Which service, and what it is told.
@@ -48,9 +48,9 @@ pub struct Keeper<C: clap::Args> {
 pub async fn run(args: Args) -> ExitCode {
     match args {
         Args::Chat(Keeper { process, config }) => {
-            let (replicas, bytes) = (process.nats_replicas, process.settings.inbox_bytes);
-            let build = async |context, nats| {
-                let inbox = Arc::new(JetStreamInbox::new(nats, replicas, bytes));
+            let replicas = process.nats_replicas;
+            let build = async |context: Context, nats| {
+                let inbox = Arc::new(JetStreamInbox::new(nats, replicas, context.settings.inbox_bytes));
                 madang_chat::build(config, context, inbox).await
             };
             process::main("chat", process, None, build).await

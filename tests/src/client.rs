@@ -190,6 +190,18 @@ pub async fn sign_up_at(door: SocketAddr, handle: &str) -> Person {
     Person { id: text(&answer["user"]), token: text(&answer["accessToken"]), device }
 }
 
+/// Signs ann, bob, cho and dan up; ann makes a group of the first three, with this data. Gives them, and its id.
+pub async fn group_of_three(server: &Running, data: Value) -> (Vec<Person>, String) {
+    let mut people = Vec::new();
+    for handle in ["ann", "bob", "cho", "dan"] {
+        people.push(sign_up(server, handle).await);
+    }
+    let body = json!({"name": "마당", "members": [people[1].id, people[2].id], "data": data});
+    let (status, group) = call(server, "POST", "/v1/groups", &people[0].token, body).await;
+    assert_eq!(status, 201, "{group}");
+    (people, group["conversation"].as_str().unwrap().to_owned())
+}
+
 /// Signs up or logs in: what is given for it.
 pub async fn enter(door: SocketAddr, path: &str, body: &Value) -> Value {
     let (answer, times) = insist(door, &request("POST", path, "", "", body)).await;

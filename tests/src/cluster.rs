@@ -11,7 +11,7 @@ use madang_client::{Format, Http, session::Options};
 use madang_loadgen::people::Person;
 use madang_mesh::{
     process::{self, Running},
-    serve::free,
+    serve::{Context, free},
 };
 use madang_solo::{certs, services};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -54,9 +54,9 @@ async fn begin(kind: Kind, flags: Vec<String>) -> Running {
         }
         Kind::Chat => {
             let cli = parse::<madang_chat::Config>(&flags);
-            let bytes = cli.process.settings.inbox_bytes;
-            let build = async |context, nats| {
-                madang_chat::build(cli.config, context, Arc::new(JetStreamInbox::new(nats, 1, bytes))).await
+            let build = async |context: Context, nats| {
+                let inbox = JetStreamInbox::new(nats, 1, context.settings.inbox_bytes);
+                madang_chat::build(cli.config, context, Arc::new(inbox)).await
             };
             process::start("chat", cli.process, None, build).await.unwrap()
         }

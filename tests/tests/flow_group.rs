@@ -3,7 +3,7 @@
 
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, sign_up},
+    client::{Person, Socket, call, group_of_three},
     start,
 };
 use serde_json::{Value, json};
@@ -20,16 +20,8 @@ impl Group {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(folder.path()).await;
-        let mut people = Vec::new();
-        for handle in ["ann", "bob", "cho", "dan"] {
-            people.push(sign_up(&server, handle).await);
-        }
-        let members = [&people[1].id, &people[2].id];
-        let body = json!({"name": "마당", "members": members, "data": {"a": "1", "b": "2"}});
-        let (status, group) = call(&server, "POST", "/v1/groups", &people[0].token, body).await;
-        assert_eq!(status, 201, "{group}");
-        let path = format!("/v1/groups/{}", group["conversation"].as_str().unwrap());
-        Self { server, people, path, _folder: folder }
+        let (people, id) = group_of_three(&server, json!({"a": "1", "b": "2"})).await;
+        Self { server, people, path: format!("/v1/groups/{id}"), _folder: folder }
     }
 
     async fn ask(&self, who: usize, method: &str, more: &str, body: Value) -> (u16, Value) {

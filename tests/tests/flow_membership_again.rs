@@ -10,7 +10,7 @@ use madang_proto::{
 };
 use madang_solo::{serve::Running, token::Tokens};
 use madang_tests::{
-    client::{Person, call, sign_up},
+    client::{Person, call, group_of_three},
     start,
 };
 use serde_json::{Value, json};
@@ -32,14 +32,8 @@ impl Group {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(folder.path()).await;
-        let mut people = Vec::new();
-        for handle in ["ann", "bob", "cho", "dan"] {
-            people.push(sign_up(&server, handle).await);
-        }
-        let body = json!({"name": "마당", "members": [people[BOB].id, people[CHO].id]});
-        let (status, group) = call(&server, "POST", "/v1/groups", &people[ANN].token, body).await;
-        assert_eq!(status, 201, "{group}");
-        Self { server, people, id: group["conversation"].as_str().unwrap().to_owned(), folder }
+        let (people, id) = group_of_three(&server, json!({})).await;
+        Self { server, people, id, folder }
     }
 
     fn id_of(&self, who: usize) -> String {

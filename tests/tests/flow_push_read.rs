@@ -7,7 +7,7 @@ use madang_tests::{
     device::{Device, Doors},
     notify::Notify,
     push::{Answer, PushServer},
-    start_with, until,
+    until, vendors,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -20,8 +20,7 @@ const WEB: &str = "DEVICE_KIND_WEB";
 async fn what_is_read_while_its_push_is_on_its_way_is_cleared() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    let server = start_with(folder.path(), &flags).await;
+    let server = vendors::start(folder.path(), &push.ca, &[]).await;
     let ann = Device::sign_up(Doors::of(&server), "ann", PHONE).await;
     let phone = Device::sign_up(Doors::of(&server), "bob", PHONE).await;
     let tablet = phone.another(PHONE).await;
@@ -48,8 +47,7 @@ async fn what_is_read_while_its_push_is_on_its_way_is_cleared() {
 async fn who_has_read_a_message_is_not_told_that_it_was_read() {
     let folder = tempfile::tempdir().unwrap();
     let push = PushServer::start(folder.path()).await;
-    let flags = ["--push-loopback", "--push-ca", push.ca.to_str().unwrap(), "--push-wait-ms", "50"];
-    let server = start_with(folder.path(), &flags).await;
+    let server = vendors::start(folder.path(), &push.ca, &[]).await;
     let ann = Device::sign_up(Doors::of(&server), "ann", PHONE).await;
     let browser = Device::sign_up(Doors::of(&server), "bob", WEB).await;
     let phone = browser.another(PHONE).await;

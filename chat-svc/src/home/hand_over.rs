@@ -186,8 +186,6 @@ fn bytes(id: &[u8; 16]) -> bytes::Bytes {
 }
 
 fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
-    let mark =
-        |(user, seq): (&UserId, &u64)| MovedMark { user: bytes(user.bytes()), seq: *seq, ..MovedMark::default() };
     let state = &room.state;
     let member = |(user, member): (&UserId, &Member)| chat::LiveMember {
         user: bytes(user.bytes()),
@@ -210,7 +208,7 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         last_seq: state.last_seq,
         last_at_micros: state.last_at_micros,
         members: state.members.all().map(member).collect(),
-        marks: room.marks.iter().map(mark).collect(),
+        marks: room.marks.iter().map(|(user, seq)| marks::moved(user, (*seq, None))).collect(),
         pending_marks: room.pending_marks.iter().map(|(user, pending)| marks::moved(user, *pending)).collect(),
         horizon_ms: room.seen.horizon_ms(),
         uses: room.seen.uses().map(used).collect(),
@@ -228,7 +226,7 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
 
 fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     let (kind, blocks, history) = (live.kind(), live.blocks(), live.history());
-    let mark = |mark: &MovedMark| Some((UserId::from_slice(&mark.user).ok()?, mark.seq));
+    let mark = |mark: &MovedMark| marks::pending(mark).map(|(user, (seq, _))| (user, seq));
     let member = |each: &chat::LiveMember| {
         let (joined_revision, joined_seq) = (each.joined_revision, each.joined_seq);
         let member = Member { role: each.role(), joined_revision, joined_seq };

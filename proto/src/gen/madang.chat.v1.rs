@@ -234,7 +234,7 @@ pub struct Operation {
     /// Who does it.
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
-    /// On which of the actor's devices; empty: not known.
+    /// Of a read mark: on which of the actor's devices; empty: not known.
     #[prost(string, tag = "30")]
     pub device: ::prost::alloc::string::String,
     /// What.

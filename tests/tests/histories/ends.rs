@@ -2,12 +2,13 @@
 //! goes if that is asked for, and stays if it is not.
 
 use super::{
-    doors::{PATIENCE, Shown, list, number},
+    doors::{Shown, list, number},
     model::Op,
     play::{History, PEOPLE},
 };
+use madang_tests::until;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// Who is gone.
 #[derive(Clone)]
@@ -46,23 +47,11 @@ impl History<'_> {
         }
     }
 
-    /// Waits until that is so.
-    async fn until<T>(&self, what: &str, is: impl AsyncFn() -> Option<T>) -> T {
-        let end = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = is().await {
-                return found;
-            }
-            assert!(tokio::time::Instant::now() < end, "not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Waits for all that follows from the end of an account, and puts it into the record.
     pub async fn ended(&self) {
         let Some(Gone { who, erase, groups }) = self.done().gone.clone() else { return };
         let (gone, since) = (&self.people[who], self.done().record.gone.clone().unwrap());
-        self.until("nobody acts for who is gone", async || {
+        until("nobody acts for who is gone", async || {
             let (status, _) = self.doors.ask(gone, "GET", "/v1/me", Value::Null).await;
             (status == 401).then_some(())
         })
@@ -88,7 +77,7 @@ impl History<'_> {
     async fn has_left(&self, who: usize, room: &str, since: &(String, usize), before: Option<u64>) -> bool {
         let (person, gone) = (&self.people[who], &since.0);
         let path = format!("/v1/conversations/{room}");
-        self.until("who is gone leaves their groups", async || {
+        until("who is gone leaves their groups", async || {
             let Some(members) = self.doors.find(person, &format!("{path}/members")).await else { return Some(()) };
             let direct = self.done().record.now(room).direct;
             let left = list(&members["members"]).iter().all(|each| each["profile"]["user"] != gone.as_str());
@@ -119,7 +108,7 @@ impl History<'_> {
     /// Waits until all that somebody sees of what who is gone has said is erased.
     async fn is_erased(&self, who: usize, room: &str, since: &(String, usize)) {
         let path = format!("/v1/conversations/{room}/messages?limit=200");
-        let shown = self.until("what was said by who is gone is erased", async || {
+        let shown = until("what was said by who is gone is erased", async || {
             let Some(page) = self.doors.find(&self.people[who], &path).await else { return Some(Vec::new()) };
             let shown: Vec<_> = list(&page["messages"]).iter().map(Shown::of).collect();
             shown.iter().all(|each| each.sender != since.0 || each.deleted).then_some(shown)
