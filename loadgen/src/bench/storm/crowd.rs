@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use madang_client::{Format, Http, Session, Update, session::Options};
 use madang_proto::client::v1::{Resume, event::Body};
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,6 +18,9 @@ use tokio::time::sleep;
 
 /// How often is looked whether all are there.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// A tenth of a second, in µs.
+const TENTH: u64 = 100_000;
 
 /// What is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,17 @@ pub struct Times {
     pub ack: Histogram<u64>,
     /// The same, to its arrival at the other one.
     pub delivery: Histogram<u64>,
+    /// The longest wait for an ack of what should have been sent in each tenth of a second since the phase began, µs.
+    pub longest: BTreeMap<u64, u64>,
+}
+
+impl Times {
+    /// A message that should have been sent then, since the phase began, had its ack after a while; µs.
+    pub fn acked(&mut self, at: u64, took: u64) {
+        self.ack.saturating_record(took);
+        let longest = self.longest.entry(at / TENTH).or_default();
+        *longest = took.max(*longest);
+    }
 }
 
 /// How clients came back after they had been cut off.
@@ -78,7 +93,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Crowd {
     /// Nobody yet.
     pub fn new() -> Result<Self, Error> {
-        let times = || Ok::<_, Error>(Mutex::new(Times { ack: histogram()?, delivery: histogram()? }));
+        let times = || {
+            Ok::<_, Error>(Mutex::new(Times { ack: histogram()?, delivery: histogram()?, longest: BTreeMap::new() }))
+        };
         Ok(Self {
             began: Instant::now(),
             journal: Mutex::default(),
@@ -133,6 +150,13 @@ impl Crowd {
     pub fn times_now(&self) -> Option<MutexGuard<'_, Times>> {
         let now = self.phase.load(Relaxed);
         [Phase::Calm, Phase::Storm].into_iter().find(|phase| *phase as u8 == now).and_then(|phase| self.times(phase))
+    }
+
+    /// A message that should have been sent then had its ack; µs since the beginning.
+    pub fn acked(&self, at: u64, now: u64) {
+        if let Some(mut times) = self.times_now() {
+            times.acked(at.saturating_sub(self.cut_at.load(Relaxed)), now.saturating_sub(at));
+        }
     }
 
     /// Connects somebody; `cut`: through the gateway that will be killed.

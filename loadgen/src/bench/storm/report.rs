@@ -7,7 +7,7 @@ use super::{
 use crate::history::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 /// How long all may take to be back, in seconds.
 const IN_TIME: f64 = 30.0;
@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 /// What those met with who talked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Talkers {
     messages: u64,
@@ -44,6 +44,8 @@ struct Talkers {
     ack_p99_ms: f64,
     delivery_p50_ms: f64,
     delivery_p99_ms: f64,
+    /// The longest wait for an ack, ms, of what should have been sent in each tenth of a second, by when that began in ms.
+    longest_by_tenth: BTreeMap<u64, f64>,
 }
 
 /// What the databases read, by one counter.
@@ -62,15 +64,24 @@ fn milliseconds(of: &Histogram<u64>, quantile: f64) -> f64 {
 impl Talkers {
     fn of(crowd: &Crowd, phase: Phase) -> Self {
         let Some(times) = crowd.times(phase) else {
-            return Self { messages: 0, ack_p50_ms: 0.0, ack_p99_ms: 0.0, delivery_p50_ms: 0.0, delivery_p99_ms: 0.0 };
+            return Self::default();
         };
+        let longest = times.longest.iter();
         Self {
             messages: times.ack.len(),
             ack_p50_ms: milliseconds(&times.ack, 0.5),
             ack_p99_ms: milliseconds(&times.ack, 0.99),
             delivery_p50_ms: milliseconds(&times.delivery, 0.5),
             delivery_p99_ms: milliseconds(&times.delivery, 0.99),
+            longest_by_tenth: longest.map(|(tenth, micros)| (tenth * 100, *micros as f64 / 1000.0)).collect(),
         }
+    }
+
+    /// When, after the beginning, there were waits of over so many ms: `1.2 s: 310 ms`.
+    fn over(&self, least: f64) -> String {
+        let over = self.longest_by_tenth.iter().filter(|(_, took)| **took > least);
+        let over: Vec<_> = over.map(|(at, took)| format!("{:.1} s: {took:.0} ms", *at as f64 / 1000.0)).collect();
+        if over.is_empty() { "none".into() } else { over.join(", ") }
     }
 
     fn text(&self) -> String {
@@ -146,6 +157,8 @@ impl Report {
                 ratio(self.storm.delivery_p99_ms, self.calm.delivery_p99_ms)
             ),
         ];
+        let twice = 2.0 * self.calm.ack_p99_ms;
+        lines.push(format!("waits of over twice the calm p99, by when after the kill: {}", self.storm.over(twice)));
         let (rest, read): (Vec<_>, Vec<_>) = self.reads.iter().partition(|read| read.calm + read.storm == 0);
         if !rest.is_empty() {
             let names: Vec<_> = rest.iter().map(|read| read.counter.as_str()).collect();

@@ -114,8 +114,8 @@ async fn talk(
         };
         let now = crowd.now();
         crowd.journal().acked(now, &user, &send.client_id, &ack);
-        if let (To::User(..), Some(mut times)) = (&to, crowd.times_now()) {
-            times.ack.saturating_record(now.saturating_sub(at));
+        if let To::User(..) = &to {
+            crowd.acked(at, now);
         }
         *shared.acked.lock().unwrap_or_else(PoisonError::into_inner).entry(conversation.clone()).or_default() += 1;
         at += micros(gap);
