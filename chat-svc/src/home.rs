@@ -158,14 +158,10 @@ struct Home {
     rooms: HashMap<ConversationId, Room>,
     /// Everything since is in memory, for rooms that are; ms since 1970.
     horizon_ms: i64,
-    /// Of rooms that are being fetched, in order.
-    waiting: HashMap<ConversationId, VecDeque<Ask>>,
+    /// What waits for something that is being fetched.
+    waits: waiting::Waits,
     /// What the log's newest records have of before this home.
     recall: recall::Recall,
-    /// Of messages that are being fetched; nothing else of their rooms waits for them.
-    loading: HashMap<(ConversationId, u64), Vec<Ask>>,
-    /// How many asks wait in both.
-    waiting_count: usize,
     ready: VecDeque<Ask>,
     /// Rooms that were just found not to be there.
     absent: HashMap<ConversationId, Absent>,
@@ -227,10 +223,8 @@ impl Home {
             last: epoch,
             rooms: HashMap::new(),
             horizon_ms,
-            waiting: HashMap::new(),
+            waits: waiting::Waits::new(),
             recall: recall::Recall::default(),
-            loading: HashMap::new(),
-            waiting_count: 0,
             ready: VecDeque::new(),
             absent: HashMap::new(),
             to_fetch: Vec::new(),
@@ -350,13 +344,7 @@ impl Home {
     /// Number it into the batch, answer it, or let it wait for what must be fetched first.
     fn consider(&mut self, ask: Ask, batch: &mut Batch) {
         let conversation = ask.conversation;
-        if let Some(queue) = self.waiting.get_mut(&conversation) {
-            if self.waiting_count >= QUEUE {
-                return (ask.answer)(Err(overloaded()));
-            }
-            self.waiting_count += 1;
-            return queue.push_back(ask);
-        }
+        let Some(ask) = self.wait_behind(ask) else { return };
         if let What::BlocksChanged(other) = ask.what {
             return self.forget_blocks(ask, other, batch);
         }
@@ -388,7 +376,10 @@ impl Home {
                     Err((ask, fetch::Wanted::Message { seq, revision, .. })) => {
                         self.wait_for_message(ask, seq, revision)
                     }
-                    Err((ask, wanted)) => self.wait_for_ids(ask, wanted),
+                    Err((ask, fetch::Wanted::Ids { since_micros, revision })) => {
+                        self.find_ids(ask, (since_micros, revision))
+                    }
+                    Err((ask, wanted)) => self.wait(ask, Some(wanted)),
                 }
             }
         }

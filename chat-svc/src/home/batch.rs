@@ -197,7 +197,7 @@ impl Batch {
                     return Ok(());
                 }
                 Some(Known::AskSince(since_micros)) if member => {
-                    return Err((ask, Wanted::Ids { conversation, since_micros, revision: at_revision }));
+                    return Err((ask, Wanted::Ids { since_micros, revision: at_revision }));
                 }
                 _ => {}
             }

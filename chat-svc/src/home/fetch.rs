@@ -30,6 +30,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// The most users of one request.
 const USERS: usize = 1000;
@@ -119,8 +120,6 @@ pub enum Wanted {
     Blocks(ConversationId, Pair),
     /// A room's client ids.
     Ids {
-        /// Of which room.
-        conversation: ConversationId,
         /// Since when.
         since_micros: i64,
         /// Up to which event at least.
@@ -165,6 +164,15 @@ pub enum Fetched {
         since_micros: i64,
         /// The ids.
         uses: Vec<(Key, Use)>,
+    },
+    /// They can't be had.
+    NoIds {
+        /// Of which room.
+        conversation: ConversationId,
+        /// Since when.
+        since_micros: i64,
+        /// Why.
+        refusal: Refusal,
     },
     /// What there is to know of a message.
     Message {
@@ -310,6 +318,22 @@ fn facts(answer: LoadMessageResponse) -> Option<Facts> {
     })
 }
 
+/// A room's client ids since a time, up to an event at least, once there is a place for that.
+pub async fn ids(
+    sources: &dyn Sources,
+    places: &Semaphore,
+    (conversation, since_micros, revision): (ConversationId, i64, u64),
+) -> Fetched {
+    let found = match tokio::time::timeout(DEADLINE, places.acquire()).await {
+        Ok(Ok(_place)) => sources.client_ids(conversation, since_micros, revision).await,
+        _ => Err(super::moving()),
+    };
+    match found {
+        Ok(uses) => Fetched::Ids { conversation, since_micros, uses },
+        Err(refusal) => Fetched::NoIds { conversation, since_micros, refusal },
+    }
+}
+
 /// All that is wanted, with one request for the rooms: of a shard whose log the databases have had up to a position.
 pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted: Vec<Wanted>) -> Vec<Fetched> {
     let (mut rooms, mut pairs) = (Vec::new(), Vec::new());
@@ -322,12 +346,8 @@ pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted
                 let facts = sources.message(conversation, seq, revision).await.map(Arc::new);
                 fetched.push(Fetched::Message { conversation, seq, facts });
             }
-            Wanted::Ids { conversation, since_micros, revision } => {
-                fetched.push(match sources.client_ids(conversation, since_micros, revision).await {
-                    Ok(uses) => Fetched::Ids { conversation, since_micros, uses },
-                    Err(refusal) => Fetched::Failed(conversation, refusal),
-                });
-            }
+            // Of a room alone, at its time: see `ids`.
+            Wanted::Ids { .. } => {}
         }
     }
     if !pairs.is_empty() {

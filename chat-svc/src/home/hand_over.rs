@@ -46,9 +46,7 @@ impl Home {
     /// Tells all who still wait that this is not the home any more.
     pub(super) fn turn_away(&mut self, mut asks: mpsc::Receiver<Ask>) {
         asks.close();
-        let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
-        let loading = std::mem::take(&mut self.loading).into_values().flatten();
-        for ask in self.ready.drain(..).chain(waiting).chain(loading) {
+        for ask in self.ready.drain(..).chain(self.waits.drain()) {
             (ask.answer)(Err(moving()));
         }
         while let Ok(ask) = asks.try_recv() {

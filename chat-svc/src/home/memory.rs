@@ -150,7 +150,7 @@ impl Home {
             let may = room.touched <= since
                 && room.last_position <= written
                 && room.pending_marks.is_empty()
-                && !self.waiting.contains_key(&id);
+                && !self.waits.needs(&id);
             if may {
                 self.share.change(room.weight, 0);
                 self.rooms.remove(&id);

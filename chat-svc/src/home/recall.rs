@@ -4,7 +4,7 @@
 //! They are read once, while the home already serves; who needs them waits for that. What is older, or too much for
 //! memory, is asked of store-svc as ever.
 
-use super::{Home, fetch::Fetched, fetch::Wanted};
+use super::{Home, fetch::Fetched};
 use crate::{
     ask::Ask,
     retry::{self, Key, MARGIN_MS, Use},
@@ -67,18 +67,19 @@ impl Home {
         let Recall::Reading(waiting, useful) = std::mem::take(&mut self.recall) else { return };
         self.recall = recalled.filter(|_| useful).map_or(Recall::Gone, Recall::Here);
         for conversation in waiting {
-            self.go_on_with(conversation, None);
+            self.go_on_with_ids(conversation, None);
         }
     }
 
-    /// Finds out about ids of a room since a time: from the log's newest where these reach, or from store-svc.
-    pub(super) fn wait_for_ids(&mut self, ask: Ask, wanted: Wanted) {
-        let Wanted::Ids { conversation, since_micros, .. } = wanted else { return self.wait(ask, Some(wanted)) };
+    /// Finds out about ids of a room since a time, up to an event at least: from the log's newest where these reach, or from
+    /// store-svc.
+    pub(super) fn find_ids(&mut self, ask: Ask, (since_micros, revision): (i64, u64)) {
+        let (conversation, wanted) = (ask.conversation, (since_micros, revision));
         match &mut self.recall {
-            Recall::Gone => self.wait(ask, Some(wanted)),
+            Recall::Gone => self.wait_for_ids(ask, wanted, true),
             Recall::Reading(waiting, _) => {
                 waiting.push(conversation);
-                self.wait(ask, None);
+                self.wait_for_ids(ask, wanted, false);
             }
             Recall::Here(recalled) => {
                 let reaches = recalled.since_ms <= since_micros / 1000;
@@ -86,7 +87,7 @@ impl Home {
                     // What came after the home's beginning is in memory.
                     reaches && room.seen.horizon_ms() <= recalled.until_ms
                 });
-                let Some(room) = room else { return self.wait(ask, Some(wanted)) };
+                let Some(room) = room else { return self.wait_for_ids(ask, wanted, true) };
                 let ids = recalled.ids.get(&conversation).cloned().unwrap_or_default();
                 room.seen.extend_back(recalled.since_ms * 1000, ids);
                 self.weigh(&conversation);

@@ -131,7 +131,7 @@ async fn whoever_waits_for_a_home_that_stops_is_told_so() {
 }
 
 #[tokio::test]
-async fn so_is_whoever_waits_for_a_room_or_for_the_next_batch() {
+async fn so_is_whoever_waits_for_something_from_the_databases_or_for_the_next_batch() {
     let stage = Stage::new();
     let mut home = Home::new(0, stage.world(), 0, Pressure::new(0, []), 1);
     let conversation = ConversationId::direct(UserId::new(), UserId::new());
@@ -143,7 +143,9 @@ async fn so_is_whoever_waits_for_a_room_or_for_the_next_batch() {
         Ask { conversation, actor: Some(UserId::new()), what: What::Read(1, None), bytes: 0, trace: None, answer }
     };
     home.ready.push_back(ask());
-    home.waiting.entry(conversation).or_default().push_back(ask());
+    home.wait(ask(), None);
+    home.find_ids(ask(), (0, 0));
+    home.wait_for_message(ask(), 1, 1);
     let (asks, receiver) = mpsc::channel(1);
     asks.try_send(ask()).ok().unwrap();
     home.turn_away(receiver);

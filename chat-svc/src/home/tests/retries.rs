@@ -63,6 +63,67 @@ async fn what_cannot_be_looked_up_is_refused_and_never_doubled() {
     assert!(home.send(ann, bob, id).await.unwrap().duplicate);
 }
 
+/// A group that was forgotten and is back in memory, without its older ids: its home, and three who are in it.
+async fn without_older_ids() -> (Stage, Running, ConversationId, [UserId; 3]) {
+    let (stage, home) = forgetful().await;
+    let people = [UserId::new(), UserId::new(), UserId::new()];
+    let group = home.group(&people).await;
+    forgotten(&stage).await;
+    home.ask(group, people[0], saying(None, dated(0))).await.unwrap().unwrap();
+    (stage, home, group, people)
+}
+
+/// An answer, which nothing may hold up.
+async fn soon<T>(answer: tokio::sync::oneshot::Receiver<T>) -> T {
+    tokio::time::timeout(Duration::from_secs(3), answer).await.expect("it is held up").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_retry_is_in_nobody_elses_way_and_its_sender_stays_in_order() {
+    let (stage, home, group, [ann, bob, cho]) = without_older_ids().await;
+    let (asked, held) = (stage.databases.ids_asked.load(SeqCst), stage.databases.ids_slow.lock().await);
+    let late = home.ask(group, ann, saying(None, dated(MARGIN_MS + 60_000)));
+    let next = home.ask(group, ann, saying(None, dated(0)));
+    let elsewhere = home.ask(ConversationId::direct(bob, cho), bob, what(cho, dated(0)));
+    let other = home.ask(group, bob, saying(None, dated(0)));
+    let read = home.ask(group, ann, What::Read(1, None));
+    assert_eq!(soon(other).await.unwrap().seq, 2);
+    assert_eq!(soon(elsewhere).await.unwrap().seq, 1);
+    soon(read).await.unwrap();
+    // It stays in memory, whatever that costs: what comes is of before it was loaded.
+    forgotten(&stage).await;
+    let rooms = stage.databases.rooms_asked.load(SeqCst);
+    drop(held);
+    assert_eq!((soon(late).await.unwrap().seq, soon(next).await.unwrap().seq), (3, 4));
+    assert_eq!(stage.databases.rooms_asked.load(SeqCst), rooms);
+    assert_eq!(stage.databases.ids_asked.load(SeqCst), asked + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_older_ids_can_not_be_had_only_who_needs_them_is_refused() {
+    let expired = Refusal::new(Reason::ClientIdExpired, "too many since then");
+    for (refusal, all) in [(expired, false), (moving(), true)] {
+        let (stage, home, group, [ann, bob, cho]) = without_older_ids().await;
+        let hour = 3_600_000;
+        let before = if all { i64::MAX } else { (now_micros() / 1000 - 2 * MARGIN_MS - hour) * 1000 };
+        *stage.databases.no_ids.lock().unwrap() = Some((before, refusal.clone()));
+        let held = stage.databases.ids_slow.lock().await;
+        let late = home.ask(group, ann, saying(None, dated(MARGIN_MS + 2 * hour)));
+        let next = home.ask(group, ann, saying(None, dated(0)));
+        let other = home.ask(group, bob, saying(None, dated(0)));
+        assert_eq!(soon(other).await.unwrap().seq, 2);
+        // Of less long ago: that may be known all the same.
+        let later = home.ask(group, cho, saying(None, dated(MARGIN_MS + 60_000)));
+        soon(home.ask(group, bob, saying(None, dated(0)))).await.unwrap();
+        forgotten(&stage).await;
+        drop(held);
+        assert_eq!(soon(late).await.unwrap_err().reason, refusal.reason);
+        let answers = [soon(next).await, soon(later).await]
+            .map(|answer| answer.map(|ack| ack.seq).map_err(|refusal| refusal.reason));
+        assert_eq!(answers, if all { [Err(refusal.reason); 2] } else { [Ok(4), Ok(5)] });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_room_that_the_databases_do_not_have_yet_is_not_forgotten() {
     let (stage, home) = forgetful().await;

@@ -119,6 +119,10 @@ pub struct Databases {
     pub down: AtomicBool,
     pub rooms_asked: AtomicUsize,
     pub ids_asked: AtomicUsize,
+    /// Held while client ids are read and not answered yet.
+    pub ids_slow: tokio::sync::Mutex<()>,
+    /// Why client ids can't be had, of since before a time.
+    pub no_ids: Mutex<Option<(i64, Refusal)>>,
     pub messages_asked: AtomicUsize,
     /// What a log had that is lost.
     before: Mutex<Vec<LoggedEvent>>,
@@ -196,6 +200,11 @@ impl Sources for Databases {
     ) -> Result<Vec<(Key, Use)>, Refusal> {
         self.up()?;
         self.ids_asked.fetch_add(1, SeqCst);
+        drop(self.ids_slow.lock().await);
+        match &*self.no_ids.lock().unwrap() {
+            Some((before, refusal)) if since_micros < *before => return Err(refusal.clone()),
+            _ => {}
+        }
         if self.room(&conversation).is_none_or(|room| room.state.revision < revision) {
             return Err(moving());
         }
@@ -269,6 +278,8 @@ impl Stage {
             down: AtomicBool::new(false),
             rooms_asked: AtomicUsize::new(0),
             ids_asked: AtomicUsize::new(0),
+            ids_slow: tokio::sync::Mutex::default(),
+            no_ids: Mutex::default(),
             messages_asked: AtomicUsize::new(0),
             before: Mutex::default(),
             behind: AtomicUsize::new(0),
