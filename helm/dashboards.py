@@ -32,6 +32,7 @@ MESSAGES = [
     ]),
     ("Log", [
         panel("An append", [(q(f"madang_chat_append_seconds_bucket{{{NS}}}", [], 0.5), "p50"), (q(f"madang_chat_append_seconds_bucket{{{NS}}}", []), "p99")], "s"),
+        panel("Tries to append that failed", [(f"sum by (shard) (rate(madang_chat_appends_failed_total{{{NS}}}{RATE}))", "{{shard}}")], "ops", says="None. What does not end has no time above."),
         panel("Events of a batch", [(f"sum(rate(madang_chat_batch_events_sum{{{NS}}}{RATE})) / sum(rate(madang_chat_batch_events_count{{{NS}}}{RATE}))", "mean"), (q(f"madang_chat_batch_events_bucket{{{NS}}}", []), "p99")]),
         panel("Behind the log", [(f"max by (group) (madang_subscription_lag_seconds{{{NS}}})", "{{group}}")], "s"),
         panel("Rooms in memory", [(f"sum(madang_chat_rooms{{{NS}}})", "rooms"), (f"sum(madang_chat_rooms_bytes{{{NS}}})", "bytes")]),

@@ -5,15 +5,25 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use madang_mesh::{
     log::{Error, Log, Position},
+    metrics,
     shard::Shard,
 };
 use madang_proto::log::v1::Record;
+use prometheus::IntCounterVec;
 use prost::Message as _;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// How long a record is waited for that is in the log, as the log says.
 const LOOK: Duration = Duration::from_secs(3);
+
+static FAILED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "How many tries to append to the log of a shard failed: it refused them, or did not answer.";
+    metrics::counters("madang_chat_appends_failed_total", help, &["shard"])
+});
 
 /// What became of an append.
 #[derive(Debug)]
@@ -41,15 +51,22 @@ pub async fn append(log: Arc<dyn Log>, shard: Shard, payload: Bytes, last: Posit
                 Err(_) => tracing::warn!(shard, "a batch whose outcome is unknown is not in the log"),
             },
             Err(error @ (Error::Full | Error::Unavailable(_) | Error::Missing { .. })) if !unknown => {
+                failed(shard);
                 return Appended::Refused(error.to_string());
             }
             Err(error) => {
                 unknown = true;
+                failed(shard);
                 tracing::warn!(shard, %error, "an append's outcome is unknown; sending the same one again");
             }
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+}
+
+/// Counted here, since [`Appended::At`] alone has a time, and nobody knows what goes on where nothing ends.
+fn failed(shard: Shard) {
+    FAILED.with_label_values(&[&shard.to_string()]).inc();
 }
 
 /// Whether the record at a position is the one with this nonce.
@@ -108,8 +125,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_record_that_the_log_forgot_is_sent_again() {
-        let ends = append(Arc::new(Forgets::default()), 1, Bytes::from_static(b"x"), 13, 7);
+        let ends = append(Arc::new(Forgets::default()), 211, Bytes::from_static(b"x"), 13, 7);
         let appended = timeout(Duration::from_secs(60), ends).await.unwrap();
         assert!(matches!(appended, Appended::At(14)), "{appended:?}");
+        assert_eq!(FAILED.with_label_values(&["211"]).get(), 1, "what was not answered is counted");
     }
 }
