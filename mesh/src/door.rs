@@ -48,6 +48,8 @@ const AGE: Duration = Duration::from_secs(600);
 const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(10)];
 /// How many may wait for the door at once.
 const ARRIVALS: usize = 10_000;
+/// How many connections an admin port has at once: probes and Prometheus need a handful.
+const WITHIN: usize = 256;
 
 static CROWDED: LazyLock<Refused> = LazyLock::new(|| {
     let advice = "connections of an address that has sockets-per-address of them; many people may be behind one address: raise it, or name your proxies in trusted-proxies";
@@ -75,6 +77,8 @@ pub struct Door {
     arrivals: Arrivals,
     trusted: Arc<[Network]>,
     certificate: Option<Certificate>,
+    /// Whether connections count as arrivals to their end, not only until they have shown what they want.
+    to_the_end: bool,
 }
 
 /// Who sends a request.
@@ -95,6 +99,21 @@ impl Door {
             arrivals: Arrivals::new(ARRIVALS, settings.arrivals_per_address),
             trusted: settings.trusted_proxies.clone().into(),
             certificate: None,
+            to_the_end: false,
+        }
+    }
+
+    /// Of an admin port. It counts nothing by address, and not with a public door: kubelets probe from their node's address, which
+    /// is that of all clients where a network hides theirs, and a probe that is refused ends the process. There are at
+    /// most so many connections in all, of which the oldest goes for a further one.
+    #[must_use]
+    pub fn within() -> Self {
+        Self {
+            crowd: Crowd::new(0),
+            arrivals: Arrivals::new(WITHIN, 0),
+            trusted: Arc::default(),
+            certificate: None,
+            to_the_end: true,
         }
     }
 
@@ -220,7 +239,9 @@ async fn connection(
         move |request: Request<hyper::body::Incoming>| {
             if !asked.is_cancelled() {
                 asked.cancel();
-                drop(arrival.lock().unwrap_or_else(PoisonError::into_inner).take());
+                if !door.to_the_end {
+                    drop(arrival.lock().unwrap_or_else(PoisonError::into_inner).take());
+                }
             }
             let hops = request.headers().get_all("x-forwarded-for").into_iter().filter_map(|value| value.to_str().ok());
             let address = Address::of(origin(peer.ip(), &door.trusted, hops.collect::<Vec<_>>().into_iter()));
@@ -232,7 +253,7 @@ async fn connection(
     let builder = protocol(http2);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
-    // The one place where somebody else may end the wait; taken by the first request.
+    // Where somebody else may end this; at a public door taken by the first request, and then nobody does.
     let waiting = arrival.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Arrival::token);
     let given_up = async {
         match waiting {
@@ -240,12 +261,13 @@ async fn connection(
             None => std::future::pending().await,
         }
     };
+    tokio::pin!(given_up);
     tokio::select! {
         // Who broke off has gone; what a handler did is answered or not, as the protocol has it.
         _ = &mut serving => return,
         () = asked.cancelled() => {}
         () = tokio::time::sleep(PATIENCE) => return SILENT.count(),
-        () = given_up => return,
+        () = &mut given_up => return,
         () = drain.cancelled() => serving.as_mut().graceful_shutdown(),
     }
     let old = async {
@@ -257,6 +279,7 @@ async fn connection(
     };
     tokio::select! {
         _ = &mut serving => return,
+        () = &mut given_up => return,
         () = drain.cancelled() => {}
         () = old => {}
     }
@@ -277,4 +300,55 @@ fn protocol(http2: bool) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEP_ALIVE[0])
         .keep_alive_timeout(KEEP_ALIVE[1]);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{doors, health};
+    use clap::Parser as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 1024];
+        let read = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    }
+
+    #[test]
+    fn who_fills_the_public_door_leaves_the_admin_port_to_probes() {
+        let settings = Cli::parse_from(["it", "--sockets-per-address", "2", "--arrivals-per-address", "2"]).settings;
+        let [public, admin] = doors(&settings);
+        let node: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let there: Vec<_> = (0..2).map(|_| public.enter(node).unwrap()).collect();
+        assert!(public.enter(node).is_none(), "that address has as many as it may");
+        let probes: Vec<_> = (0..9).map(|_| admin.enter(node)).collect();
+        assert!(probes.iter().all(Option::is_some), "probes come from the same address, and are not refused");
+        drop(there);
+    }
+
+    #[tokio::test]
+    async fn an_admin_port_that_is_full_answers_the_next_and_closes_the_oldest() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, drain) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let serving = tokio::spawn(serve(listener, health(drain.clone()), Door::within(), drain.clone()));
+        let mut all = Vec::new();
+        for _ in 0..=WITHIN {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"));
+            all.push(stream);
+        }
+        assert_eq!(all[0].read(&mut [0]).await.unwrap(), 0, "the oldest had to go, though it had asked");
+        assert!(ask(&mut all[1]).await.starts_with("HTTP/1.1 200"), "and no other");
+        drop(all);
+        drain.cancel();
+        serving.await.unwrap();
+    }
 }

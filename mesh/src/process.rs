@@ -21,7 +21,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     future::Future, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -32,6 +32,12 @@ pub use tikv_jemallocator::Jemalloc as Allocator;
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How long reaching NATS may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// For how long a service tries to, before it ends. After a cold start of everything NATS comes late: whoever ended at once would
+/// be started again after ever longer pauses, on Kubernetes up to five minutes, with NATS there. Less than the 120 s that a
+/// start-up probe of the chart gives.
+const REACH: Duration = Duration::from_secs(100);
+/// How long between tries.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether a NATS server still answers; one that does not for three times as long is left for
 /// another. By default that takes minutes, in which a process has no leases and reads nothing.
@@ -181,7 +187,11 @@ where
     raise_file_limit();
     let started = async {
         let telemetry = telemetry::start(name, &args.telemetry)?;
-        let running = start(name, args, http, build).await?;
+        // Who is told to stop meanwhile, stops: as the first process of a container it would else not hear of it.
+        let running = tokio::select! {
+            running = start(name, args, http, build) => running?,
+            () = telemetry::shutdown_signal() => return Ok(None),
+        };
         let mut out = std::io::stdout();
         for (what, address) in [("grpc", Some(running.grpc)), ("admin", Some(running.admin)), ("http", running.http)] {
             if let Some(address) = address {
@@ -189,10 +199,11 @@ where
             }
         }
         out.flush()?;
-        Ok::<_, Error>((running, telemetry))
+        Ok::<_, Error>(Some((running, telemetry)))
     };
     match started.await {
-        Ok((running, telemetry)) => {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some((running, telemetry))) => {
             telemetry::shutdown_signal().await;
             running.stop().await;
             telemetry.stop().await;
@@ -282,6 +293,18 @@ pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<asyn
     Ok(client)
 }
 
+/// Tries for [`REACH`], and says each time why it is not there yet.
+async fn reached<T, F: Future<Output = Result<T, Error>>>(mut attempt: impl FnMut() -> F) -> Result<T, Error> {
+    let end = Instant::now() + REACH;
+    loop {
+        match attempt().await {
+            Err(error) if Instant::now() < end => tracing::warn!(%error, "not yet; trying again"),
+            outcome => return outcome,
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 /// Starts a service; fails before anything is served.
 pub async fn start<S, E>(
     name: &str,
@@ -307,11 +330,17 @@ where
     }
     let certificate = Certificate::open(&args.certificate).await?;
     args.settings.fit(args.log_bytes).map_err(Error::Log)?;
-    let client = connect(name, &args.nats, &args.nats_tls).await?;
-    let registry = JetStreamRegistry::open(client.clone(), args.nats_replicas).await;
-    let registry = registry.map_err(|error| Error::Nats(error.to_string()))?;
+    let reach = || {
+        let (servers, tls, replicas) = (args.nats.clone(), args.nats_tls.clone(), args.nats_replicas);
+        async move {
+            let client = connect(name, &servers, &tls).await?;
+            let registry = JetStreamRegistry::open(client.clone(), replicas).await;
+            Ok((client, registry.map_err(|error| Error::Nats(error.to_string()))?))
+        }
+    };
+    let (client, registry) = reached(reach).await?;
     check_shards(&registry, args.settings.shards).await?;
-    let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
+    let (patience, [public, within]) = (args.settings.drain_window() + GRACE, doors(&args.settings));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let peers = Peers {
         chat: args.chat_url,
@@ -348,14 +377,20 @@ where
             }
         }
     });
-    carrying.spawn(door::serve(admin, health(services.clone()), limits.clone(), transports.clone()));
+    carrying.spawn(door::serve(admin, health(services.clone()), within, transports.clone()));
     if let (Some(listener), Some(router)) = (http, service.door()) {
         http_at = Some(listener.local_addr()?);
-        at_door.spawn(door::serve(listener, router, limits.secured(certificate), doors.clone()));
+        at_door.spawn(door::serve(listener, router, public.secured(certificate), doors.clone()));
     }
     serving.spawn(vital("the service", service.run(services.clone())));
     let ((grpc, admin), http, tasks) = (addresses, http_at, [serving, at_door, carrying]);
     Ok(Running { grpc, admin, http, doors, services, transports, tasks, patience })
+}
+
+/// The limits of a process's public door, and of its admin port.
+#[must_use]
+pub fn doors(settings: &Settings) -> [Door; 2] {
+    [Door::new(settings), Door::within()]
 }
 
 /// What every process serves besides; empty: the whole.
@@ -406,6 +441,22 @@ mod tests {
     use crate::registry::memory::MemoryRegistry;
     use tonic::Code;
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_late_is_waited_for_but_not_for_ever() {
+        let (mut tries, began) = (0, Instant::now());
+        let outcome = reached(|| {
+            tries += 1;
+            std::future::ready(if tries < 40 { Err(Error::Nats("no answer".into())) } else { Ok(tries) })
+        });
+        assert_eq!(outcome.await.unwrap(), 40);
+        assert!(began.elapsed() > Duration::from_secs(70));
+        let (never, began) =
+            (reached(|| std::future::ready(Err::<(), _>(Error::Nats("no answer".into())))), Instant::now());
+        assert_eq!(never.await.unwrap_err().to_string(), "can't reach NATS (--nats): no answer");
+        let waited = began.elapsed();
+        assert!(waited >= REACH && waited + CONNECT < Duration::from_secs(120), "{waited:?}");
+    }
 
     #[tokio::test]
     async fn nobody_starts_on_data_of_another_number_of_shards() {

@@ -4,10 +4,10 @@ use crate::token::Tokens;
 use anyhow::Context as _;
 use madang_mesh::{
     channel::Channels,
-    door::{self, Door},
+    door,
     grants::Grants,
     log::sqlite::SqliteLog,
-    process::{GRACE, Service as _, described, health},
+    process::{self, GRACE, Service as _, described, health},
     registry::memory::MemoryRegistry,
     serve::{self, Context, Entrance, Peers},
     settings::Settings,
@@ -109,7 +109,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
         data.get_or_insert(args.data.clone());
     }
     let shards = args.settings.shards as usize;
-    let (patience, limits) = (args.settings.drain_window() + GRACE, Door::new(&args.settings));
+    let (patience, [strangers, within]) = (args.settings.drain_window() + GRACE, process::doors(&args.settings));
     // Whoever has a token has it from who keeps the data.
     let grants = match args.settings.grants.clone() {
         grants if grants.is_empty() => Grants::all(),
@@ -172,8 +172,8 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let router = gateway.door().unwrap_or_default().merge(api.door().unwrap_or_default());
     departing.spawn(vital("gateway", gateway.run(leaving.clone())));
     departing.spawn(vital("api", api.run(leaving.clone())));
-    at_door.spawn(door::serve(http, router, limits.secured(certificate), doors.clone()));
-    carrying.spawn(door::serve(admin, health(leaving.clone()), limits, transports.clone()));
+    at_door.spawn(door::serve(http, router, strangers.secured(certificate), doors.clone()));
+    carrying.spawn(door::serve(admin, health(leaving.clone()), within, transports.clone()));
     // Ready is who takes a message: every shard has its home.
     let all = async {
         while homes.count() < shards {
