@@ -230,7 +230,26 @@ def effects(render, valid, wrong, good, production):
         (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://chat.example.com:80"),
         (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:80"),
         (production, "test/server", "http://chat.example.com:8000", "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:8000"),
+    monitored = changed(production, "fullnameOverride", "talks")
+    jobs = (("migrate", "Job", "m-madang-migrate", "spec/template/"), ("test", "Pod", "m-madang-test", ""))
+    placed = [
+        (good, f"{block}/{key}", value, kind, name, f"{at}{place}", value if wanted is None else wanted)
+        for block, kind, name, at in jobs
+        for key, value, place, wanted in (
+            ("nodeSelector", {"pool": "jobs"}, "spec/nodeSelector", None),
+            ("tolerations", tolerations, "spec/tolerations", None),
+            ("affinity", whole, "spec/affinity", None),
+            ("priorityClassName", "high", "spec/priorityClassName", None),
+            ("labels", {"team": "chat"}, "metadata/labels/team", "chat"),
+            ("annotations", {"example.com/mesh": "no", "helm.sh/hook": "x"} if block == "test" else {"example.com/mesh": "no"}, "metadata/annotations/example.com~mesh", "no"),
+        )
+    ]
         (production, "test/server", "https://chat.example.com", "Pod", "m-madang-test", server, "--server=https://chat.example.com"),
+        *placed,
+        (good, "test/annotations", {"helm.sh/hook": "post-install"}, "Pod", "m-madang-test", "metadata/annotations/helm.sh~hook", "test"),
+        (monitored, "fullnameOverride", "talks", "PrometheusRule", "talks", "spec/groups/1/rules/-1/expr", 'changes(process_start_time_seconds{namespace="talk", pod=~"talks-(chat|gateway|api|store|group|account|notify)-.*"}[30m]) > 3'),
+        (production, "fullnameOverride", "", "PrometheusRule", "m-madang", "spec/groups/1/rules/4/alert", "MadangServiceIsGone"),
+        (good, "cluster/settings/trusted-proxies", ["10.0.0.0/8", "fd00::/8", "10.1.2.3", "::1"], "Deployment", "m-madang-api", "environment/MADANG_TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8,10.1.2.3,::1"),
         (production, "test/address", "10.96.0.80", "Pod", "m-madang-test", "spec/hostAliases", [{"ip": "10.96.0.80", "hostnames": ["chat.example.com"]}]),
         (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-notify", "spec/egress/6", proxy["notify"][0]),
         (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-account", "spec/egress/6", None),
@@ -244,7 +263,7 @@ def effects(render, valid, wrong, good, production):
         (good, "gateway/service", {"type": "NodePort", "nodePort": 30080}, "Service", "m-madang-gateway", "spec/externalTrafficPolicy", "Local"),
         (good, "api/service/type", "LoadBalancer", "Service", "m-madang-api", "spec/externalTrafficPolicy", "Local"),
         (good, "api/service/type", "ClusterIP", "Service", "m-madang-api", "spec/externalTrafficPolicy", None),
-        (good, "migrate/workSeconds", 86400, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 86700),
+        (good, "migrate/workSeconds", 86400, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 86520),
         (good, "migrate/adopt", True, "Job", "m-madang-migrate", "environment/MADANG_ADOPT", "true"),
         (good, "migrate/waitSeconds", 10, "Job", "m-madang-migrate", "spec/activeDeadlineSeconds", 130),
         (good, "chat/affinity", own, "Deployment", "m-madang-chat", f"{affinity}/nodeAffinity", own["nodeAffinity"]),

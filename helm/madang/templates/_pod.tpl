@@ -169,6 +169,22 @@ volumes:
 {{- end }}
 {{- end }}
 
+{{/* Where pods may be, as `values` say, and would rather be (`affinity`). */}}
+{{- define "madang.placed" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ toYaml . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Where a service's pods would rather be: as its values say, and in other zones than each other. Zones are a wish of this kind: where
 nodes say no zone, a constraint on zones would void the one on nodes. */}}
 {{- define "madang.affinity" -}}

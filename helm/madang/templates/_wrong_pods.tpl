@@ -3,7 +3,7 @@
 {{- $wrong := list }}
 {{- $owned := include "madang.owned" . | fromYaml }}
 {{- $labels := keys (include "madang.labels" (dict "root" . "service" "chat") | fromYaml) }}
-{{- $labelled := dict "monitoring.serviceMonitor" .Values.monitoring.serviceMonitor.labels "monitoring.rules" .Values.monitoring.rules.labels "monitoring.dashboards" .Values.monitoring.dashboards.labels }}
+{{- $labelled := dict "monitoring.serviceMonitor" .Values.monitoring.serviceMonitor.labels "monitoring.rules" .Values.monitoring.rules.labels "monitoring.dashboards" .Values.monitoring.dashboards.labels "migrate" .Values.migrate.labels "test" .Values.test.labels }}
 {{- range $service := splitList " " (include "madang.services" .) }}
 {{- $values := index $.Values $service }}
 {{- $_ := set $labelled $service $values.labels }}
