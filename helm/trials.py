@@ -1,5 +1,6 @@
 """Values one by one: those that make no sense are refused in words that say what to do, the others do what they are for."""
 
+import base64
 import copy
 
 import cluster
@@ -157,6 +158,16 @@ def refusals(render, wrong, good, production):
         (production, "autoscaling/behavior/scaleDown/stabilizationWindowSeconds", 3601, "/autoscaling/behavior/scaleDown/stabilizationWindowSeconds"),
         (production, "chat/autoscaling/behavior", {"scaleDown": {"policies": []}}, "/chat/autoscaling/behavior/scaleDown/policies"),
         (production, "pictures/existingClaim", "claim", "leave one empty"),
+        (production, "pictures/bucket", "", "pictures.existingSecret is set, but it is for a bucket, and pictures.bucket is empty"),
+        *[(production, "chat/resources/requests/cpu", cpu, f"chat.resources.requests.cpu is {cpu}: say how much") for cpu in ("0m", "0", "0.0")],
+        (good, "store/resources/limits/memory", "0Mi", "store.resources.limits.memory is 0Mi: say how much"),
+        (production, "tls/duration", "1h", "tls.renewBefore is 240h, but tls.duration is 1h, and a certificate"),
+        (production, "tls/renewBefore", "720h", "tls.renewBefore is 720h, but tls.duration is 720h"),
+        *[(production, "cluster/settings/trusted-proxies", [each], "/trusted-proxies/0") for each in ("ingress", "10.0.0.0/33", "fd00::/129", "cafe", "10.0.0")],
+        (good, "migrate/labels", {"app.kubernetes.io/component": "a"}, "migrate.labels sets app.kubernetes.io/component, which the chart finds"),
+        (good, "test/labels", {"app.kubernetes.io/name": "a"}, "test.labels sets app.kubernetes.io/name, which the chart finds"),
+        (good, "migrate/tolerations", [{"foo": "bar"}], "/migrate/tolerations/0"),
+        (good, "test/affinity", {"nodeAffinty": 1}, "nodeAffinty"),
         (production, "provider/jwks", "", "belong together"),
         (production, "provider/jwks", "http://id.example.com/keys", "/provider/jwks"),
     ]
@@ -219,17 +230,6 @@ def effects(render, valid, wrong, good, production):
     ]
     peers = [{"ipBlock": {"cidr": "fd00::/8", "except": ["fd00:1::/32"]}}, {"podSelector": {}, "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}]
     other_port = changed(production, "cassandra/nodes", ["cassandra:9042", "cassandra:9099"])
-    cases = [
-        (secured, "nats/ca", "own.crt", "Deployment", "m-madang-chat", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
-        (secured, "nats/ca", "own.crt", "Job", "m-madang-migrate", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
-        (secured, "nats/clientSecret", "own", "Deployment", "m-madang-api", "environment/MADANG_NATS_KEY", "/nats/tls.key"),
-        (secured, "nats/clientSecret", "own", "Job", "m-madang-migrate", "environment/MADANG_NATS_CERT", "/nats/tls.crt"),
-        (good, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://m-madang-api:80"),
-        (production, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=https://chat.example.com:443"),
-        (secured, "test/ca", "own.crt", "Pod", "m-madang-test", "spec/containers/0/env/0/value", "/authorities/own.crt"),
-        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://chat.example.com:80"),
-        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:80"),
-        (production, "test/server", "http://chat.example.com:8000", "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:8000"),
     monitored = changed(production, "fullnameOverride", "talks")
     jobs = (("migrate", "Job", "m-madang-migrate", "spec/template/"), ("test", "Pod", "m-madang-test", ""))
     placed = [
@@ -244,12 +244,23 @@ def effects(render, valid, wrong, good, production):
             ("annotations", {"example.com/mesh": "no", "helm.sh/hook": "x"} if block == "test" else {"example.com/mesh": "no"}, "metadata/annotations/example.com~mesh", "no"),
         )
     ]
-        (production, "test/server", "https://chat.example.com", "Pod", "m-madang-test", server, "--server=https://chat.example.com"),
+    cases = [
         *placed,
         (good, "test/annotations", {"helm.sh/hook": "post-install"}, "Pod", "m-madang-test", "metadata/annotations/helm.sh~hook", "test"),
         (monitored, "fullnameOverride", "talks", "PrometheusRule", "talks", "spec/groups/1/rules/-1/expr", 'changes(process_start_time_seconds{namespace="talk", pod=~"talks-(chat|gateway|api|store|group|account|notify)-.*"}[30m]) > 3'),
         (production, "fullnameOverride", "", "PrometheusRule", "m-madang", "spec/groups/1/rules/4/alert", "MadangServiceIsGone"),
         (good, "cluster/settings/trusted-proxies", ["10.0.0.0/8", "fd00::/8", "10.1.2.3", "::1"], "Deployment", "m-madang-api", "environment/MADANG_TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8,10.1.2.3,::1"),
+        (secured, "nats/ca", "own.crt", "Deployment", "m-madang-chat", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
+        (secured, "nats/ca", "own.crt", "Job", "m-madang-migrate", "environment/MADANG_NATS_CA", "/authorities/own.crt"),
+        (secured, "nats/clientSecret", "own", "Deployment", "m-madang-api", "environment/MADANG_NATS_KEY", "/nats/tls.key"),
+        (secured, "nats/clientSecret", "own", "Job", "m-madang-migrate", "environment/MADANG_NATS_CERT", "/nats/tls.crt"),
+        (good, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://m-madang-api:80"),
+        (production, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=https://chat.example.com:443"),
+        (secured, "test/ca", "own.crt", "Pod", "m-madang-test", "spec/containers/0/env/0/value", "/authorities/own.crt"),
+        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", server, "--server=http://chat.example.com:80"),
+        (open_ingress, "test/seconds", 3, "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:80"),
+        (production, "test/server", "http://chat.example.com:8000", "Pod", "m-madang-test", gateway, "--gateways=http://chat.example.com:8000"),
+        (production, "test/server", "https://chat.example.com", "Pod", "m-madang-test", server, "--server=https://chat.example.com"),
         (production, "test/address", "10.96.0.80", "Pod", "m-madang-test", "spec/hostAliases", [{"ip": "10.96.0.80", "hostnames": ["chat.example.com"]}]),
         (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-notify", "spec/egress/6", proxy["notify"][0]),
         (production, "networkPolicy/extraEgress", proxy, "NetworkPolicy", "m-madang-account", "spec/egress/6", None),
@@ -438,12 +449,24 @@ def missing(render, there, wrong, production):
         wanted = f"the {kind} \"{name}\", which {by} names, is not in namespace talk: make it first"
         refused(wrong, f"{by}, not there", lambda: render(values), wanted)
         for without in keys:
-            there.put_secret(name, *(each for each in keys if each != without)) if kind == "Secret" else there.put(
-                kind, name, data={each: "x" for each in keys if each != without}
+            rest = [each for each in keys if each != without]
+            there.put_secret(name, *rest) if kind == "Secret" else there.put(
+                kind, name, data={each: "x" for each in rest}
             )
             wanted = "is none for images" if by == "image.pullSecrets" else f"the {kind} \"{name}\" has no key \"{without}\""
             refused(wrong, f"{by} without {without}", lambda: render(values), wanted)
-        there.put(kind, name, **before) if before else there.put(kind, name, data={each: "eA==" for each in keys})
+            if by != "image.pullSecrets":
+                there.put(kind, name, data={each: "eA==" for each in rest} | {without: "Cg==" if kind == "Secret" else ""})
+                if ".extraEnv" in by:
+                    allowed(wrong, f"{by}, a variable that is empty", lambda: render(values))
+                else:
+                    refused(wrong, f"{by}, {without} empty", lambda: render(values), f"the {kind} \"{name}\" has nothing in its key \"{without}\"")
+        if kind == "PersistentVolumeClaim":
+            for modes in (["ReadWriteOnce"], ["ReadOnlyMany", "ReadWriteOncePod"]):
+                there.put(kind, name, spec={"accessModes": modes})
+                refused(wrong, f"{by}, {modes}", lambda: render(values), f"the {kind} \"{name}\", which {by} names, is not ReadWriteMany")
+        modes = {"spec": {"accessModes": ["ReadWriteOnce", "ReadWriteMany"]}} if kind == "PersistentVolumeClaim" else {}
+        there.put(kind, name, **before) if before else there.put(kind, name, data={each: "eA==" for each in keys}, **modes)
         allowed(wrong, by, lambda: render(values))
     del there.there["Secret", "given"]
     # What is not looked for: made by cert-manager, asked for by an annotation, optional, or of a service that is off.
@@ -460,7 +483,42 @@ def missing(render, there, wrong, production):
     refused(wrong, "shards, the data gone", lambda: render(production), "or, if that data is gone, delete the ConfigMap m-madang-layout")
     there.put("ConfigMap", "m-madang-layout", data={"shards": "64"})
     allowed(wrong, "shards", lambda: render(production))
-    return len(cases) + sum(len(keys) for *_, keys in cases) + flips(render, there, wrong, production)
+    return len(cases) + sum(len(keys) for *_, keys in cases) + flips(render, there, wrong, production) + ports(render, there, wrong, production)
+
+
+def ports(render, there, wrong, production):
+    """Where a Secret leads that nobody is let out to, it is refused; what is secret in it is not told."""
+    out = {"store": [{"ports": [{"port": 6000, "endPort": 7000}]}]}
+    elsewhere, open_door, off = changed(production, "networkPolicy/postgres/port", 6432), changed(production, "networkPolicy/extraEgress", out), changed(production, "networkPolicy/enabled", False)
+    # Where it leads; the port that is refused, or none.
+    cases = [
+        ("madang-postgres", "postgres://app:hunter2@pgbouncer:6432/madang", "6432"),
+        ("madang-postgres", "postgresql://app:hun@ter2@[fd00::1]:6432/madang?sslmode=verify-full\n", "6432"),
+        ("madang-postgres", "postgres://app:hunter2@a,b:6432/madang", "6432"),
+        ("madang-postgres", "postgres://app:hunter2@a:5432/madang", None),
+        ("madang-postgres", "postgres://app@a/madang", None),
+        # A password as it must not be written: what is a port there can't be told.
+        ("madang-postgres", "postgres://app@x:77/hunter2@a:5432/madang", None),
+        ("madang-postgres", "host=a user=app password=hunter2:77", None),
+        ("madang-nats", "tls://app:hunter2@nats-0:4222,tls://app:hunter2@nats-1:4223", "4223"),
+        ("madang-nats", "nats://app:hunter2@nats-0, nats://app:hunter2@nats-1:4222", None),
+    ]
+    for name, address, port in cases:
+        before = there.there["Secret", name]
+        there.put("Secret", name, data={key: base64.b64encode(address.encode()).decode() for key in before["data"]})
+        which = name.removeprefix("madang-")
+        if port:
+            said = f"leads to port {port}, but networkPolicy lets pods out to port {4222 if which == 'nats' else 5432} of {which} alone: set networkPolicy.{which}.port to {port}"
+            refused(wrong, f"{which} at {port}", lambda: render(production), said)
+            if which == "postgres":
+                allowed(wrong, f"{which} by extraEgress", lambda: render(open_door))
+                if "a,b" not in address:
+                    allowed(wrong, f"{which} let out", lambda: render(elsewhere))
+            allowed(wrong, f"{which} without policies", lambda: render(off))
+        else:
+            allowed(wrong, address, lambda: render(production))
+        there.there["Secret", name] = before
+    return len(cases)
 
 
 def flips(render, there, wrong, production):

@@ -3,7 +3,8 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- define "madang.wrong.cluster" -}}
 {{- $wrong := list }}
 {{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}
-{{- range (include "madang.named" . | fromYaml).named }}
+{{- range $item := (include "madang.named" . | fromYaml).named }}
+{{- with $item }}
 {{- $there := lookup "v1" .kind $.Release.Namespace .name }}
 {{- if not $there }}
 {{- $wrong = append $wrong (printf "the %s %q, which %s names, is not in namespace %s: make it first%s" .kind .name .from $.Release.Namespace (.or | default "")) }}
@@ -12,10 +13,22 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- range $key := .keys }}
 {{- if not (has $key $keys) }}
 {{- $wrong = append $wrong (printf "the %s %q has no key %q: add it, or name the key that it has" $there.kind $there.metadata.name $key) }}
+{{- else if and (not $item.empty) (not (coalesce (index ($there.data | default dict) $key) (index ($there.binaryData | default dict) $key) | default "" | b64dec | trim)) }}
+{{- $wrong = append $wrong (printf "the %s %q has nothing in its key %q: put it there" $there.kind $there.metadata.name $key) }}
 {{- end }}
+{{- end }}
+{{- /* What the addresses are is not said: they have credentials. */}}
+{{- range $port := include "madang.ports" (dict "item" . "there" $there) | splitList " " | compact }}
+{{- if not (include "madang.let" (dict "root" $ "which" $item.database "port" $port)) }}
+{{- $wrong = append $wrong (printf "the Secret %q, which %s names, leads to port %s, but networkPolicy lets pods out to port %d of %s alone: set networkPolicy.%s.port to %s" $item.name $item.from $port (int (index $.Values.networkPolicy $item.database).port) $item.database $item.database $port) }}
+{{- end }}
+{{- end }}
+{{- if and (eq .kind "PersistentVolumeClaim") (not (has "ReadWriteMany" (dig "spec" "accessModes" list $there))) }}
+{{- $wrong = append $wrong (printf "the PersistentVolumeClaim %q, which %s names, is not ReadWriteMany, but while account-svc is replaced two pods have it, on any nodes: name one that is (spec.accessModes)" .name .from) }}
 {{- end }}
 {{- if and .pulls (not (has ".dockerconfigjson" $keys)) (not (has ".dockercfg" $keys)) }}
 {{- $wrong = append $wrong (printf "the Secret %q, which %s names, is none for images: make it by `kubectl create secret docker-registry`" .name .from) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -52,7 +65,7 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- $named = append $named (dict "kind" "ConfigMap" "name" . "from" "authorities.existingConfigMap" "keys" (uniq $authorities)) }}
 {{- end }}
 {{- with .Values.nats }}
-{{- $named = append $named (dict "kind" "Secret" "name" .existingSecret.name "from" "nats.existingSecret.name" "keys" (list .existingSecret.key)) }}
+{{- $named = append $named (dict "kind" "Secret" "name" .existingSecret.name "from" "nats.existingSecret.name" "database" "nats" "keys" (list .existingSecret.key)) }}
 {{- $named = append $named (dict "kind" "Secret" "name" .clientSecret "from" "nats.clientSecret" "keys" $certificate) }}
 {{- end }}
 {{- with .Values.cassandra }}
@@ -64,7 +77,7 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- range $which, $database := .Values.postgres }}
 {{- if or (ne $which "notify") $.Values.notify.enabled }}
 {{- with $database.existingSecret }}
-{{- $named = append $named (dict "kind" "Secret" "name" .name "from" (printf "postgres.%s.existingSecret.name" $which) "keys" (list .key)) }}
+{{- $named = append $named (dict "kind" "Secret" "name" .name "from" (printf "postgres.%s.existingSecret.name" $which) "database" "postgres" "keys" (list .key)) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -105,7 +118,7 @@ made with the release nothing can be asked: each one that is there has the Confi
 {{- range $field, $kind := dict "secretKeyRef" "Secret" "configMapKeyRef" "ConfigMap" }}
 {{- with index $source $field }}
 {{- if not .optional }}
-{{- $named = append $named (dict "kind" $kind "name" .name "from" $from "keys" (list .key)) }}
+{{- $named = append $named (dict "kind" $kind "name" .name "from" $from "keys" (list .key) "empty" true) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -115,6 +128,23 @@ named:
 {{- range $named }}
 {{- if .name }}
   - {{ toJson . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports that the addresses in a Secret lead to: `item`, of `named`, and what is `there`. Where it can't be told from a password, none. */}}
+{{- define "madang.ports" -}}
+{{- if .item.database }}
+{{- $usual := eq .item.database "nats" | ternary "4222" "5432" }}
+{{- $value := index (.there.data | default dict) (first .item.keys) | default "" | b64dec | trim }}
+{{- range eq .item.database "nats" | ternary (splitList "," $value) (list $value) }}
+{{- $rest := regexReplaceAll "^ *[a-z]+://" . "" }}
+{{- $server := regexFind "^[^/?#]*" $rest }}
+{{- if and (contains "://" .) (contains "@" $server) (not (contains "@" (trimPrefix $server $rest))) }}
+{{- range splitList "," (splitList "@" $server | last) }}
+{{- regexFind ":[0-9]+$" . | trimPrefix ":" | default $usual }}{{ " " }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

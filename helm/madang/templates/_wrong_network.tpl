@@ -15,14 +15,10 @@
 {{- end }}
 {{- end }}
 {{- with .Values.networkPolicy }}
-{{- /* What else is let out, each from a port to a port. */}}
-{{- $extra := list }}
 {{- range $service, $rules := .extraEgress }}
 {{- range $rules }}
-{{- if not .ports }}{{ $extra = append $extra (list 1 65535) }}{{ end }}
 {{- range .ports }}
 {{- $end := int (.endPort | default .port) }}
-{{- $extra = append $extra (list (int .port) $end) }}
 {{- if lt $end (int .port) }}
 {{- $wrong = append $wrong (printf "networkPolicy.extraEgress.%s has an endPort, %d, below its port, %d: what is let out is from port to endPort" $service $end (int .port)) }}
 {{- end }}
@@ -33,8 +29,7 @@
 {{- $let := int (index $.Values.networkPolicy $which).port }}
 {{- range $addresses }}
 {{- $port := int (include "madang.port" (last .)) }}
-{{- $out := eq $port $let }}
-{{- range $extra }}{{ $out = or $out (and (ge $port (first .)) (le $port (last .))) }}{{ end }}
+{{- $out := include "madang.let" (dict "root" $ "which" $which "port" $port) }}
 {{- if and (hasPrefix $which (first .)) (not $out) (not (contains "@" (last .))) }}
 {{- $wrong = append $wrong (printf "%s has %s, but networkPolicy lets pods out to port %d of it alone: set networkPolicy.%s.port to %d" (first .) (last .) $let $which $port) }}
 {{- end }}
@@ -57,6 +52,24 @@
 {{- end }}
 {{- end }}
 {{- join "\n" $wrong }}
+{{- end }}
+
+{{/* Whether networkPolicy lets pods out to a `port` of `which` dependency, be it by what else it lets out; empty: it does not. */}}
+{{- define "madang.let" -}}
+{{- $port := int .port }}
+{{- $which := .which }}
+{{- with .root.Values.networkPolicy }}
+{{- $let := or (not .enabled) (eq $port (int (index . $which).port)) }}
+{{- range $service, $rules := .extraEgress }}
+{{- range $rules }}
+{{- if not .ports }}{{ $let = true }}{{ end }}
+{{- range .ports }}
+{{- if and (ge $port (int .port)) (le $port (int (.endPort | default .port))) }}{{ $let = true }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if $let }}yes{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* The port of an address: HOST:PORT, or a URL, which may leave it to its scheme. */}}

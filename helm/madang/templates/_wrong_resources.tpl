@@ -3,6 +3,13 @@
 {{- $wrong := list }}
 {{- range $service := append (splitList " " (include "madang.services" .)) "migrate" }}
 {{- $resources := (index $.Values $service).resources }}
+{{- range $which := list "requests" "limits" }}
+{{- range $what, $much := index $resources $which }}
+{{- if and (not (kindIs "invalid" $much)) (le (include "madang.quantity" $much | float64) 0.0) }}
+{{- $wrong = append $wrong (printf "%s.resources.%s.%s is %v: say how much" $service $which $what $much) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $what, $most := $resources.limits }}
 {{- $least := index $resources.requests $what }}
 {{- if and $least $most }}
@@ -13,8 +20,9 @@
 {{- end }}
 {{- with (index $.Values $service).autoscaling }}
 {{- /* A share of what is requested, and no pod takes more than its limit. */}}
-{{- if and .enabled $resources.limits.cpu }}
-{{- $most := divf (mulf 100 (include "madang.quantity" $resources.limits.cpu)) (include "madang.quantity" $resources.requests.cpu) }}
+{{- $asked := include "madang.quantity" $resources.requests.cpu | float64 }}
+{{- if and .enabled $resources.limits.cpu (gt $asked 0.0) }}
+{{- $most := divf (mulf 100 (include "madang.quantity" $resources.limits.cpu)) $asked }}
 {{- if gt (float64 .cpu) $most }}
 {{- $wrong = append $wrong (printf "%s.autoscaling.cpu is %d %% of what is requested, but the limit is %d %% of it, and more pods would never come: set it below" $service (int .cpu) (int $most)) }}
 {{- end }}
