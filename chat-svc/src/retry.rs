@@ -73,12 +73,12 @@ impl Seen {
         Self { horizon_ms, ..Self::default() }
     }
 
-    /// These uses, and everything since a horizon is among them.
+    /// These uses, each as of when, ms since 1970, and everything since a horizon is among them.
     #[must_use]
-    pub fn of(horizon_ms: i64, mut uses: Vec<(Key, Use)>) -> Self {
-        uses.sort_unstable_by_key(|(_, used)| used.at_micros);
+    pub fn of(horizon_ms: i64, mut uses: Vec<(i64, Key, Use)>) -> Self {
+        uses.sort_unstable_by_key(|(at_ms, ..)| *at_ms);
         let mut seen = Self::since(horizon_ms);
-        uses.into_iter().for_each(|(key, used)| seen.note(key, used));
+        uses.into_iter().for_each(|(at_ms, key, used)| seen.note_at(at_ms, key, used));
         seen
     }
 
@@ -88,9 +88,9 @@ impl Seen {
         self.horizon_ms
     }
 
-    /// All that are here.
-    pub fn uses(&self) -> impl Iterator<Item = (&Key, &Use)> {
-        self.uses.iter()
+    /// All that are here, and when each was used.
+    pub fn uses(&self) -> impl Iterator<Item = (i64, &Key, &Use)> {
+        self.order.iter().filter_map(|(at_ms, key)| Some((*at_ms, key, self.uses.get(key)?)))
     }
 
     /// How many are here.
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(fill(&mut seen, hog), MOST / 2);
         assert_eq!(fill(&mut seen, other), MOST / 4);
         assert!(!seen.is_full_for(&quiet));
-        let kept = seen.uses().map(|(key, used)| (*key, *used)).collect();
+        let kept = seen.uses().map(|(at_ms, key, used)| (at_ms, *key, *used)).collect();
         assert!(Seen::of(NOW, kept).is_full_for(&hog), "the next home knows it too");
         seen.forget_before(NOW + 1);
         assert!(seen.is_empty() && seen.shares.is_empty());

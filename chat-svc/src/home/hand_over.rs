@@ -191,13 +191,14 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         joined_revision: member.joined_revision,
         joined_seq: member.joined_seq,
     };
-    let used = |((sender, client_id), used): (&(UserId, ClientId), &Use)| chat::LiveUse {
+    let used = |(noted_at_ms, (sender, client_id), used): (i64, &(UserId, ClientId), &Use)| chat::LiveUse {
         sender: bytes(sender.bytes()),
         client_id: bytes(client_id.bytes()),
         request_hash: used.hash,
         seq: used.seq,
         revision: used.revision,
         at_micros: used.at_micros,
+        noted_at_ms,
     };
     chat::LiveRoom {
         conversation: bytes(conversation.bytes()),
@@ -233,7 +234,9 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     let used = |each: &chat::LiveUse| {
         let key = (UserId::from_slice(&each.sender).ok()?, ClientId::from_slice(&each.client_id).ok()?);
         let (hash, seq, revision, at_micros) = (each.request_hash, each.seq, each.revision, each.at_micros);
-        Some((key, Use { hash, seq, revision, at_micros }))
+        // A home of the version before does not say it.
+        let noted_at_ms = if each.noted_at_ms == 0 { at_micros / 1000 } else { each.noted_at_ms };
+        Some((noted_at_ms, key, Use { hash, seq, revision, at_micros }))
     };
     let set = |each: chat::LiveSettings| Some((UserId::from_slice(&each.user).ok()?, each.settings?));
     let members = live.members.iter().map(member).collect::<Option<_>>()?;
@@ -253,4 +256,21 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     room.seen = Seen::of(live.horizon_ms, live.uses.iter().map(used).collect::<Option<_>>()?);
     (room.last_position, room.blocks) = (live.last_position, blocks.into());
     Some((ConversationId::from_slice(&live.conversation).ok()?, room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use madang_proto::group::v1::RoomState;
+
+    /// It has the numbers of what was before, however long ago that was.
+    #[test]
+    fn what_changed_nothing_is_handed_over_as_of_when_it_was_asked_for() {
+        let mut before = Room::loaded(&RoomState::default(), 0);
+        let key = (UserId::new(), ClientId::now());
+        let used = Use { hash: 1, seq: 1, revision: 1, at_micros: 1_000 };
+        before.seen.note_at(500_000, key, used);
+        let (_, after) = room(live(ConversationId::new(), &before)).unwrap();
+        assert_eq!(after.seen.uses().collect::<Vec<_>>(), [(500_000, &key, &used)]);
+    }
 }

@@ -681,9 +681,12 @@ pub struct LiveUse {
     /// The event's number.
     #[prost(uint64, tag = "5")]
     pub revision: u64,
-    /// When, microseconds since 1970.
+    /// When that was, microseconds since 1970.
     #[prost(int64, tag = "6")]
     pub at_micros: i64,
+    /// When it was used, ms since 1970: what changed nothing has the event of what was before.
+    #[prost(int64, tag = "7")]
+    pub noted_at_ms: i64,
 }
 /// How far has a source shard come with a destination?
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -93,7 +93,7 @@ async fn who_fills_a_room_is_told_to_wait_and_the_others_are_not() {
     assert!(considered(&mut home, &mut batch, group, hog, what).is_none());
     home.finish(batch, Instant::now(), Appended::At(1)).unwrap();
     let used = Use { hash: 1, seq: 1, revision: 1, at_micros: now_micros() };
-    let uses = (0..retry::MOST / 2).map(|_| ((hog, ClientId::now()), used)).collect();
+    let uses = (0..retry::MOST / 2).map(|_| (now_micros() / 1000, (hog, ClientId::now()), used)).collect();
     home.rooms.get_mut(&group).unwrap().seen = Seen::of(0, uses);
     let mut batch = Batch::new(now_micros());
     let mut say = |user| considered(&mut home, &mut batch, group, user, saying(None, ClientId::now()));
