@@ -21,6 +21,12 @@ static REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub struct Said(Option<Instant>, u64);
 
 impl Said {
+    /// Nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(None, 0)
+    }
+
     /// It has happened once more: how often since the last line, if it is time for one.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         self.1 += 1;

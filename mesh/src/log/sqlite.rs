@@ -2,7 +2,7 @@
 //! one fsync serves them all. Readers at the tail are served from memory.
 
 use super::{Bounds, Entries, Entry, Error, Log, Position};
-use crate::{clock::now_micros, metrics, shard::Shard};
+use crate::{clock::now_micros, metrics, refused::Said, shard::Shard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,6 +11,7 @@ use std::{
     collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +23,9 @@ const TAIL_ENTRIES: usize = 4096;
 const TAIL_BYTES: usize = 16 << 20;
 /// How many entries are read from the file at once, for readers far behind.
 const CHUNK: u32 = 256;
+
+/// How often what was trimmed could not be taken off the disk.
+static UNTRUNCATED: Mutex<Said> = Mutex::new(Said::new());
 
 /// The log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +175,7 @@ fn write(mut connection: Connection, mut requests: mpsc::Receiver<Request>, shar
         {
             gathered.push(next);
         }
-        if let Err(error) = commit(&mut connection, &mut gathered, shared) {
+        if let Err(error) = commit(&mut connection, &mut gathered, shared, truncate) {
             tracing::error!(%error, "the log could not be written");
             for request in gathered {
                 match request {
@@ -183,7 +187,18 @@ fn write(mut connection: Connection, mut requests: mpsc::Receiver<Request>, shar
     }
 }
 
-fn commit(connection: &mut Connection, gathered: &mut Vec<Request>, shared: &Shared) -> rusqlite::Result<()> {
+/// What of it is over in the file of what was written last goes. A reader in its way is waited for by the next.
+fn truncate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Writes what has gathered, and answers it. An error: nothing of it is there.
+fn commit(
+    connection: &mut Connection,
+    gathered: &mut Vec<Request>,
+    shared: &Shared,
+    truncate: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let mut lasts: HashMap<Shard, Position> = HashMap::new();
     let mut written: Vec<Option<(Shard, Entry)>> = Vec::with_capacity(gathered.len());
@@ -224,9 +239,13 @@ fn commit(connection: &mut Connection, gathered: &mut Vec<Request>, shared: &Sha
     }
     transaction.commit()?;
     if gathered.iter().any(|request| matches!(request, Request::Trim { .. })) {
-        // What was trimmed is to be gone from the disk, also from the file of what was written last. A reader in its way
-        // is waited for by the next.
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        // What was trimmed is to be gone from the disk, also from the file of what was written last. It is committed by now,
+        // whatever becomes of that: the next one does it.
+        if let Err(error) = truncate(connection)
+            && let Some(times) = UNTRUNCATED.lock().unwrap_or_else(PoisonError::into_inner).due(Instant::now())
+        {
+            tracing::error!(%error, times, "what was trimmed from the log is not gone from the disk yet");
+        }
     }
     for (request, entry) in gathered.drain(..).zip(written) {
         match (request, entry) {
@@ -384,5 +403,39 @@ impl Reader {
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(|error| Error::Unavailable(error.to_string()))?;
         read.map_err(|error| unavailable(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(requests: &mut Vec<Request>, payload: &'static str) -> oneshot::Receiver<Result<Position, Error>> {
+        let (answer, receiver) = oneshot::channel();
+        requests.push(Request::Append { shard: 0, payload: payload.into(), expected: None, answer });
+        receiver
+    }
+
+    /// As where the disk is full.
+    fn fails(_: &Connection) -> rusqlite::Result<()> {
+        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None))
+    }
+
+    #[test]
+    fn what_is_committed_is_answered_so_also_where_the_disk_can_not_be_tidied() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(folder.path().join("log.db")).unwrap();
+        let shared = Shared { file: folder.path().join("log.db"), shards: Arc::default() };
+        prepare(&connection, &shared).unwrap();
+        let mut gathered = Vec::new();
+        let first = append(&mut gathered, "first");
+        let (answer, trimmed) = oneshot::channel();
+        gathered.push(Request::Trim { shard: 0, before: 1, answer });
+        commit(&mut connection, &mut gathered, &shared, fails).unwrap();
+        assert!(matches!(first.blocking_recv(), Ok(Ok(1))));
+        assert!(matches!(trimmed.blocking_recv(), Ok(Ok(()))));
+        let second = append(&mut gathered, "second");
+        commit(&mut connection, &mut gathered, &shared, truncate).unwrap();
+        assert!(matches!(second.blocking_recv(), Ok(Ok(2))), "it goes on behind what is there");
     }
 }
