@@ -30,6 +30,8 @@ pub const MAX_EVENTS: usize = 1000;
 const TRACED: usize = 32;
 /// The most bytes of a batch; one event may exceed it.
 const MAX_BYTES: usize = 512 << 10;
+/// The most bytes of the events that one request makes in a batch, where it makes many.
+const PART_BYTES: usize = 128 << 10;
 
 /// An event of the batch, its room, and the client id that it used.
 pub type Event = (ConversationId, Numbered, Option<(Key, Use)>);
@@ -46,6 +48,18 @@ pub struct Done {
     pub answers: Vec<(Answer, Result<Ack, Refusal>)>,
     /// What waited for it.
     pub again: Vec<Ask>,
+}
+
+/// How many bytes an event takes with those who get it, in the log and where it is sent on: each recipient is named.
+fn weight(recipients: usize) -> usize {
+    120 + 16 * recipients
+}
+
+/// What of a request is too much to be numbered at once: its events would be sent on together, in more than NATS takes.
+fn rest_of(request: &mut Request, state: Option<&State>) -> Option<Request> {
+    let (Request::Erase(seqs), Some(state)) = (request, state) else { return None };
+    let most = (PART_BYTES / weight(state.members.present().len())).max(1);
+    (seqs.len() > most).then(|| Request::Erase(seqs.split_off(most)))
 }
 
 fn too_many(one_self: bool) -> Refusal {
@@ -250,8 +264,13 @@ impl Batch {
         if let Some(seq) = missing {
             return Err((ask, Wanted::Message { conversation, seq, revision: at_revision }));
         }
-        let Ask { actor, what, bytes, trace, answer, .. } = ask;
-        let What::Request(request, _) = what else { return Ok(()) };
+        let Ask { actor, what, bytes, trace, mut answer, .. } = ask;
+        let What::Request(mut request, dated) = what else { return Ok(()) };
+        if let Some(rest) = rest_of(&mut request, state.as_ref()) {
+            // Once the log has this part; who asks is answered behind the last.
+            let (what, answer) = (What::Request(rest, dated), std::mem::replace(&mut answer, Box::new(|_| {})));
+            self.again.push(Ask { conversation, actor, what, bytes, trace, answer });
+        }
         let changes = match &request {
             Request::Amend(Amendment { seq, .. }) => Some(*seq),
             _ => None,
@@ -285,8 +304,7 @@ impl Batch {
                 self.traces.extend(trace.filter(|_| self.traces.len() < TRACED));
                 for (n, mut numbered) in events.into_iter().enumerate() {
                     numbered.event.trace = trace.map(|context| context.bytes()).unwrap_or_default();
-                    // Also what fan-out makes of it: each recipient is named.
-                    self.bytes += 120 + 16 * (numbered.recipients.len() + numbered.blind.len());
+                    self.bytes += weight(numbered.recipients.len() + numbered.blind.len());
                     self.learn(conversation, &numbered, room);
                     let used = used.filter(|_| n == newest).map(|(key, hash)| {
                         self.used.insert((conversation, key));

@@ -6,7 +6,7 @@ use crate::retry::{self, Seen, Use};
 use madang_proto::{
     client::v1::{ConversationKind, Role},
     id::{ClientId, UserId},
-    log::v1::{Created, JoinedUser},
+    log::v1::{Created, JoinedUser, LoggedEvent, logged_event::Body},
 };
 use prost::Message as _;
 
@@ -20,12 +20,12 @@ async fn home(stage: &mut Stage) -> (Running, Vec<UserId>) {
     stage.memory = 256 << 20;
     let home = stage.home(None).await;
     stage.write(1).await;
-    (home, (0..MEMBERS).map(|_| UserId::new()).collect())
+    (home, (0..stage.members).map(|_| UserId::new()).collect())
 }
 
 /// How large each record after some is where it is sent on: with a recipient's id for each member and event.
 fn sizes(stage: &Stage, after: usize) -> Vec<usize> {
-    let size = |record: &madang_proto::log::v1::Record| record.encoded_len() + 16 * MEMBERS * record.events.len();
+    let size = |record: &madang_proto::log::v1::Record| record.encoded_len() + 16 * stage.members * record.events.len();
     stage.log.records().iter().skip(after).map(size).collect()
 }
 
@@ -69,6 +69,41 @@ async fn a_batch_is_bounded_by_the_read_marks_of_its_events() {
     let all = sizes.iter().sum::<usize>();
     assert!(all > 20 * marks, "all are there: {sizes:?}");
     assert!(sizes.iter().all(|size| *size <= MOST), "{sizes:?}");
+}
+
+/// As many as may be in a group, and as many messages as may be erased with one request.
+#[tokio::test(start_paused = true)]
+async fn an_erase_is_bounded_by_the_recipients_of_its_events() {
+    for members in [1, 200, 1000] {
+        let mut stage = Stage::new();
+        stage.members = members;
+        let (home, people) = home(&mut stage).await;
+        let group = home.group(&people).await;
+        for _ in 0..200 {
+            home.ask(group, people[0], saying(None, ClientId::now())).await.unwrap().unwrap();
+        }
+        let before = stage.log.records().len();
+        let erase = |seqs: std::ops::RangeInclusive<u64>| {
+            home.ask(group, people[0], What::Request(Request::Erase(seqs.collect()), 0))
+        };
+        // The home has all of these when it looks, and what is behind them.
+        let erased = (erase(1..=200), erase(150..=200));
+        let said = home.ask(group, people[0], saying(None, ClientId::now()));
+        let erased = (erased.0.await.unwrap().unwrap(), erased.1.await.unwrap().unwrap()).0;
+        said.await.unwrap().unwrap();
+        let sizes = sizes(&stage, before);
+        assert!(sizes.iter().all(|size| *size <= MOST + (128 << 10)), "{members}: {sizes:?}");
+        let records = stage.log.records();
+        let events: Vec<_> = records.iter().skip(before).flat_map(|record| &record.events).collect();
+        let gone = |event: &&&LoggedEvent| matches!(event.body, Some(Body::Deleted(_)));
+        let erasures = events.iter().filter(gone);
+        let mut seqs: Vec<_> = erasures.filter_map(|event| crate::room::facts::message_of(event)).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=200).collect::<Vec<_>>(), "each is erased once");
+        let last = events.iter().filter(gone).map(|event| event.revision).max().unwrap();
+        assert!(erased.revision >= last, "who asks is answered behind all of it");
+        assert!(events.windows(2).all(|two| two[1].revision == two[0].revision + 1));
+    }
 }
 
 /// What a home answers at once; none: it is in the batch.

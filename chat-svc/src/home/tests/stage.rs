@@ -259,6 +259,7 @@ pub struct Stage {
     pub databases: Arc<Databases>,
     pub registry: Arc<MemoryRegistry>,
     pub memory: usize,
+    pub members: usize,
     pub held: watch::Sender<BTreeSet<Shard>>,
 }
 
@@ -292,6 +293,7 @@ impl Stage {
             databases,
             registry: Arc::new(MemoryRegistry::new()),
             memory: 1 << 20,
+            members: 200,
             held: watch::Sender::new([0].into()),
         }
     }
@@ -321,7 +323,7 @@ impl Stage {
             sources: self.databases.clone(),
             process: "test".into(),
             format: madang_proto::record::USUAL,
-            limits: Limits { members: 200 },
+            limits: Limits { members: self.members },
             memory: Memory::new(self.memory),
             lag_bytes: 256 << 20,
             tenure: Tenure::of(self.held.subscribe()),
