@@ -174,6 +174,7 @@ impl AccountService for Accounts {
             Claim::New => (KeyState::New, Vec::new()),
             Claim::Done(answer) => (KeyState::Done, answer),
             Claim::Busy => (KeyState::Busy, Vec::new()),
+            Claim::Unknown => (KeyState::Unknown, Vec::new()),
             Claim::Other => (KeyState::Other, Vec::new()),
         };
         Ok(Response::new(ClaimKeyResponse { state: state.into(), answer }))

@@ -22,10 +22,15 @@ use madang_proto::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use tracing::Instrument as _;
 
 /// The largest answer that is kept, in bytes.
 const ANSWER: usize = 64 << 10;
+
+/// After how long what could not be said is said again, doubled each time, and how often: for about two minutes.
+const AGAIN: Duration = Duration::from_millis(100);
+const TRIES: u32 = 10;
 
 /// What of an answer is kept, to be given again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,6 +106,11 @@ async fn claimed(
             let conversation = String::from_utf8_lossy(&claimed.answer).into_owned();
             return Ok(Json(conversations::show(&mut shared, user, conversation, 0).await?).into_response());
         }
+        KeyState::Unknown if keep != Keep::Nothing => {
+            let message =
+                "whether this was done under this Idempotency-Key is not known: look, and ask under a new one";
+            return Err(Refusal::new(Reason::OutcomeUnknown, message).into());
+        }
         KeyState::Busy if keep != Keep::Nothing => {
             let message = "this is being done at the moment, under the same Idempotency-Key: ask again";
             return Err(Refusal::new(Reason::Unavailable, message).after(1000).into());
@@ -109,8 +119,31 @@ async fn claimed(
     }
     let response = next.run(request).await;
     let (done, response, answer) = remembered(keep, response).await?;
-    shared.account.settle_key(SettleKeyRequest { user, key, asked, done, answer: answer.into() }).await?;
+    settle(shared, SettleKeyRequest { user, key, asked, done, answer: answer.into() }).await;
     Ok(response)
+}
+
+/// Says what came of a request. Who asks is answered so in any case: it is what came of it. Where that can't be said at
+/// once it is said later, while nobody else takes the key up.
+async fn settle(mut shared: Shared, settled: SettleKeyRequest) {
+    if shared.account.settle_key(settled.clone()).await.is_ok() {
+        return;
+    }
+    let later = async move {
+        let mut pause = AGAIN;
+        for _ in 0..TRIES {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            match shared.account.settle_key(settled.clone()).await {
+                Ok(_) => return,
+                Err(status) => tracing::debug!(%status, "an Idempotency-Key could not be settled; trying again"),
+            }
+        }
+        tracing::warn!(
+            "what came of a request could not be kept: who asks again under its Idempotency-Key is not told"
+        );
+    };
+    tokio::spawn(later.in_current_span());
 }
 
 /// Whether it was done, and what is kept of the answer.

@@ -16,8 +16,8 @@ use madang_proto::{
 };
 use madang_solo::{serve::Running, token::Tokens};
 use madang_tests::{
-    client::{Person, call, call_with, sign_up},
-    start_with,
+    client::{Person, call, call_once, call_with, sign_up},
+    start_with, until,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -254,5 +254,61 @@ async fn what_its_asker_broke_off_is_done_once() {
         club.remove_bob().await;
         assert_eq!((add(&key).await, club.members().await), (first, 1), "after {n}");
     }
+    club.server.stop().await;
+}
+
+impl Club {
+    /// Something that happens to account-svc's database.
+    fn database(&self, statements: &str) {
+        let connection = rusqlite::Connection::open(self.folder.path().join("accounts.db")).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection.execute_batch(statements).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_a_request_is_told_and_kept_later_where_it_can_not_be_kept_at_once() {
+    let club = Club::new().await;
+    let path = format!("/v1/groups/{}/members", club.group);
+    let add = async || {
+        let users = json!({"users": [club.bob.id]});
+        call_once(club.server.http, "POST", &path, &club.ann.token, "idempotency-key: k\r\n", users).await.unwrap()
+    };
+    club.database("CREATE TRIGGER full BEFORE UPDATE ON request BEGIN SELECT RAISE(ABORT, 'full'); END;");
+    let first = add().await;
+    assert_eq!((first.0, club.members().await), (200, 2), "{first:?}");
+    assert_eq!(reason(add().await), (503, "UNAVAILABLE".into()), "it is not known yet to who asks again");
+    club.remove_bob().await;
+    club.database("DROP TRIGGER full");
+    let again = until("it is kept", async || Some(add().await).filter(|answer| answer.0 != 503)).await;
+    assert_eq!((again, club.members().await), (first, 1));
+    club.server.stop().await;
+}
+
+/// As where an api dies behind what it did, or before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_knows_of_is_not_done_again() {
+    let club = Club::new().await;
+    let died = || club.database("UPDATE request SET answer = x'', busy_until = 1");
+    let unknown = || (504, "OUTCOME_UNKNOWN".to_owned());
+    let (ann, users) = (&club.ann, json!({"users": [club.bob.id]}));
+    assert_eq!(club.post(ann, "k", "/v1/groups/{g}/members", users.clone()).await.0, 200);
+    let (_, invite) = club.post(ann, "i", "/v1/groups/{g}/invites", json!({})).await;
+    let join = format!("/v1/invites/{}", invite["code"].as_str().unwrap());
+    assert_eq!(club.post(&club.bob, "j", &join, Value::Null).await.0, 200);
+    club.remove_bob().await;
+    died();
+    let (status, refusal) = club.post(ann, "k", "/v1/groups/{g}/members", users.clone()).await;
+    assert_eq!((&refusal["code"], &refusal["retryable"]), (&json!("DEADLINE_EXCEEDED"), &json!(false)), "{refusal}");
+    assert_eq!(reason((status, refusal)), unknown());
+    assert_eq!(reason(club.post(&club.bob, "j", &join, Value::Null).await), unknown());
+    assert_eq!(club.members().await, 1);
+    assert_eq!(club.post(ann, "another", "/v1/groups/{g}/members", users).await.0, 200);
+    // What is made once by other means goes on.
+    let make = async || club.post(ann, "g", "/v1/groups", json!({"name": "x"})).await;
+    let first = make().await;
+    died();
+    assert_eq!((make().await, first.0), (first.clone(), 201));
+    assert_eq!(make().await, first, "and is known from then on");
     club.server.stop().await;
 }

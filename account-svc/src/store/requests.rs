@@ -27,6 +27,8 @@ pub enum Claim {
     Done(Vec<u8>),
     /// Somebody does it at the moment.
     Busy,
+    /// Who was at it has not said in time what came of it: they died, or could not.
+    Unknown,
     /// The key stands for something else.
     Other,
 }
@@ -41,8 +43,7 @@ impl Claim {
         } else if busy_until > now {
             Self::Busy
         } else {
-            // Who was at it has died.
-            Self::New
+            Self::Unknown
         }
     }
 }

@@ -467,6 +467,8 @@ pub enum KeyState {
     Busy = 3,
     /// Another request.
     Other = 4,
+    /// This request; who did it has not said in time what came of it. What would be done twice is not to be done.
+    Unknown = 5,
 }
 impl KeyState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -480,6 +482,7 @@ impl KeyState {
             Self::Done => "KEY_STATE_DONE",
             Self::Busy => "KEY_STATE_BUSY",
             Self::Other => "KEY_STATE_OTHER",
+            Self::Unknown => "KEY_STATE_UNKNOWN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -490,6 +493,7 @@ impl KeyState {
             "KEY_STATE_DONE" => Some(Self::Done),
             "KEY_STATE_BUSY" => Some(Self::Busy),
             "KEY_STATE_OTHER" => Some(Self::Other),
+            "KEY_STATE_UNKNOWN" => Some(Self::Unknown),
             _ => None,
         }
     }
