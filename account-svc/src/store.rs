@@ -94,6 +94,14 @@ pub struct Change {
     pub picture: Option<String>,
 }
 
+/// How many refresh tokens of a session are known that are good no more: enough that the use of a stolen one shows.
+pub const KEPT_TOKENS: usize = 256;
+
+/// Whether those beyond [`KEPT_TOKENS`] are looked for behind a token: with one in sixteen, since many are made at once.
+fn tidies(next: [u8; 32]) -> bool {
+    next[0] < 16
+}
+
 /// How long it is known that a session has ended, in ms: longer than its tokens could be good.
 pub const KEEP_MS: i64 = 3_600_000;
 
@@ -138,7 +146,7 @@ pub trait AccountStore: BlockStore + DeletionStore + GonePictures + KeyStore + O
     ) -> Result<Begun, Error>;
 
     /// Puts a new refresh token behind `used`, in one: refreshes come in storms. The ones before `used` are done with from
-    /// now on, and good for `grace` ms more.
+    /// now on, and good for `grace` ms more. Of those that are good no more the oldest are forgotten, beyond [`KEPT_TOKENS`].
     async fn renew(&self, used: [u8; 32], next: [u8; 32], grace: i64, now: i64) -> Result<Renewed, Error>;
 
     /// Ends a session; also one of `user` alone.

@@ -8,7 +8,7 @@ mod keys;
 mod outside;
 mod requests;
 
-use super::{AccountStore, Change, KEEP_MS, NewAccount, Renewed, Session};
+use super::{AccountStore, Change, KEEP_MS, KEPT_TOKENS, NewAccount, Renewed, Session};
 use madang_proto::{
     client::v1::{Device, DeviceKind, UserKind},
     id::{SessionId, UserId},
@@ -37,6 +37,7 @@ pub async fn check(store: &dyn AccountStore) {
     kinds(store).await;
     sessions(store).await;
     tokens(store).await;
+    many_tokens(store).await;
     overtaken(store).await;
     passwords(store).await;
     blocks::check(store).await;
@@ -214,4 +215,35 @@ async fn tokens(store: &dyn AccountStore) {
         next(renewed, 7000);
     }
     next(renew(111, 113, 7001).await, 7001);
+}
+
+/// However often a session is refreshed, few of its tokens are kept, and the use of one that somebody took still shows.
+async fn many_tokens(store: &dyn AccountStore) {
+    const GRACE: i64 = 10;
+    let user = UserId::new();
+    store.create(account(user, "many_tokens", "")).await.expect(FAILED);
+    let token = |n: i64| {
+        let mut token = [if n % 16 == 0 { 0 } else { 255 }; 32];
+        token[8..16].copy_from_slice(&n.to_be_bytes());
+        token
+    };
+    let one = session(user, "device", 1);
+    store.begin(one.clone(), token(0), 16, None).await.expect(FAILED);
+    let kept = i64::try_from(KEPT_TOKENS).expect("few");
+    let last = kept + 64;
+    for n in 0..last {
+        let renewed = store.renew(token(n), token(n + 1), GRACE, 100 + n).await.expect(FAILED);
+        assert!(matches!(renewed, Renewed::Next(..)), "{n}: {renewed:?}");
+    }
+    let renew = async |n| store.renew(token(n), rand::random(), GRACE, 100 + last).await.expect(FAILED);
+    for n in [0, 1, last - kept - 2 * GRACE - 16] {
+        assert_eq!(renew(n).await, Renewed::Unknown, "{n} is forgotten");
+    }
+    for n in [last - kept - GRACE + 1, last - kept, last - GRACE - 2] {
+        let renewed = renew(n).await;
+        assert!(matches!(&renewed, Renewed::Late(session) if session.id == one.id), "{n} is known: {renewed:?}");
+    }
+    for n in [last - GRACE + 1, last] {
+        assert!(matches!(renew(n).await, Renewed::Next(..)), "{n} is good");
+    }
 }

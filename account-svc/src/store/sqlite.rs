@@ -7,7 +7,7 @@ mod keys;
 mod outside;
 mod requests;
 
-use super::{AccountStore, Begun, Change, Error, KEEP_MS, NewAccount, Renewed, Session};
+use super::{AccountStore, Begun, Change, Error, KEEP_MS, KEPT_TOKENS, NewAccount, Renewed, Session, tidies};
 use async_trait::async_trait;
 use madang_proto::{
     client::v1::{Device, User},
@@ -275,6 +275,14 @@ impl AccountStore for SqliteAccounts {
             )?;
             transaction.execute("INSERT INTO refresh VALUES (?1, ?2, 1, 0)", params![next, id])?;
             transaction.execute("UPDATE session SET used_at = ?2 WHERE session = ?1", params![id, now])?;
+            if tidies(next) {
+                transaction.execute(
+                    "DELETE FROM refresh WHERE hash IN (
+                         SELECT hash FROM refresh WHERE session = ?1 AND next_used_at > 0 AND next_used_at < ?2
+                         ORDER BY next_used_at DESC LIMIT 10000 OFFSET ?3)",
+                    params![id, now - grace, i64::try_from(KEPT_TOKENS).unwrap_or(i64::MAX)],
+                )?;
+            }
             let whose = "SELECT * FROM account WHERE user = ?1";
             let whose = transaction.query_row(whose, [of.user.bytes()], user)?;
             transaction.commit()?;

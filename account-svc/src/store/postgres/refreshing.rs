@@ -2,7 +2,7 @@
 //! cluster was away for longer than a token lives.
 
 use super::Renewed;
-use crate::store::Session;
+use crate::store::{KEPT_TOKENS, Session, tidies};
 use diesel::{
     OptionalExtension, QueryableByName,
     result::Error as DieselError,
@@ -35,6 +35,13 @@ const RENEW: &str = r#"
     SELECT good, session.id, session."user", device, kind, session.name AS device_name, app, session.created_at,
         handle, account.name, status_message, picture, user_kind
     FROM used JOIN session ON session.id = used.session JOIN account ON account."user" = session."user""#;
+
+/// $1: a session; $2: done with since before then, a token is good no more; $3: how many of these stay. Bounded, where an
+/// older version has left very many.
+const TIDY: &str = "
+    DELETE FROM refresh WHERE hash IN (
+        SELECT hash FROM refresh WHERE session = $1 AND next_used_at > 0 AND next_used_at < $2
+        ORDER BY next_used_at DESC OFFSET $3 LIMIT 10000)";
 
 #[derive(QueryableByName)]
 struct Row {
@@ -85,6 +92,14 @@ pub(super) async fn renew(
     };
     if !row.good {
         return Ok(Renewed::Late(session));
+    }
+    if tidies(next) {
+        let kept = i64::try_from(KEPT_TOKENS).unwrap_or(i64::MAX);
+        let query = sql_query(TIDY).bind::<SqlUuid, _>(row.id).bind::<BigInt, _>(now - grace).bind::<BigInt, _>(kept);
+        // The new token is there, whatever becomes of the old ones: another one after it looks for them.
+        if let Err(error) = query.execute(connection).await {
+            tracing::warn!(%error, "old refresh tokens of a session could not be forgotten");
+        }
     }
     // A session that there is is of an account that was not deleted.
     let user = User {
