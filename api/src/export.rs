@@ -25,17 +25,23 @@ use madang_proto::{
     account::v1::ListBlocksRequest,
     client::v1::{Conversation, Message},
     group::v1::ListConversationsRequest,
+    id::UserId,
     reason::{Reason, Refusal},
     store::v1::ListMessagesRequest,
 };
 use serde::Serialize;
 use serde_json::json;
-use std::{io, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// How many are written at once.
-pub(crate) const AT_ONCE: usize = 4;
+/// How many are written at once, each for another user.
+const AT_ONCE: usize = 4;
 /// How many parts wait for their reader.
 const PARTS: usize = 4;
 /// About how large a part is, in bytes.
@@ -48,10 +54,42 @@ const PAGE: u32 = 200;
 const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// For whom exports are written at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Exports(Mutex<HashSet<UserId>>);
+
+/// A user's place among them, until it goes.
+struct Place(Arc<Exports>, UserId);
+
+impl Exports {
+    fn users(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One for each user, so that who reads slowly keeps no more than that from others.
+    fn take(self: Arc<Self>, user: UserId) -> Result<Place, Refusal> {
+        let busy = |message| Refusal::new(Reason::Overloaded, message).after(10_000);
+        let mut users = self.users();
+        if users.contains(&user) {
+            return Err(busy("an export of yours is under way: read it to its end, or try again a little later"));
+        }
+        if users.len() >= AT_ONCE {
+            return Err(busy("others export at the moment: try again a little later"));
+        }
+        users.insert(user);
+        drop(users);
+        Ok(Place(self, user))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.users().remove(&self.1);
+    }
+}
+
 pub(crate) async fn export(State(shared): State<Shared>, Caller(me): Caller) -> Result<Response, Problem> {
-    let busy =
-        || Refusal::new(Reason::Overloaded, "others export at the moment: try again a little later").after(10_000);
-    let place = shared.exports.clone().try_acquire_owned().map_err(|_| busy())?;
+    let place = shared.exports.clone().take(me.user)?;
     let (sender, parts) = mpsc::channel(PARTS);
     let mut writer = Writer { shared, me, sender, part: Vec::new() };
     // What fails before anything was written is answered as a problem.

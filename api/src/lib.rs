@@ -21,6 +21,7 @@ use axum::{
     routing::{get, patch, post, put},
 };
 use limit::Limits;
+use export::Exports;
 use madang_mesh::{
     channel::{Channel, Channels, InvalidAddress},
     door,
@@ -58,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
     pub(crate) limits: Arc<Limits>,
-    /// Places for exports.
-    pub(crate) exports: Arc<Semaphore>,
+    /// For whom exports are written.
+    pub(crate) exports: Arc<Exports>,
 }
 
 impl Shared {
@@ -97,7 +98,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
         limits: Arc::new(limits),
-        exports: Arc::new(Semaphore::new(export::AT_ONCE)),
+        exports: Arc::default(),
     };
     Ok(Service { shared })
 }

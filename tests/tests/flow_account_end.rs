@@ -10,7 +10,7 @@ use madang_proto::{
 };
 use madang_solo::{serve::Running, token::Tokens};
 use madang_tests::{
-    client::{Begun, Person, Socket, call, send, sign_up},
+    client::{Begun, Person, Socket, call, call_once, raw, send, sign_up},
     start,
 };
 use serde_json::{Value, json};
@@ -223,7 +223,7 @@ async fn an_export_has_what_one_said_and_nothing_of_others() {
     say(&mut at_bob, 10, &ann, "his").await;
     say(&mut at_bob, 11, &cho, "not hers").await;
     assert_eq!(call(&server, "PUT", &format!("/v1/blocks/{}", cho.id), &ann.token, Value::Null).await.0, 204);
-    let (status, head, body) = madang_tests::client::raw(&server, "GET", "/v1/me/export", &ann.token).await;
+    let (status, head, body) = raw(&server, "GET", "/v1/me/export", &ann.token).await;
     assert_eq!(status, 200);
     assert!(head.contains("chunked") && head.contains("attachment"), "{head}");
     let export: Value = serde_json::from_slice(&body).unwrap();
@@ -233,7 +233,7 @@ async fn an_export_has_what_one_said_and_nothing_of_others() {
     assert_eq!(conversation["conversation"]["peer"]["handle"], "bob");
     let texts: Vec<_> = conversation["messages"].as_array().unwrap().iter().map(|each| each["text"].clone()).collect();
     assert_eq!(texts, (0..230).map(|n| json!(format!("mine {n}"))).collect::<Vec<_>>());
-    assert_eq!(madang_tests::client::raw(&server, "GET", "/v1/me/export", "").await.0, 401);
+    assert_eq!(raw(&server, "GET", "/v1/me/export", "").await.0, 401);
     server.stop().await;
 }
 
@@ -263,6 +263,11 @@ async fn an_export_ends_with_its_session_and_goes_on_without_a_group_that_one_is
 
     let mut export = Begun::get(&server, "/v1/me/export", &ann.token).await;
     export.until(&much[..100]).await;
+    // One at a time, so that nobody takes the places of others.
+    let again = call_once(server.http, "GET", "/v1/me/export", &ann.token, "", Value::Null).await;
+    let (status, refusal) = again.expect("an answer");
+    assert_eq!((status, &refusal["reason"]), (429, &json!("OVERLOADED")), "{refusal}");
+    assert_eq!(call(&server, "GET", "/v1/me/export", &bob.token, Value::Null).await.0, 200);
     let member = format!("/v1/groups/{group}/members/{}", ann.id);
     assert_eq!(call(&server, "DELETE", &member, &bob.token, Value::Null).await.0, 200);
     let export: Value = serde_json::from_slice(&export.rest().await.expect("it breaks off")).unwrap();
@@ -270,6 +275,8 @@ async fn an_export_ends_with_its_session_and_goes_on_without_a_group_that_one_is
     assert_eq!(of_group["conversation"]["conversation"], group);
     assert!(of_group["messages"].as_array().unwrap().len() < count, "what came after the removal");
     assert_eq!(of_bob["messages"][0]["text"], "to him");
+    let another = async || raw(&server, "GET", "/v1/me/export", &ann.token).await.0 == 200;
+    until("there is a place for another", another).await;
     server.stop().await;
 }
 
