@@ -1,6 +1,6 @@
 //! Who asks: the bearer token of a session that has not ended.
 
-use crate::{Shared, problem::Problem};
+use crate::{Shared, bodies::Held, problem::Problem};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use madang_mesh::token::{Claims, bad_token, bearer};
 
@@ -18,6 +18,9 @@ impl FromRequestParts<Shared> for Caller {
         }
         if !parts.method.is_safe() {
             shared.limits.write(claims.user)?;
+        }
+        if let Some(held) = parts.extensions.get::<Held>() {
+            held.is_of(claims.user);
         }
         Ok(Self(claims))
     }

@@ -3,12 +3,13 @@
 use crate::{
     Shared,
     auth::Caller,
+    bodies::Held,
     conversations::{id, with_last_messages, with_profiles},
     pictures,
     problem::{Body, Patch, Path, Problem, idempotency_key, invalid, known, present},
 };
 use axum::{
-    Json, body,
+    Extension, Json, body,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -171,10 +172,11 @@ pub(crate) async fn put_picture(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
+    Extension(held): Extension<Held>,
     body: body::Body,
 ) -> Result<Json<Value>, Problem> {
     let conversation = id(&c)?;
-    let picture = pictures::keep(&mut shared, body).await?;
+    let picture = pictures::keep(&mut shared, body, &held).await?;
     show(&mut shared, me.user.to_string(), conversation, picture.clone()).await?;
     Ok(Json(json!({ "picture": picture })))
 }

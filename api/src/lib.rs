@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod auth;
 pub mod blocks;
+pub(crate) mod bodies;
 pub mod changes;
 pub mod conversations;
 pub mod export;
@@ -20,8 +21,9 @@ use axum::{
     Router, middleware,
     routing::{get, patch, post, put},
 };
-use limit::Limits;
+use bodies::Bodies;
 use export::Exports;
+use limit::Limits;
 use madang_mesh::{
     channel::{Channel, Channels, InvalidAddress},
     door,
@@ -42,7 +44,6 @@ use madang_proto::{
 };
 use problem::Problem;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How long a home that moves is waited for: a stop hands over in less.
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
     pub(crate) limits: Arc<Limits>,
+    /// What bodies take that are being read.
+    pub(crate) bodies: Arc<Bodies>,
     /// For whom exports are written.
     pub(crate) exports: Arc<Exports>,
 }
@@ -98,6 +101,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
         limits: Arc::new(limits),
+        bodies: Arc::default(),
         exports: Arc::default(),
     };
     Ok(Service { shared })
@@ -156,6 +160,7 @@ impl process::Service for Service {
         let foreign = middleware::from_fn_with_state(self.shared.limits.clone(), limit::origin);
         let router = router.fallback(nothing).method_not_allowed_fallback(method).layer(foreign);
         let router = router.layer(limit::cors(&self.shared.limits.origins));
+        let router = router.layer(middleware::from_fn_with_state(self.shared.bodies.clone(), bodies::count));
         let router = router.layer(middleware::from_fn(door::measure));
         Some(router.with_state(self.shared.clone()))
     }

@@ -6,7 +6,7 @@ use crate::{
     Shared,
     auth::Caller,
     conversations,
-    problem::{Problem, idempotency_key, read},
+    problem::{Problem, held, idempotency_key, read},
 };
 use axum::{
     Json,
@@ -74,7 +74,7 @@ async fn do_once(shared: Shared, keep: Keep, request: Request, next: Next) -> Re
     let key = idempotency_key(&parts.headers)?;
     let Caller(me) = Caller::from_request_parts(&mut parts, &shared).await?;
     shared.limits.keyed(me.user)?;
-    let body = read(body).await?;
+    let body = read(body, &held(&parts.extensions)?).await?;
     let place = parts.uri.path_and_query().map(|place| place.as_str()).unwrap_or_default();
     let asked = Sha256::new().chain_update(place).chain_update(b"\n").chain_update(&body).finalize().to_vec();
     let claim = ClaimKeyRequest { user: me.user.to_string(), key, asked };

@@ -4,33 +4,35 @@ use crate::{
     Shared,
     accounts::{find, nobody},
     auth::Caller,
+    bodies::{self, Held, Most},
     problem::{Params, Path, Problem, invalid},
 };
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use madang_mesh::status::from_status;
-use madang_proto::{
-    account::v1::{DeletePictureRequest, GetPictureRequest, StorePictureRequest, UpdateProfileRequest},
-    reason::{Reason, Refusal},
-};
+use madang_proto::account::v1::{DeletePictureRequest, GetPictureRequest, StorePictureRequest, UpdateProfileRequest};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// The largest picture that is taken, in bytes.
-const MAX_BYTES: usize = 5 << 20;
+/// What is read of a picture; also over a slow line.
+const MOST: Most = Most {
+    bytes: 5 << 20,
+    too_large: "a picture takes at most 5 MiB: make it smaller",
+    time: Duration::from_secs(60),
+    late: "the picture did not come within 60 s",
+};
 /// For good: another picture has another id.
 const CACHED: &str = "public, max-age=31536000, immutable";
 
 /// Keeps an uploaded picture; its id.
-pub(crate) async fn keep(shared: &mut Shared, body: Body) -> Result<String, Problem> {
-    let too_large =
-        |_| Problem::unread(Refusal::new(Reason::TooLarge, "a picture takes at most 5 MiB: make it smaller"));
-    let image = axum::body::to_bytes(body, MAX_BYTES).await.map_err(too_large)?;
+pub(crate) async fn keep(shared: &mut Shared, body: Body, held: &Held) -> Result<String, Problem> {
+    let image = bodies::read(body, held, MOST).await?;
     if image.is_empty() {
         return Err(invalid("the body must be a JPEG, PNG or WebP file"));
     }
@@ -65,9 +67,10 @@ pub(crate) async fn forget(shared: &mut Shared, picture: String) -> Result<(), P
 pub(crate) async fn put_mine(
     State(mut shared): State<Shared>,
     Caller(caller): Caller,
+    Extension(held): Extension<Held>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let picture = keep(&mut shared, body).await?;
+    let picture = keep(&mut shared, body, &held).await?;
     show(&mut shared, caller.user.to_string(), picture.clone()).await?;
     Ok(Json(json!({ "picture": picture })))
 }

@@ -1,5 +1,6 @@
 //! Errors as RFC 9457 problems, and bodies whose faults are named.
 
+use crate::bodies::{self, Held, Most};
 use axum::{
     body::Bytes,
     extract::{
@@ -7,7 +8,7 @@ use axum::{
         path::ErrorKind,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use madang_mesh::{problem::problem, status::from_status};
@@ -15,12 +16,6 @@ use madang_proto::reason::{Reason, Refusal, http_status};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{error::Error, iter::successors, str::FromStr, time::Duration};
-
-/// The largest body, in bytes: the largest content, each byte of it escaped as JSON does with control characters.
-const MAX_BODY: usize = 512 << 10;
-
-/// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -192,17 +187,29 @@ fn wrong_path(rejection: PathRejection) -> Problem {
     }
 }
 
+/// What is read of a JSON body: the largest content has room, each byte of it escaped as JSON does with control characters.
+const MOST: Most = Most {
+    bytes: 512 << 10,
+    too_large: "a body takes at most 512 KiB",
+    time: Duration::from_secs(30),
+    late: "the body did not come within 30 s",
+};
+
 /// All of a body, within its limits.
-pub(crate) async fn read(body: axum::body::Body) -> Result<Bytes, Problem> {
-    let too_large = |_| Problem::unread(Refusal::new(Reason::TooLarge, "a body takes at most 512 KiB"));
-    let late = |_| Problem::unread(Refusal::new(Reason::Timeout, "the body did not come within 30 s"));
-    let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, MAX_BODY)).await;
-    body.map_err(late)?.map_err(too_large)
+pub(crate) async fn read(body: axum::body::Body, held: &Held) -> Result<Bytes, Problem> {
+    bodies::read(body, held, MOST).await
+}
+
+/// What the body of a request takes.
+pub(crate) fn held(extensions: &Extensions) -> Result<Held, Problem> {
+    let nothing = || Refusal::new(Reason::Internal, "what bodies take is not counted here");
+    extensions.get::<Held>().cloned().ok_or_else(|| nothing().into())
 }
 
 /// What a body holds.
 async fn object(request: Request) -> Result<Map<String, Value>, Problem> {
-    let bytes = read(request.into_body()).await?;
+    let held = held(request.extensions())?;
+    let bytes = read(request.into_body(), &held).await?;
     match serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))? {
         Value::Object(object) => Ok(object),
         _ => Err(invalid("the body must be a JSON object")),

@@ -4,7 +4,7 @@
 use madang_solo::serve::Running;
 use madang_tests::{
     client::{Socket, call, sign_up, text},
-    start, start_with,
+    start, start_with, until,
 };
 use serde_json::{Value, json};
 use std::{
@@ -317,5 +317,67 @@ async fn forged_tokens_get_one_constant_answer() {
     }
     assert_eq!(answers[0]["error"]["reason"], "BAD_TOKEN");
     assert!(answers.iter().all(|answer| *answer == answers[0]), "what is wrong is not told: {answers:?}");
+    server.stop().await;
+}
+
+/// Begins to send a picture of 5 MiB.
+async fn picture(server: &Running, token: &str, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let head = format!(
+        "PUT /v1/me/picture HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
+        5 << 20
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![0; bytes]).await.unwrap();
+    stream
+}
+
+/// What is answered, if that is soon.
+async fn answered(stream: &mut TcpStream) -> Option<String> {
+    let mut answer = Vec::new();
+    let read = async {
+        while !answer.ends_with(b"}") {
+            match stream.read_buf(&mut answer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(4), read).await;
+    (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Takes about 4 s: so long it is looked at who is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_stall_take_a_share_of_the_memory_and_keep_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (alice, bob) = (sign_up(&server, "alice").await, sign_up(&server, "bob").await);
+    let mut stalled = JoinSet::new();
+    for _ in 0..20 {
+        let mut stream = picture(&server, &alice.token, (5 << 20) - 1).await;
+        stalled.spawn(async move { (answered(&mut stream).await, stream) });
+    }
+    let stalled = stalled.join_all().await;
+    let (waiting, told): (Vec<_>, Vec<_>) = stalled.into_iter().partition(|(answer, _)| answer.is_none());
+    // 16 MiB of a user are taken, unless two of those that come at once give way to each other.
+    assert!((1..=3).contains(&waiting.len()), "{} are read on", waiting.len());
+    for (answer, _) in &told {
+        let answer = answer.as_deref().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 429") && answer.to_lowercase().contains("retry-after: 1"), "{answer}");
+        assert!(answer.contains("OVERLOADED"), "{answer}");
+    }
+    assert!(refused(&server, "bodies").await >= 17);
+    let mut whole = picture(&server, &bob.token, 5 << 20).await;
+    let answer = answered(&mut whole).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "it was read, and is no picture: {answer}");
+    let renamed = call(&server, "PATCH", "/v1/me", &alice.token, json!({"name": "Alice"})).await;
+    assert_eq!(renamed.0, 200, "what is small has room: {renamed:?}");
+    drop(waiting);
+    let again = async || {
+        let mut whole = picture(&server, &alice.token, 5 << 20).await;
+        answered(&mut whole).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 400"))
+    };
+    until("there is room again", async || again().await.then_some(())).await;
     server.stop().await;
 }
