@@ -47,7 +47,7 @@ pub struct Cluster {
     pub gateway: String,
 }
 
-/// How processes have ended by themselves, by their names.
+/// How processes have ended by themselves, or came back in vain, by their names.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ends {
@@ -55,6 +55,8 @@ pub struct Ends {
     pub exits: BTreeMap<String, Vec<String>>,
     /// How often they could not start, since what they need was away.
     pub failed_starts: BTreeMap<String, u64>,
+    /// Those that were not ready at the end, long after all was mended: they hang, or start in vain. None should.
+    pub not_ready: Vec<String>,
 }
 
 /// What was done.
@@ -231,13 +233,14 @@ impl Cluster {
         parts
     }
 
-    /// How processes have ended by themselves.
+    /// How processes have ended by themselves, and which are not ready now.
     #[must_use]
     pub fn ends(&self) -> Ends {
         let mut ends = Ends::default();
         for server in &self.servers {
             let (name, failed) = (&server.program.name, server.failed_starts.load(Relaxed));
             ends.failed_starts.extend((failed > 0).then(|| (name.clone(), failed)));
+            ends.not_ready.extend((!server.ready.load(Relaxed)).then(|| name.clone()));
             let statuses = server.exits();
             ends.exits.extend((!statuses.is_empty()).then(|| (name.clone(), statuses)));
         }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether every promise was kept, everything came to rest, and no process ended by itself.
+    /// Whether every promise was kept, everything came to rest, no process ended by itself, and all were ready again.
     pub kept: bool,
     /// What the faults followed from.
     pub seed: u64,
@@ -82,7 +82,7 @@ impl Report {
         let without = waits.iter().filter(|wait| !broken(wait)).map(|wait| ms(wait.to - wait.from)).max();
         let tally = Tally::new(crowd, judged);
         Self {
-            kept: tally.kept && ends.exits.is_empty(),
+            kept: tally.kept && ends.exits.is_empty() && ends.not_ready.is_empty(),
             seed,
             seconds,
             clients,
@@ -102,6 +102,9 @@ impl Report {
         let _ = writeln!(text, "seed {}: {kept}", self.seed);
         for (name, statuses) in &self.ends.exits {
             let _ = writeln!(text, "NOT well: {name} ended by itself ({}): see its log", statuses.join(", "));
+        }
+        for name in &self.ends.not_ready {
+            let _ = writeln!(text, "NOT well: {name} did not become ready once all was mended: see its log");
         }
         let _ = writeln!(
             text,
@@ -148,6 +151,8 @@ mod tests {
         assert!(ended.text().contains("NOT well: chat-2 ended by itself (exit status: 101)"), "{}", ended.text());
         let json = serde_json::to_value(&ended).unwrap();
         assert_eq!(json["exits"]["chat-2"][0], "exit status: 101");
+        let hangs = report(Ends { not_ready: vec!["store-2".into()], ..Ends::default() });
+        assert!(!hangs.kept && hangs.text().contains("NOT well: store-2 did not become ready"), "{}", hangs.text());
     }
 
     #[test]

@@ -31,6 +31,8 @@ const END: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The status of a service that can't start, since what it needs is away.
 const CANNOT_START: i32 = 1;
+/// The same of a Cassandra node that finds none of the others which are started with it.
+const ALONE: i32 = 3;
 /// How often is looked whether a process lives and is ready.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it may take to say that it is ready.
@@ -281,7 +283,8 @@ impl Server {
         if let (true, Some(child)) = (state.wanted, &mut state.child)
             && let Ok(Some(status)) = child.try_wait()
         {
-            if status.code() == Some(CANNOT_START) && !state.served {
+            let cannot = if self.program.kind == Kind::Cassandra { ALONE } else { CANNOT_START };
+            if status.code() == Some(cannot) && !state.served {
                 self.failed_starts.fetch_add(1, Relaxed);
             } else {
                 self.exits.lock().unwrap_or_else(PoisonError::into_inner).push(status.to_string());

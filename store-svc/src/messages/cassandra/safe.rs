@@ -102,17 +102,24 @@ impl Safe {
         nodes.retain(|_, node| node.heard.at().elapsed() < KEEP);
         let node = nodes.entry(address).or_insert_with(|| Node { pooled: 0, heard: Heard::new(self.base) });
         node.pooled += usize::from(pooled);
-        if pooled && node.pooled > CONNECTIONS {
+        let has_returned = pooled && node.pooled > CONNECTIONS;
+        if has_returned {
             let safe_until = node.heard.at().checked_sub(UNSYNCED);
             for marks in shards.values_mut() {
                 let from = marks.before(safe_until).unwrap_or(0);
                 marks.again = Some(marks.again.map_or(from, |again| again.min(from)));
             }
             tracing::warn!(%address, "a Cassandra node has returned: its last minute is written again");
-            self.returned.send_modify(|count| *count += 1);
         }
         node.heard.now();
-        node.heard.clone()
+        let heard = node.heard.clone();
+        // Whoever waits looks at what is locked here while they hold what is sent: told within the lock, both would wait for
+        // each other, for ever.
+        drop(inner);
+        if has_returned {
+            self.returned.send_modify(|count| *count += 1);
+        }
+        heard
     }
 
     /// Waits until a shard must be read again.
@@ -166,6 +173,7 @@ impl Safe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     fn node(last: u8) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, last], 9042))
@@ -231,6 +239,28 @@ mod tests {
         safe.connected(node(2), true);
         assert_eq!(safe.read_from(0, 90), 50);
         drop(away);
+    }
+
+    #[test]
+    fn nodes_that_return_and_those_who_wait_for_it_never_wait_for_each_other() {
+        let safe = Arc::new(Safe::new());
+        safe.read_from(0, 3);
+        let (done, waits) = std::sync::mpsc::channel();
+        let (returning, said) = (safe.clone(), done.clone());
+        std::thread::spawn(move || {
+            (0..20_000).for_each(|_| drop(returning.connected(node(1), true)));
+            said.send(()).unwrap();
+        });
+        std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                // It looks, and is not waited for.
+                let _ = std::pin::pin!(safe.lost(1)).now_or_never();
+            }
+            done.send(()).unwrap();
+        });
+        for _ in 0..2 {
+            waits.recv_timeout(Duration::from_secs(60)).expect("they wait for each other");
+        }
     }
 
     #[tokio::test(start_paused = true)]
