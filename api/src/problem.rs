@@ -11,7 +11,7 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use madang_mesh::{problem::problem, status::from_status};
+use madang_mesh::{json::make_whole, problem::problem, status::from_status};
 use madang_proto::reason::{Reason, Refusal, http_status};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -210,7 +210,9 @@ pub(crate) fn held(extensions: &Extensions) -> Result<Held, Problem> {
 async fn object(request: Request) -> Result<Map<String, Value>, Problem> {
     let held = held(request.extensions())?;
     let bytes = read(request.into_body(), &held).await?;
-    match serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))? {
+    let mut body = serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
+    make_whole(&mut body);
+    match body {
         Value::Object(object) => Ok(object),
         _ => Err(invalid("the body must be a JSON object")),
     }

@@ -10,6 +10,7 @@ pub mod door;
 pub mod grants;
 pub mod homes;
 pub mod identity;
+pub mod json;
 pub mod lease;
 pub mod log;
 pub mod metrics;

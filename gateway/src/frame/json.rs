@@ -2,14 +2,10 @@
 //! mapping has it, so that only who writes like that pays for it.
 
 use super::{Cut, ID, invalid, unknown};
+use madang_mesh::json::{DATA, whole};
 use madang_proto::client::v1::ClientFrame;
 use serde::Deserialize;
-use serde_json::{Number, Value};
-
-/// The app's own words: what stands in it is kept as it came.
-const DATA: &str = "data";
-/// Up to here floating-point numbers hold every whole number.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+use serde_json::Value;
 
 /// Of what else can't be read.
 #[derive(Deserialize)]
@@ -68,12 +64,6 @@ fn make_plain(value: &mut Value) {
         }
         _ => {}
     }
-}
-
-#[allow(clippy::cast_possible_truncation)] // it is whole, and not too large
-fn whole(number: &Number) -> Option<Number> {
-    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT)?;
-    Some((float as i64).into())
 }
 
 #[cfg(test)]
