@@ -40,6 +40,6 @@ mod tests {
     fn whole_numbers_however_they_are_written() {
         let mut value = json!({"a": [1.0, 7e3, -2.0, 7.5, 1e30, "1.0", 3], "data": {"b": 1.0}});
         make_whole(&mut value);
-        assert_eq!(value.to_string(), r#"{"a":[1,7000,-2,7.5,1e30,"1.0",3],"data":{"b":1.0}}"#);
+        assert_eq!(value.to_string(), r#"{"a":[1,7000,-2,7.5,1e+30,"1.0",3],"data":{"b":1.0}}"#);
     }
 }
