@@ -95,7 +95,7 @@ pub struct Change {
 }
 
 /// How many refresh tokens of a session are known that are good no more: enough that the use of a stolen one shows.
-pub const KEPT_TOKENS: usize = 256;
+pub const KEPT_TOKENS: i64 = 256;
 
 /// Whether those beyond [`KEPT_TOKENS`] are looked for behind a token: with one in sixteen, since many are made at once.
 fn tidies(next: [u8; 32]) -> bool {

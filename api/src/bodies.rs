@@ -32,7 +32,7 @@ const FOR_SMALL: usize = 16 << 20;
 /// What counts as a body's first bytes.
 const SMALL: usize = 16 << 10;
 /// What the bodies of an address take at most, and those of a user.
-pub(crate) const SHARE: usize = 16 << 20;
+const SHARE: usize = 16 << 20;
 /// For how long the rest of what is refused is read.
 const LINGER: Duration = Duration::from_secs(2);
 /// After how long there may be a place again, in ms.

@@ -8,14 +8,13 @@ pub const DATA: &str = "data";
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number that is written with a fraction or an exponent, as one without; none: it is no such number.
-#[must_use]
 #[allow(clippy::cast_possible_truncation)] // it is whole, and not too large
-pub fn whole(number: &Number) -> Option<Number> {
+fn whole(number: &Number) -> Option<Number> {
     let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT)?;
     Some((float as i64).into())
 }
 
-/// The same of all numbers in a value, but in what is the app's own.
+/// All numbers in a value, but in what is the app's own, as they are written without a fraction or an exponent, if they are whole.
 pub fn make_whole(value: &mut Value) {
     match value {
         Value::Object(members) => {

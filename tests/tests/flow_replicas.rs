@@ -14,9 +14,8 @@ use madang_tests::{
     cluster::{Cluster, Plan},
     nats,
     talk::{Notes, all_talk, groups, verdict},
-    until,
+    until, until_within,
 };
-use std::time::Duration;
 use tokio::time::timeout;
 
 const GROUPS: usize = 4;
@@ -86,19 +85,15 @@ async fn one_replica_becomes_three_while_everybody_talks_and_then_a_server_may_d
     let complete = timeout(PATIENCE, notes.wait(MESSAGES, MESSAGES * MEMBERS as u64)).await.is_ok();
     // store-svc reads the log anew where the one that served it is gone: its reader is left only when it has been silent for
     // long, which takes about a minute.
-    let all = async {
+    until_within(3 * PATIENCE, "history has all of it", async || {
         let mut found = 0;
-        while found < MESSAGES {
-            found = 0;
-            for (n, group) in groups.iter().enumerate() {
-                let token = || everybody[n * MEMBERS].tokens.access_token.clone();
-                let read = archive::read(&http, token, group, true).await;
-                found += read.map_or(0, |history| history.messages.len() as u64);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for (n, group) in groups.iter().enumerate() {
+            let token = || everybody[n * MEMBERS].tokens.access_token.clone();
+            found += archive::read(&http, token, group, true).await.ok()?.messages.len() as u64;
         }
-    };
-    timeout(3 * PATIENCE, all).await.expect("history has all of it");
+        (found >= MESSAGES).then_some(())
+    })
+    .await;
     let verdict = verdict(&cluster, &everybody, &groups, &notes).await;
     drop(sessions);
     assert!(verdict.good(), "{verdict}");

@@ -229,17 +229,16 @@ async fn many_tokens(store: &dyn AccountStore) {
     };
     let one = session(user, "device", 1);
     store.begin(one.clone(), token(0), 16, None).await.expect(FAILED);
-    let kept = i64::try_from(KEPT_TOKENS).expect("few");
-    let last = kept + 64;
+    let last = KEPT_TOKENS + 64;
     for n in 0..last {
         let renewed = store.renew(token(n), token(n + 1), GRACE, 100 + n).await.expect(FAILED);
         assert!(matches!(renewed, Renewed::Next(..)), "{n}: {renewed:?}");
     }
     let renew = async |n| store.renew(token(n), rand::random(), GRACE, 100 + last).await.expect(FAILED);
-    for n in [0, 1, last - kept - 2 * GRACE - 16] {
+    for n in [0, 1, last - KEPT_TOKENS - 2 * GRACE - 16] {
         assert_eq!(renew(n).await, Renewed::Unknown, "{n} is forgotten");
     }
-    for n in [last - kept - GRACE + 1, last - kept, last - GRACE - 2] {
+    for n in [last - KEPT_TOKENS - GRACE + 1, last - KEPT_TOKENS, last - GRACE - 2] {
         let renewed = renew(n).await;
         assert!(matches!(&renewed, Renewed::Late(session) if session.id == one.id), "{n} is known: {renewed:?}");
     }

@@ -280,7 +280,7 @@ impl AccountStore for SqliteAccounts {
                     "DELETE FROM refresh WHERE hash IN (
                          SELECT hash FROM refresh WHERE session = ?1 AND next_used_at > 0 AND next_used_at < ?2
                          ORDER BY next_used_at DESC LIMIT 10000 OFFSET ?3)",
-                    params![id, now - grace, i64::try_from(KEPT_TOKENS).unwrap_or(i64::MAX)],
+                    params![id, now - grace, KEPT_TOKENS],
                 )?;
             }
             let whose = "SELECT * FROM account WHERE user = ?1";

@@ -2,7 +2,7 @@
 //! mapping has it, so that only who writes like that pays for it.
 
 use super::{Cut, ID, invalid, unknown};
-use madang_mesh::json::{DATA, whole};
+use madang_mesh::json::{DATA, make_whole};
 use madang_proto::client::v1::ClientFrame;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +26,8 @@ pub(super) fn read(line: &str) -> Cut {
 fn read_again(line: &str) -> Cut {
     let not_json = |error| (id_of_broken(line), invalid(format!("not JSON: {error}")));
     let mut value: Value = serde_json::from_str(line).map_err(not_json)?;
-    make_plain(&mut value);
+    drop_nulls(&mut value);
+    make_whole(&mut value);
     let Value::Object(fields) = &value else { return Err((0, invalid("a frame is a JSON object"))) };
     let id = match fields.get("id") {
         None => Some(0),
@@ -49,19 +50,14 @@ fn id_of_broken(line: &str) -> u32 {
     serde_json::from_str::<OnlyId>(line).ok().and_then(|frame| id(&frame.id)).unwrap_or(0)
 }
 
-/// A member that is null is as good as left out, and a whole number may be written 1.0 or 1e0.
-fn make_plain(value: &mut Value) {
+/// A member that is null is as good as left out; the app's own words are kept as they came.
+fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            members.iter_mut().filter(|(name, _)| *name != DATA).for_each(|(_, member)| make_plain(member));
+            members.iter_mut().filter(|(name, _)| *name != DATA).for_each(|(_, member)| drop_nulls(member));
         }
-        Value::Array(elements) => elements.iter_mut().for_each(make_plain),
-        Value::Number(number) => {
-            if let Some(whole) = whole(number) {
-                *number = whole;
-            }
-        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
         _ => {}
     }
 }

@@ -94,8 +94,8 @@ pub(super) async fn renew(
         return Ok(Renewed::Late(session));
     }
     if tidies(next) {
-        let kept = i64::try_from(KEPT_TOKENS).unwrap_or(i64::MAX);
-        let query = sql_query(TIDY).bind::<SqlUuid, _>(row.id).bind::<BigInt, _>(now - grace).bind::<BigInt, _>(kept);
+        let query =
+            sql_query(TIDY).bind::<SqlUuid, _>(row.id).bind::<BigInt, _>(now - grace).bind::<BigInt, _>(KEPT_TOKENS);
         // The new token is there, whatever becomes of the old ones: another one after it looks for them.
         if let Err(error) = query.execute(connection).await {
             tracing::warn!(%error, "old refresh tokens of a session could not be forgotten");
