@@ -3,19 +3,21 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use async_nats::jetstream::{self, stream::Config};
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use madang_client::{Http, Session, Update};
 use madang_loadgen::{
     archive,
     people::{self, Person},
 };
+use madang_mesh::log::{self, Log as _, jetstream::JetStreamLog};
 use madang_tests::{
     PATIENCE,
     cluster::{Cluster, Plan},
     nats,
     talk::{Notes, all_talk, groups, verdict},
-    until, until_within,
+    until,
 };
+use std::time::Duration;
 use tokio::time::timeout;
 
 const GROUPS: usize = 4;
@@ -39,6 +41,35 @@ async fn leader(context: &jetstream::Context) -> String {
     let leaders: Vec<String> = logs.filter_map(|stream| stream.cluster.as_ref()?.leader.clone()).collect();
     let count = |name: &String| leaders.iter().filter(|other| *other == name).count();
     leaders.iter().max_by_key(|name| count(name)).unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_a_log_hears_within_seconds_that_its_server_died() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = nats::three(folder.path()).await;
+    let addresses: Vec<String> = servers.values().map(|(_, at)| at.to_string()).collect();
+    let client = async_nats::connect(addresses).await.unwrap();
+    let context = jetstream::new(client.clone());
+    let log = JetStreamLog::new(client, 3, 1 << 20);
+    // A conflict: the one before, of which nothing was heard, was taken.
+    let append = async |payload: &'static str, expected| match log.append(0, payload.into(), Some(expected)).await {
+        Ok(_) | Err(log::Error::Conflict { .. }) => Some(()),
+        Err(_) => None,
+    };
+    until("the log is there", async || log.create(0).await.ok()).await;
+    until("something is in it", async || append("one", 0).await).await;
+    let mut entries = until("it is read", async || log.read(0, 1).await.ok()).await;
+    assert_eq!(entries.next().await.unwrap().unwrap().position, 1);
+    let streams: Vec<_> = context.streams().try_collect().await.unwrap();
+    let stream = context.get_stream(&streams[0].config.name).await.unwrap();
+    let readers: Vec<_> = stream.consumers().try_collect().await.unwrap();
+    servers.remove(readers[0].cluster.as_ref().unwrap().leader.as_ref().unwrap()).unwrap();
+    // The client library's own reader is silent for a minute.
+    let end = timeout(Duration::from_secs(20), entries.next()).await.expect("it does not hear of it");
+    assert!(matches!(end, Some(Err(log::Error::Unavailable(_)))), "{end:?}");
+    until("it is appended to", async || append("two", 1).await).await;
+    let mut entries = until("it is read again", async || log.read(0, 2).await.ok()).await;
+    assert_eq!(entries.next().await.unwrap().unwrap().position, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,9 +114,7 @@ async fn one_replica_becomes_three_while_everybody_talks_and_then_a_server_may_d
         done.unwrap();
     }
     let complete = timeout(PATIENCE, notes.wait(MESSAGES, MESSAGES * MEMBERS as u64)).await.is_ok();
-    // store-svc reads the log anew where the one that served it is gone: its reader is left only when it has been silent for
-    // long, which takes about a minute.
-    until_within(3 * PATIENCE, "history has all of it", async || {
+    until("history has all of it", async || {
         let mut found = 0;
         for (n, group) in groups.iter().enumerate() {
             let token = || everybody[n * MEMBERS].tokens.access_token.clone();

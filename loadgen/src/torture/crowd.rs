@@ -21,12 +21,13 @@ const NOTICEABLE: f64 = 0.05;
 /// How many waits are kept.
 const WAITS: usize = 1 << 20;
 
-/// From the first sending of a message to its ack, in seconds since the load began.
+/// From the first sending of a message to its ack, or from the first asking for a page to the page, in seconds since the
+/// load began.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    /// When it was sent first.
+    /// When it was sent, or asked for, first.
     pub from: f64,
-    /// When it was acknowledged.
+    /// When it was acknowledged, or there.
     pub to: f64,
 }
 
@@ -43,6 +44,8 @@ pub struct Crowd {
     began: Instant,
     journal: Mutex<Journal>,
     waits: Mutex<Vec<Wait>>,
+    /// The same of newest pages of histories.
+    pages: Mutex<Vec<Wait>>,
     /// What was sent and is not acknowledged: when it was sent first.
     waiting: Mutex<BTreeSet<(Instant, u64)>>,
     newest: Mutex<HashMap<String, u64>>,
@@ -80,6 +83,7 @@ impl Crowd {
             began: Instant::now(),
             journal: Mutex::default(),
             waits: Mutex::default(),
+            pages: Mutex::default(),
             waiting: Mutex::default(),
             newest: Mutex::default(),
             refusals: Mutex::default(),
@@ -134,16 +138,23 @@ impl Crowd {
     /// A message was acknowledged.
     pub fn acked(&self, sending: Sending, ack: &Ack) {
         self.given_up(sending);
-        let from = sending.from;
+        self.waited(&self.waits, sending.from);
+        self.reached(&ack.conversation, ack.revision);
+        self.acked.fetch_add(1, Relaxed);
+    }
+
+    /// A newest page is there that was asked for first so long ago.
+    pub fn has_read(&self, from: Instant) {
+        self.waited(&self.pages, from);
+    }
+
+    fn waited(&self, waits: &Mutex<Vec<Wait>>, from: Instant) {
         let seconds = |at: Instant| at.saturating_duration_since(self.began).as_secs_f64();
         let wait = Wait { from: seconds(from), to: seconds(Instant::now()) };
-        let mut waits = lock(&self.waits);
+        let mut waits = lock(waits);
         if wait.to - wait.from >= NOTICEABLE && waits.len() < WAITS {
             waits.push(wait);
         }
-        drop(waits);
-        self.reached(&ack.conversation, ack.revision);
-        self.acked.fetch_add(1, Relaxed);
     }
 
     /// An answer spoke of an event of a conversation.
@@ -163,6 +174,12 @@ impl Crowd {
     #[must_use]
     pub fn waits(&self) -> Vec<Wait> {
         lock(&self.waits).clone()
+    }
+
+    /// The noticeable waits for newest pages so far.
+    #[must_use]
+    pub fn pages(&self) -> Vec<Wait> {
+        lock(&self.pages).clone()
     }
 
     /// Something was refused for good, or went on otherwise than meant.

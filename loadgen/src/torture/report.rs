@@ -29,6 +29,8 @@ pub struct Report {
     pub inflicted: BTreeMap<String, Kinds>,
     /// The longest that a message waited for its ack while nothing was broken, in ms.
     pub longest_wait_without_ms: u64,
+    /// The longest that somebody waited for a newest page meanwhile, in ms.
+    pub longest_read_without_ms: u64,
     /// How processes ended by themselves.
     #[serde(flatten)]
     pub ends: Ends,
@@ -45,6 +47,8 @@ pub struct Kinds {
     /// The longest that any message waited for its ack that was waiting while one of them lasted, in ms; other faults
     /// may have lasted as well.
     pub longest_wait_ms: u64,
+    /// The same of newest pages of histories, from the first asking.
+    pub longest_read_ms: u64,
     /// The longest from the mending of one of them until every process was ready and everybody served, in ms.
     pub longest_until_well_ms: u64,
 }
@@ -70,16 +74,20 @@ impl Report {
         judged: (Verdict, Unsettled),
         ends: Ends,
     ) -> Self {
-        let waits = crowd.waits();
+        let (waits, pages) = (crowd.waits(), crowd.pages());
         let mut inflicted: BTreeMap<String, Kinds> = BTreeMap::new();
         for one in &done {
             let kinds = inflicted.entry(format!("{} {}", one.action.word(), one.kind.word())).or_default();
             kinds.times += 1;
             kinds.longest_wait_ms = kinds.longest_wait_ms.max(longest(&waits, one.from, one.well));
+            kinds.longest_read_ms = kinds.longest_read_ms.max(longest(&pages, one.from, one.well));
             kinds.longest_until_well_ms = kinds.longest_until_well_ms.max(ms(one.well - one.mended));
         }
         let broken = |wait: &&Wait| done.iter().any(|one| wait.from <= one.well && wait.to >= one.from);
-        let without = waits.iter().filter(|wait| !broken(wait)).map(|wait| ms(wait.to - wait.from)).max();
+        let without = |waits: &[Wait]| {
+            let calm = waits.iter().filter(|wait| !broken(wait));
+            calm.map(|wait| ms(wait.to - wait.from)).max().unwrap_or(0)
+        };
         let tally = Tally::new(crowd, judged);
         Self {
             kept: tally.kept && ends.exits.is_empty() && ends.not_ready.is_empty(),
@@ -88,7 +96,8 @@ impl Report {
             clients,
             tally,
             inflicted,
-            longest_wait_without_ms: without.unwrap_or(0),
+            longest_wait_without_ms: without(&waits),
+            longest_read_without_ms: without(&pages),
             ends,
             done,
         }
@@ -120,13 +129,18 @@ impl Report {
         );
         tally.write_wrong(&mut text);
         for (name, kinds) in &self.inflicted {
-            let Kinds { times, longest_wait_ms, longest_until_well_ms } = kinds;
+            let Kinds { times, longest_wait_ms, longest_read_ms, longest_until_well_ms } = kinds;
             let _ = writeln!(
                 text,
-                "{name:<18} {times:>3} times; longest wait for an ack {longest_wait_ms} ms; well {longest_until_well_ms} ms after it was mended"
+                "{name:<18} {times:>3} times; longest wait for an ack {longest_wait_ms} ms, for a newest page {longest_read_ms} ms; \
+                 well {longest_until_well_ms} ms after it was mended"
             );
         }
-        let _ = writeln!(text, "longest wait for an ack while nothing was broken: {} ms", self.longest_wait_without_ms);
+        let _ = writeln!(
+            text,
+            "longest wait while nothing was broken: {} ms for an ack, {} ms for a newest page",
+            self.longest_wait_without_ms, self.longest_read_without_ms
+        );
         let _ = writeln!(
             text,
             "clients: {} times away, {} snapshots, {} resyncs; refused: {:?}; processes that could not start at once: {:?}",

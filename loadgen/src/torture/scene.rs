@@ -36,6 +36,12 @@ const EVERY: usize = 4;
 const COMES: Duration = Duration::from_secs(3);
 /// How often is looked whether all is at rest.
 const LOOK: Duration = Duration::from_millis(100);
+/// Of how many groups somebody looks at the newest page again and again, and how often.
+const LOOKED_AT: usize = 16;
+/// See there.
+const LOOKS: Duration = Duration::from_secs(1);
+/// How soon somebody looks again who was refused.
+const LOOKS_AGAIN: Duration = Duration::from_millis(200);
 /// How many calls are made at once, to set up and to read.
 const AT_ONCE: usize = 16;
 
@@ -186,6 +192,10 @@ impl Scene {
             let talker = Talker::new(client.clone(), self.seed.wrapping_add(number as u64), foreign);
             self.talking.spawn(talker.run(gap));
         }
+        let groups = self.places.iter().filter(|place| place.members.len() > 2);
+        for place in groups.take(LOOKED_AT) {
+            self.talking.spawn(look(self.crowd.clone(), place.reader.clone(), place.conversation.clone()));
+        }
         for guests in self.guests.drain(..) {
             self.changing.spawn(guests.run(COMES));
         }
@@ -299,5 +309,17 @@ impl Scene {
             }
             sleep(10 * LOOK).await;
         }
+    }
+}
+
+/// Looks at a conversation's newest page, again and again until it is over, and notes how long it takes to have it.
+async fn look(crowd: Arc<Crowd>, client: Arc<Client>, conversation: String) {
+    while !crowd.over() {
+        let from = Instant::now();
+        while !crowd.over() && client.peek(&conversation, None).await.is_err() {
+            crowd.rest(LOOKS_AGAIN).await;
+        }
+        crowd.has_read(from);
+        crowd.rest(LOOKS).await;
     }
 }

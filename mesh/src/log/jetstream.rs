@@ -3,14 +3,15 @@
 
 use super::{Bounds, Entries, Entry, Error, Log, Position};
 use crate::{
+    registry::Unavailable,
     shard::{LAYOUT, Shard},
-    streams,
+    streams::{self, Followed, PATIENCE},
 };
 use async_nats::{
     HeaderMap,
     jetstream::{
         self, Context,
-        consumer::{DeliverPolicy, pull::OrderedConfig},
+        consumer::DeliverPolicy,
         context::{PublishError, PublishErrorKind},
         stream::{Config, DiscardPolicy, Placement, StorageType, Stream},
     },
@@ -18,10 +19,7 @@ use async_nats::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::time::Duration;
 
-/// How long an append is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// What the server answers where the last sequence is another.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
 
@@ -46,11 +44,17 @@ fn unavailable(error: impl std::fmt::Display) -> Error {
     Error::Unavailable(error.to_string())
 }
 
+fn silent(Unavailable(why): Unavailable) -> Error {
+    Error::Unavailable(why)
+}
+
 impl JetStreamLog {
     /// On a connection; new streams have so many replicas and take so many bytes each.
     #[must_use]
     pub fn new(client: async_nats::Client, replicas: usize, max_bytes: i64) -> Self {
-        Self { context: jetstream::new(client), replicas, max_bytes, tags: Vec::new() }
+        let mut context = jetstream::new(client);
+        context.set_timeout(PATIENCE);
+        Self { context, replicas, max_bytes, tags: Vec::new() }
     }
 
     /// New streams are placed on servers that have all of these tags.
@@ -85,15 +89,6 @@ impl JetStreamLog {
     async fn stream(&self, shard: Shard) -> Result<Stream, Error> {
         self.context.get_stream(name(shard)).await.map_err(unavailable)
     }
-}
-
-/// What comes after an entry, of which at least `next` was to be given. A reader that lost its connection before it was
-/// given anything is made anew by the client library from the first entry on: it is of no use, and another one is.
-fn after(next: Position, position: Position) -> Result<Position, Error> {
-    if position < next {
-        return Err(unavailable("what reads the log was made anew, and began elsewhere"));
-    }
-    Ok(position + 1)
 }
 
 fn refused(error: &PublishError, expected: Option<Position>) -> Error {
@@ -160,19 +155,11 @@ impl Log for JetStreamLog {
             return Ok(stream::once(async { Err(missing) }).boxed());
         }
         let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
-        let config = OrderedConfig { deliver_policy, ..OrderedConfig::default() };
-        let consumer = self.stream(shard).await?.create_consumer(config).await.map_err(unavailable)?;
-        let messages = consumer.messages().await.map_err(unavailable)?;
-        let mut next = from;
-        let entries = messages.map(move |message| {
-            let message = message.map_err(unavailable)?;
-            let (position, at) = {
-                let info = message.info().map_err(unavailable)?;
-                (info.stream_sequence, info.published.unix_timestamp_nanos() / 1000)
-            };
-            next = after(next, position)?;
-            let at_micros = i64::try_from(at).unwrap_or(i64::MAX);
-            Ok(Entry { position, at_micros, payload: message.message.payload })
+        let stream = self.stream(shard).await?;
+        let (_, followed) = streams::follow(&stream, deliver_policy).await.map_err(silent)?;
+        let entries = followed.map(|one| {
+            let Followed { sequence: position, at_micros, payload, .. } = one.map_err(silent)?;
+            Ok(Entry { position, at_micros, payload })
         });
         Ok(entries.boxed())
     }
@@ -180,17 +167,5 @@ impl Log for JetStreamLog {
     async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
         let purge = self.stream(shard).await?;
         purge.purge().sequence(before).await.map(drop).map_err(unavailable)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reader_that_begins_before_its_place_is_given_up_and_a_hole_is_left_for_the_reader_to_see() {
-        assert_eq!(after(1150, 1150).unwrap(), 1151);
-        assert_eq!(after(1150, 1152).unwrap(), 1153);
-        assert!(matches!(after(1150, 1), Err(Error::Unavailable(_))));
     }
 }
