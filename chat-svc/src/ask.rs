@@ -12,6 +12,10 @@ use madang_proto::{
     log::v1 as log,
     reason::{Reason, Refusal},
 };
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// How many messages are erased with one request, at most.
 const ERASED: usize = 200;
@@ -27,12 +31,48 @@ pub struct Ask {
     pub actor: Option<UserId>,
     /// What.
     pub what: What,
-    /// How many bytes it keeps waiting.
-    pub bytes: usize,
+    /// What it takes of what may wait.
+    pub claim: Claim,
     /// The trace that it belongs to.
     pub trace: Option<Context>,
     /// Where the answer goes.
     pub answer: Answer,
+}
+
+/// How many bytes something takes where only so many may wait, until it is dropped.
+#[derive(Default)]
+pub struct Claim {
+    bytes: usize,
+    of: Option<Arc<AtomicUsize>>,
+}
+
+impl Claim {
+    /// For so many bytes; it takes them nowhere yet.
+    #[must_use]
+    pub fn of(bytes: usize) -> Self {
+        Self { bytes, of: None }
+    }
+
+    /// Takes them where these wait, and gives them back where they were taken. False: there would be more than `most`.
+    pub fn take(&mut self, waiting: &Arc<AtomicUsize>, most: usize) -> bool {
+        if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, waiting)) {
+            return true;
+        }
+        if waiting.fetch_add(self.bytes, Ordering::Relaxed) + self.bytes > most {
+            waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+            return false;
+        }
+        drop(std::mem::replace(self, Self { bytes: self.bytes, of: Some(waiting.clone()) }));
+        true
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.of {
+            waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What is asked.

@@ -49,10 +49,7 @@ use pressure::Pressure;
 use prometheus::{Histogram, IntGaugeVec};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, LazyLock, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{
@@ -111,18 +108,14 @@ pub struct HomeHandle {
 
 impl HomeHandle {
     /// Asks; answers at once if the queue is full or the home is gone.
-    pub fn ask(&self, ask: Ask) {
-        let bytes = ask.bytes;
-        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    pub fn ask(&self, mut ask: Ask) {
+        if !ask.claim.take(&self.waiting, QUEUE_BYTES) {
             return (ask.answer)(Err(overloaded()));
         }
-        if let Err(error) = self.asks.try_send(ask) {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            match error {
-                mpsc::error::TrySendError::Full(ask) => (ask.answer)(Err(overloaded())),
-                mpsc::error::TrySendError::Closed(ask) => (ask.answer)(Err(moving())),
-            }
+        match self.asks.try_send(ask) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(ask)) => (ask.answer)(Err(overloaded())),
+            Err(mpsc::error::TrySendError::Closed(ask)) => (ask.answer)(Err(moving())),
         }
     }
 }
@@ -201,9 +194,8 @@ pub async fn run(
     };
     let (asks, mut receiver) = mpsc::channel(QUEUE);
     metrics::queue("home_queue", "requests that wait for a shard's home", &asks);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    serving(HomeHandle { asks, waiting: waiting.clone() });
-    let served = home.serve(&mut receiver, &waiting, cancel).await;
+    serving(HomeHandle { asks, waiting: Arc::default() });
+    let served = home.serve(&mut receiver, cancel).await;
     home.turn_away(receiver);
     served?;
     if !home.flush_marks().await? {
@@ -239,12 +231,7 @@ impl Home {
         }
     }
 
-    async fn serve(
-        &mut self,
-        asks: &mut mpsc::Receiver<Ask>,
-        waiting: &AtomicUsize,
-        cancel: CancellationToken,
-    ) -> Result<(), String> {
+    async fn serve(&mut self, asks: &mut mpsc::Receiver<Ask>, cancel: CancellationToken) -> Result<(), String> {
         self.recall();
         let mut in_flight: Option<InFlight> = None;
         let mut busy_since = Instant::now();
@@ -278,10 +265,10 @@ impl Home {
                     }
                 }
                 Some(ask) = asks.recv(), if idle && room => {
-                    self.take(ask, waiting);
+                    self.ready.push_back(ask);
                     while self.ready.len() < batch::MAX_EVENTS {
                         let Ok(ask) = asks.try_recv() else { break };
-                        self.take(ask, waiting);
+                        self.ready.push_back(ask);
                     }
                 }
                 _ = tick.tick() => {
@@ -293,7 +280,6 @@ impl Home {
                         }
                         self.ready.drain(..).for_each(|ask| (ask.answer)(Err(unsaved())));
                         while let Ok(ask) = asks.try_recv() {
-                            waiting.fetch_sub(ask.bytes, Ordering::Relaxed);
                             (ask.answer)(Err(unsaved()));
                         }
                     }
@@ -301,11 +287,6 @@ impl Home {
                 }
             }
         }
-    }
-
-    fn take(&mut self, ask: Ask, waiting: &AtomicUsize) {
-        waiting.fetch_sub(ask.bytes, Ordering::Relaxed);
-        self.ready.push_back(ask);
     }
 
     /// Numbers what is ready; none if nothing of it needs the log.

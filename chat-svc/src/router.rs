@@ -2,7 +2,7 @@
 //! answered exactly once, also when the other side is lost; what one connection sends to one room keeps its order.
 
 use crate::{
-    ask::{self, Answer, Ask},
+    ask::{self, Answer, Ask, Claim},
     home::moving,
     homes::Homes,
 };
@@ -23,10 +23,7 @@ use madang_proto::{
 use prost::Message as _;
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{
@@ -45,24 +42,8 @@ const AHEAD: usize = 64;
 /// the same time. Otherwise a process that is gone would be called anew by every operation, until its shards have moved.
 const REOPEN: Duration = Duration::from_millis(200);
 
-/// What an operation that waits takes of [`BYTES`], until it is dropped.
-struct Room(Arc<AtomicUsize>, usize);
-
-impl Room {
-    fn take(waiting: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
-        let room = Self(waiting.clone(), bytes);
-        (waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES).then_some(room)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
-    }
-}
-
 /// An operation, the trace that it belongs to, what it takes, and where its answer goes.
-type Sent = (Operation, Bytes, Room, Answer);
+type Sent = (Operation, Bytes, Claim, Answer);
 
 /// The way to one other process.
 #[derive(Clone)]
@@ -146,7 +127,8 @@ impl Router {
             Ok((conversation, actor, what, bytes)) => {
                 let span = Span::within(trace::current(), "chat", "number", Kind::Server);
                 let trace = span.context();
-                home.ask(Ask { conversation, actor, what, bytes, trace, answer: ending(span, answer) });
+                let (claim, answer) = (Claim::of(bytes), ending(span, answer));
+                home.ask(Ask { conversation, actor, what, claim, trace, answer });
             }
             Err(refusal) => answer(Err(refusal)),
         }
@@ -169,12 +151,13 @@ impl Router {
             }
         };
         let trace = trace::current().map(|context| context.bytes()).unwrap_or_default();
-        let refused = match Room::take(&remote.waiting, operation.encoded_len()) {
-            Some(room) => match remote.operations.try_send((operation, trace, room, answer)) {
+        let mut claim = Claim::of(operation.encoded_len());
+        let refused = match claim.take(&remote.waiting, BYTES) {
+            true => match remote.operations.try_send((operation, trace, claim, answer)) {
                 Ok(()) => return,
                 Err(error) => error.into_inner().3,
             },
-            None => answer,
+            false => answer,
         };
         crate::refusals::ROUTER.count();
         refused(Err(moving()));
@@ -226,11 +209,11 @@ async fn carry(
     let mut number = 0;
     loop {
         tokio::select! {
-            Some((operation, trace, room, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
+            Some((operation, trace, claim, answer)) = operations.recv(), if waiting.len() < IN_FLIGHT => {
                 number += 1;
                 waiting.insert(number, answer);
                 sender.send(OperateRequest { number, operation: Some(operation), trace }).await.map_err(|_| moving())?;
-                drop(room);
+                drop(claim);
             }
             outcome = outcomes.next() => {
                 let Some(response) = outcome else { return Ok(()) };
@@ -251,6 +234,7 @@ async fn carry(
 mod tests {
     use super::*;
     use madang_proto::{chat::v1::operation::Body, client::v1::Send};
+    use std::sync::atomic::Ordering;
     use tokio::{net::TcpListener, sync::oneshot};
 
     /// A process that hangs up on whoever calls it, and how often it was called.
@@ -277,7 +261,7 @@ mod tests {
         loop {
             let (answer, answered) = oneshot::channel();
             let answer: Answer = Box::new(move |result| drop(answer.send(result)));
-            let sent = (Operation::default(), Bytes::new(), Room(Arc::default(), 0), answer);
+            let sent = (Operation::default(), Bytes::new(), Claim::default(), answer);
             if sender.send(sent).await.is_err() {
                 break;
             }

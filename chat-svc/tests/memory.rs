@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_chat::{
-    ask::{Ask, What},
+    ask::{Ask, Claim, What},
     connection::{self, Connections},
     fan_out::FanOut,
     home::{self, HomeHandle, Memory, Sources, World},
@@ -135,7 +135,7 @@ async fn talk(home: &HomeHandle, rooms: &[(UserId, UserId)]) {
             let what = What::Request(request, client_id.at_ms().unwrap());
             let conversation = ConversationId::direct(*from, *to);
             let answer = Box::new(move |result| drop(answer.send(result)));
-            home.ask(Ask { conversation, actor: Some(*from), what, bytes: 100, trace: None, answer });
+            home.ask(Ask { conversation, actor: Some(*from), what, claim: Claim::of(100), trace: None, answer });
             answers.push(answered);
         }
         for each in answers {

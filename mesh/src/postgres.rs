@@ -8,12 +8,13 @@ use crate::secret::Secret;
 pub use belongs::Belongs;
 use diesel::{ConnectionError, ConnectionResult, sql_query, sql_types::BigInt};
 use diesel_async::{
-    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use secure::Target;
 use std::{fmt::Display, time::Duration};
+use tokio_postgres::{Config, NoTls};
 
 /// Only one process migrates at a time: the number is any, the same for all, since services may share a database.
 const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
@@ -21,6 +22,16 @@ const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
 const CONNECTIONS: usize = 16;
 /// How long one is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A server that vanishes without a word, its machine with it, is noticed like this: what was sent to it is not taken for
+/// so long ([`Config::tcp_user_timeout`]), or, where it is an answer that is waited for, it does not answer three probes of the
+/// connection, five seconds apart, after ten of silence. Linux itself takes a quarter of an hour, and two hours.
+const UNANSWERED: Duration = Duration::from_secs(15);
+/// See there.
+const SILENT: Duration = Duration::from_secs(10);
+/// See there.
+const PROBE: Duration = Duration::from_secs(5);
+/// See there.
+const PROBES: u32 = 3;
 /// What every connection is told. Everything is asked for by an index, of somebody's own: a table is never read whole, nor
 /// an index to join a part of it, as merge and hash joins do. A page that is not in memory costs what it costs on a disk
 /// without heads, and nothing is worth compiling. A transaction whose owner has gone away in the middle ends: what it has
@@ -70,14 +81,40 @@ impl Postgres {
 async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
     let bad = |error: &dyn Display| ConnectionError::BadConnection(error.to_string());
     let Target { url, tls } = Target::parse(url).map_err(|error| bad(&error))?;
-    let Some(tls) = tls else { return AsyncPgConnection::establish(&url).await };
+    let config = noticing(url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?);
     let why = |error: tokio_postgres::Error| {
         // The driver says that it was TLS; its cause says what was wrong with it.
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         bad(&format!("{error}{cause}"))
     };
-    let (client, connection) = tokio_postgres::connect(&url, tls).await.map_err(why)?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    match tls {
+        Some(tls) => {
+            let (client, connection) = config.connect(tls).await.map_err(why)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+        None => {
+            let (client, connection) = config.connect(NoTls).await.map_err(why)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+    }
+}
+
+/// Such a connection notices that the server has vanished; what the URL says of that holds.
+fn noticing(mut config: Config) -> Config {
+    let default = Config::new();
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNANSWERED);
+    }
+    if config.get_keepalives_idle() == default.get_keepalives_idle() {
+        config.keepalives_idle(SILENT);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(PROBE);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(PROBES);
+    }
+    config
 }
 
 async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
@@ -95,4 +132,24 @@ async fn migrate(url: Secret, migrations: EmbeddedMigrations) -> Result<(), Unav
     // The lock ends with the connection.
     AsyncMigrationHarness::new(connection).run_pending_migrations(migrations).map_err(unavailable)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_vanishes_is_noticed_unless_the_address_says_otherwise() {
+        let of = |url: &str| {
+            let config = noticing(url.parse().unwrap());
+            let keep =
+                (config.get_keepalives_idle(), config.get_keepalives_interval(), config.get_keepalives_retries());
+            (config.get_tcp_user_timeout().copied(), keep)
+        };
+        let keep = (SILENT, Some(PROBE), Some(PROBES));
+        assert_eq!(of("postgres://u@h/d"), (Some(UNANSWERED), keep));
+        let own = "postgres://u@h/d?tcp_user_timeout=7&keepalives_idle=8&keepalives_interval=9&keepalives_retries=1";
+        let seconds = Duration::from_secs;
+        assert_eq!(of(own), (Some(seconds(7)), (seconds(8), Some(seconds(9)), Some(1))));
+    }
 }

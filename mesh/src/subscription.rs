@@ -232,11 +232,14 @@ impl Reader {
         let mut progress = tokio::time::interval(PROGRESS);
         let mut batch = Vec::new();
         let mut next = Instant::now();
+        // One for all of it: it may take longer than there is between two entries.
+        let lost = self.handler.lost(shard);
+        tokio::pin!(lost);
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                () = self.handler.lost(shard) => {
+                () = &mut lost => {
                     AGAIN.inc();
                     return Err(End::Again("the database may have lost what it had acknowledged".into()));
                 }

@@ -299,3 +299,60 @@ async fn a_shard_that_is_lost_waits_neither_for_what_is_being_handled_nor_for_ot
     drain.cancel();
     tokio::time::timeout(PATIENCE, running).await.expect("nothing is waited for").unwrap();
 }
+
+/// Loses what it was given once, and notices when it has looked for longer than there is between two entries.
+#[derive(Default)]
+struct Forgetful {
+    handled: AtomicU64,
+    read: AtomicU64,
+}
+
+#[async_trait]
+impl Handler for Forgetful {
+    async fn cursor(&self, _: Shard) -> Result<Position, HandleError> {
+        Ok(self.handled.load(SeqCst))
+    }
+
+    async fn again_from(&self, _: Shard) -> Result<Position, HandleError> {
+        self.read.fetch_add(1, SeqCst);
+        Ok(0)
+    }
+
+    async fn handle(&self, _: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        self.handled.fetch_max(entries.last().unwrap().position, SeqCst);
+        Ok(())
+    }
+
+    async fn lost(&self, _: Shard) {
+        match self.read.load(SeqCst) {
+            1 => tokio::time::sleep(Duration::from_secs(2)).await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_read_again_while_more_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path()).unwrap());
+    let registry = Arc::new(MemoryRegistry::new());
+    log.create(0).await.unwrap();
+    let drain = CancellationToken::new();
+    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
+    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+    let (lag, others_hear) = (Lag::new(1), watch::channel(false).1);
+    let config = Config { group: "test".into(), max_batch: 10, linger: Duration::ZERO, lag, others_hear };
+    let handler = Arc::new(Forgetful::default());
+    let running =
+        tokio::spawn(subscription::run(config, leases, log.clone(), registry, handler.clone(), drain.clone()));
+    let writing = tokio::spawn(async move {
+        loop {
+            log.append(0, Bytes::from_static(b"more"), None).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    until("it is read again", || handler.read.load(SeqCst) == 2).await;
+    writing.abort();
+    drain.cancel();
+    running.await.unwrap();
+}

@@ -26,6 +26,8 @@ use std::{
 
 /// The most events of a batch; one request may make a few more.
 pub const MAX_EVENTS: usize = 1000;
+/// By how many bytes a user's id is longer as clients see it than as the log has it.
+const NAMED: usize = 20;
 /// Of how many sampled traces its append is shown, at most.
 const TRACED: usize = 32;
 /// The most bytes of a batch; one event may exceed it.
@@ -53,6 +55,19 @@ pub struct Done {
 /// How many bytes an event takes with those who get it, in the log and where it is sent on: each recipient is named.
 fn weight(recipients: usize) -> usize {
     120 + 16 * recipients
+}
+
+/// How many bytes an event takes, at most, in the log, and where it is sent on: there people have longer names.
+fn size(numbered: &Numbered) -> usize {
+    let Numbered { event, recipients, blind } = numbered;
+    let named = match &event.body {
+        Some(Body::Created(created)) => created.members.len(),
+        Some(Body::Joined(joined)) => joined.members.len(),
+        Some(Body::Left(left)) => left.users.len(),
+        Some(Body::Read(read)) => read.marks.len(),
+        _ => 0,
+    };
+    event.encoded_len() + NAMED * named + weight(recipients.len() + blind.len())
 }
 
 /// What of a request is too much to be numbered at once: its events would be sent on together, in more than NATS takes.
@@ -264,12 +279,12 @@ impl Batch {
         if let Some(seq) = missing {
             return Err((ask, Wanted::Message { conversation, seq, revision: at_revision }));
         }
-        let Ask { actor, what, bytes, trace, mut answer, .. } = ask;
+        let Ask { actor, what, claim, trace, mut answer, .. } = ask;
         let What::Request(mut request, dated) = what else { return Ok(()) };
         if let Some(rest) = rest_of(&mut request, state.as_ref()) {
             // Once the log has this part; who asks is answered behind the last.
             let (what, answer) = (What::Request(rest, dated), std::mem::replace(&mut answer, Box::new(|_| {})));
-            self.again.push(Ask { conversation, actor, what, bytes, trace, answer });
+            self.again.push(Ask { conversation, actor, what, claim, trace, answer });
         }
         let changes = match &request {
             Request::Amend(Amendment { seq, .. }) => Some(*seq),
@@ -298,13 +313,12 @@ impl Batch {
                 let seq = if used.is_some() { changes.unwrap_or(last_seq) } else { 0 };
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: false };
                 self.answers.push((answer, Ok(ack)));
-                self.bytes += bytes;
                 let newest = events.len().saturating_sub(1);
                 let trace = trace.filter(Context::sampled);
                 self.traces.extend(trace.filter(|_| self.traces.len() < TRACED));
                 for (n, mut numbered) in events.into_iter().enumerate() {
                     numbered.event.trace = trace.map(|context| context.bytes()).unwrap_or_default();
-                    self.bytes += weight(numbered.recipients.len() + numbered.blind.len());
+                    self.bytes += size(&numbered);
                     self.learn(conversation, &numbered, room);
                     let used = used.filter(|_| n == newest).map(|(key, hash)| {
                         self.used.insert((conversation, key));

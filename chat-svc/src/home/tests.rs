@@ -11,6 +11,7 @@ mod stage;
 
 use super::*;
 use crate::{
+    ask::Claim,
     connection::{self, Connections},
     inbox::memory::MemoryInbox,
     room,
@@ -115,9 +116,11 @@ async fn answered(answer: Result<Position, Error>) -> Result<Ack, Refusal> {
     let request = room::Request::Send { first_to: Some(bob), client_id: ClientId::now(), hash: 1, content };
     let answer = Box::new(move |result| drop(answer.send(result)));
     let what = What::Request(request, now_micros() / 1000);
-    asks.send(Ask { conversation, actor: Some(ann), what, bytes: 0, trace: None, answer }).await.ok().unwrap();
-    let serving =
-        tokio::spawn(async move { home.serve(&mut receiver, &AtomicUsize::new(0), CancellationToken::new()).await });
+    asks.send(Ask { conversation, actor: Some(ann), what, claim: Claim::default(), trace: None, answer })
+        .await
+        .ok()
+        .unwrap();
+    let serving = tokio::spawn(async move { home.serve(&mut receiver, CancellationToken::new()).await });
     log.asked.acquire().await.unwrap().forget();
     for _ in 0..100 {
         tokio::task::yield_now().await;

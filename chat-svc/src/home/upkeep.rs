@@ -2,14 +2,11 @@
 
 use super::{Home, LARGE_ROOM, ROOMS, pressure};
 use crate::{
-    ask::{Ask, What},
+    ask::{Ask, Claim, What},
     room::Request,
 };
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
-
-/// What a read mark takes in an event, at most.
-const MARK: usize = 70;
 
 impl Home {
     /// Called once in a tick; fails if the log was lost.
@@ -49,14 +46,13 @@ impl Home {
             let Some(room) = rooms.get(conversation) else { return false };
             let large = room.state.members.present().len() > LARGE_ROOM;
             if !room.pending_marks.is_empty() && (!large || large_too) {
-                let bytes = MARK * room.pending_marks.len();
                 let marks = room.pending_marks.iter().map(|(user, pending)| (*user, *pending)).collect();
                 let what = What::Request(Request::Marks(marks), 0);
                 ready.push_back(Ask {
                     conversation: *conversation,
                     actor: None,
                     what,
-                    bytes,
+                    claim: Claim::default(),
                     trace: None,
                     answer: Box::new(|_| ()),
                 });

@@ -1,7 +1,7 @@
 //! Who waits for what must be fetched first: for a room, all that is asked of it; for a message, those who would change it;
 //! for older client ids, who sends something that old, and what they ask behind it. So a late retry is in nobody else's way.
 
-use super::{Fetched, Home, QUEUE, fetch, overloaded};
+use super::{Fetched, Home, QUEUE, QUEUE_BYTES, fetch, overloaded};
 use crate::{
     ask::{Ask, What},
     room::Room,
@@ -13,7 +13,7 @@ use madang_proto::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
 };
 use tokio::sync::Semaphore;
 
@@ -37,6 +37,8 @@ pub(super) struct Waits {
     messages: HashMap<(ConversationId, u64), Vec<Ask>>,
     /// How many wait, all in all.
     count: usize,
+    /// How many bytes those take, and those that go on since what they waited for is there.
+    bytes: Arc<AtomicUsize>,
     reading_ids: Arc<Semaphore>,
 }
 
@@ -44,7 +46,8 @@ impl Waits {
     /// For nothing yet.
     pub fn new() -> Self {
         let (rooms, ids, messages) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { rooms, ids, messages, count: 0, reading_ids: Arc::new(Semaphore::new(IDS_AT_ONCE)) }
+        let reading_ids = Arc::new(Semaphore::new(IDS_AT_ONCE));
+        Self { rooms, ids, messages, count: 0, bytes: Arc::default(), reading_ids }
     }
 
     /// Whether a room has to stay, since what comes for it goes on from how it is.
@@ -67,8 +70,8 @@ impl Waits {
     }
 
     /// There is room for one more, or it is told that there is none.
-    fn take(&mut self, ask: Ask) -> Option<Ask> {
-        if self.count >= QUEUE {
+    fn take(&mut self, mut ask: Ask) -> Option<Ask> {
+        if self.count >= QUEUE || !ask.claim.take(&self.bytes, QUEUE_BYTES) {
             (ask.answer)(Err(overloaded()));
             return None;
         }

@@ -2,8 +2,12 @@
 //! much one member may fill of a room.
 
 use super::{super::*, stage::*};
-use crate::retry::{self, Seen, Use};
+use crate::{
+    ask::Claim,
+    retry::{self, Seen, Use},
+};
 use madang_proto::{
+    chat::v1::ChangeSettings,
     client::v1::{ConversationKind, Role},
     id::{ClientId, UserId},
     log::v1::{Created, JoinedUser, LoggedEvent, logged_event::Body},
@@ -23,9 +27,15 @@ async fn home(stage: &mut Stage) -> (Running, Vec<UserId>) {
     (home, (0..stage.members).map(|_| UserId::new()).collect())
 }
 
-/// How large each record after some is where it is sent on: with a recipient's id for each member and event.
+/// How large each record after some is, and where it is sent on: with a recipient's id for each member and event.
 fn sizes(stage: &Stage, after: usize) -> Vec<usize> {
-    let size = |record: &madang_proto::log::v1::Record| record.encoded_len() + 16 * stage.members * record.events.len();
+    // Settings go to who has set them alone.
+    let recipients = |event: &LoggedEvent| if event.revision == 0 { 16 } else { 16 * stage.members };
+    let sent = |event: &LoggedEvent| crate::event::encode(event).len() + recipients(event);
+    let size = |record: &madang_proto::log::v1::Record| {
+        let in_log = record.encoded_len() + record.events.iter().map(recipients).sum::<usize>();
+        in_log.max(record.events.iter().map(sent).sum())
+    };
     stage.log.records().iter().skip(after).map(size).collect()
 }
 
@@ -71,6 +81,42 @@ async fn a_batch_is_bounded_by_the_read_marks_of_its_events() {
     assert!(sizes.iter().all(|size| *size <= MOST), "{sizes:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_bounded_by_what_its_events_say_however_little_was_asked() {
+    let mut stage = Stage::new();
+    let (home, people) = home(&mut stage).await;
+    let mut groups = Vec::new();
+    for _ in 0..300 {
+        groups.push(home.group(&people).await);
+    }
+    let before = stage.log.records().len();
+    // Each says who was in it.
+    let ends: Vec<_> =
+        groups.iter().skip(1).map(|group| home.ask(*group, people[0], What::Request(Request::End, 0))).collect();
+    for end in ends {
+        end.await.unwrap().unwrap();
+    }
+    let ended = sizes(&stage, before);
+    assert!(ended.len() > 3 && ended.iter().all(|size| *size <= MOST), "{ended:?}");
+    let set = |user: UserId, muted_until, data: &[(&str, &str)]| {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let change = ChangeSettings { muted_until: Some(muted_until), data, ..ChangeSettings::default() };
+        home.ask(groups[0], user, What::Request(Request::Settings(change), 0))
+    };
+    let large = "x".repeat(3000);
+    for user in &people {
+        set(*user, 0, &[("of", &large)]).await.unwrap().unwrap();
+    }
+    let before = stage.log.records().len();
+    // Each says all that is set.
+    let sets: Vec<_> = people.iter().map(|user| set(*user, 4_000_000_000_000, &[])).collect();
+    for each in sets {
+        each.await.unwrap().unwrap();
+    }
+    let said = sizes(&stage, before);
+    assert!(said.len() > 1 && said.iter().all(|size| *size <= MOST), "{said:?}");
+}
+
 /// As many as may be in a group, and as many messages as may be erased with one request.
 #[tokio::test(start_paused = true)]
 async fn an_erase_is_bounded_by_the_recipients_of_its_events() {
@@ -110,7 +156,10 @@ async fn an_erase_is_bounded_by_the_recipients_of_its_events() {
 fn considered(home: &mut Home, batch: &mut Batch, group: ConversationId, actor: UserId, what: What) -> Option<Refusal> {
     let (answer, mut answered) = tokio::sync::oneshot::channel();
     let answer = Box::new(move |result| drop(answer.send(result)));
-    home.consider(Ask { conversation: group, actor: Some(actor), what, bytes: 10, trace: None, answer }, batch);
+    home.consider(
+        Ask { conversation: group, actor: Some(actor), what, claim: Claim::of(10), trace: None, answer },
+        batch,
+    );
     answered.try_recv().ok().map(Result::unwrap_err)
 }
 

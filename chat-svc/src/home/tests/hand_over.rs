@@ -1,6 +1,7 @@
 //! What one home leaves, the next goes on with; and what the log says comes first.
 
 use super::{super::*, stage::*};
+use crate::ask::Claim;
 use madang_proto::{
     chat::v1::ChangeGroup,
     client::v1::{ConversationKind, Role},
@@ -140,7 +141,14 @@ async fn so_is_whoever_waits_for_something_from_the_databases_or_for_the_next_ba
         let (answer, answered) = tokio::sync::oneshot::channel();
         answers.push(answered);
         let answer = Box::new(move |result| drop(answer.send(result)));
-        Ask { conversation, actor: Some(UserId::new()), what: What::Read(1, None), bytes: 0, trace: None, answer }
+        Ask {
+            conversation,
+            actor: Some(UserId::new()),
+            what: What::Read(1, None),
+            claim: Claim::default(),
+            trace: None,
+            answer,
+        }
     };
     home.ready.push_back(ask());
     home.wait(ask(), None);

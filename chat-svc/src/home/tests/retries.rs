@@ -100,6 +100,30 @@ async fn a_late_retry_is_in_nobody_elses_way_and_its_sender_stays_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_up_is_bounded_in_bytes_and_nobody_elses_way_is_full() {
+    let (stage, home, group, [ann, bob, _]) = without_older_ids().await;
+    let held = stage.databases.ids_slow.lock().await;
+    let mut late = Vec::new();
+    for _ in 0..2 {
+        late.extend((0..3).map(|_| home.ask_large(2 << 20, group, ann, saying(None, dated(MARGIN_MS + 60_000)))));
+        soon(home.ask_large(2 << 20, group, bob, saying(None, dated(0)))).await.unwrap();
+    }
+    forgotten(&stage).await;
+    drop(held);
+    let mut taken = 0;
+    for each in late {
+        match soon(each).await {
+            Ok(_) => taken += 1,
+            Err(refusal) => assert_eq!(refusal.reason, Reason::Overloaded, "{refusal:?}"),
+        }
+    }
+    assert_eq!(taken, QUEUE_BYTES >> 21);
+    forgotten(&stage).await;
+    let again = home.ask_large(8 << 20, group, ann, saying(None, dated(2 * MARGIN_MS)));
+    assert!(!soon(again).await.unwrap().duplicate, "what was answered takes nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_older_ids_can_not_be_had_only_who_needs_them_is_refused() {
     let expired = Refusal::new(Reason::ClientIdExpired, "too many since then");
     for (refusal, all) in [(expired, false), (moving(), true)] {

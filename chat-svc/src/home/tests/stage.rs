@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::{
+    ask::Claim,
     connection::{self, Connections},
     inbox::memory::MemoryInbox,
     retry::Key,
@@ -361,9 +362,20 @@ impl Running {
         actor: UserId,
         what: What,
     ) -> oneshot::Receiver<Result<Ack, Refusal>> {
+        self.ask_large(10, conversation, actor, what)
+    }
+
+    /// Asks what takes so many bytes.
+    pub fn ask_large(
+        &self,
+        bytes: usize,
+        conversation: ConversationId,
+        actor: UserId,
+        what: What,
+    ) -> oneshot::Receiver<Result<Ack, Refusal>> {
         let (answer, answered) = oneshot::channel();
         let answer = Box::new(move |result| drop(answer.send(result)));
-        self.handle.ask(Ask { conversation, actor: Some(actor), what, bytes: 10, trace: None, answer });
+        self.handle.ask(Ask { conversation, actor: Some(actor), what, claim: Claim::of(bytes), trace: None, answer });
         answered
     }
 
