@@ -66,9 +66,11 @@ pub(crate) async fn add_members(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
-    Body(new): Body<NewMembers>,
+    headers: HeaderMap,
+    Body(NewMembers { users }): Body<NewMembers>,
 ) -> Result<Json<Value>, Problem> {
-    let request = AddMembersRequest { user: me.user.to_string(), conversation: id(&c)?, users: new.users };
+    let (user, conversation, idempotency_key) = (me.user.to_string(), id(&c)?, idempotency_key(&headers)?);
+    let request = AddMembersRequest { user, conversation, users, idempotency_key };
     let answer = shared.group.add_members(request).await?.into_inner();
     Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": refused(answer.refused) })))
 }

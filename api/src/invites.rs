@@ -90,9 +90,10 @@ pub(crate) async fn join(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(code): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Conversation>, Problem> {
-    let user = me.user.to_string();
-    let request = AcceptInviteRequest { user: user.clone(), code };
+    let (user, idempotency_key) = (me.user.to_string(), idempotency_key(&headers)?);
+    let request = AcceptInviteRequest { user: user.clone(), code, idempotency_key };
     let mut conversation = shared.group.accept_invite(request).await?.into_inner().conversation.unwrap_or_default();
     with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
     with_last_messages(&mut shared, &user, std::slice::from_mut(&mut conversation)).await?;

@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: what is asked for again under a key within a day is done once, and the key stands for nothing else.
-//! account-svc remembers keys; what is done once by other means (a message by its `clientId`, a group and an invite by
-//! group-svc) is only compared here.
+//! account-svc remembers keys and answers. Where an answer was lost, by a fault or with who was at it, it is asked for once
+//! more: what is asked is done once by other means (a message by its `clientId`; a group, an invite and who comes into a group
+//! by group-svc, under the same key).
 
 use crate::{
     Shared,
@@ -105,11 +106,6 @@ async fn claimed(
         KeyState::Done if keep == Keep::Conversation => {
             let conversation = String::from_utf8_lossy(&claimed.answer).into_owned();
             return Ok(Json(conversations::show(&mut shared, user, conversation, 0).await?).into_response());
-        }
-        KeyState::Unknown if keep != Keep::Nothing => {
-            let message =
-                "whether this was done under this Idempotency-Key is not known: look, and ask under a new one";
-            return Err(Refusal::new(Reason::OutcomeUnknown, message).into());
         }
         KeyState::Busy if keep != Keep::Nothing => {
             let message = "this is being done at the moment, under the same Idempotency-Key: ask again";

@@ -328,8 +328,14 @@ impl GroupService for Groups {
     }
 
     async fn add_members(&self, request: Request<AddMembersRequest>) -> Answer<AddMembersResponse> {
-        let AddMembersRequest { user: whose, conversation: id, users } = request.into_inner();
+        let AddMembersRequest { user: whose, conversation: id, mut users, idempotency_key: key } = request.into_inner();
         let (whose, id) = (user(&whose)?, conversation(&id)?);
+        good_key(&key)?;
+        if !key.is_empty() {
+            let room = self.room(id, 0).await?;
+            let since = self.first_asked(whose, format!("add {id} {key}"), &room).await?;
+            users.retain(|each| !each.parse().is_ok_and(|user| has_left(&room, user, since)));
+        }
         let add = |users| Ok(Body::AddMembers(chat::AddMembers { users }));
         let (ack, refused) = self.bring("users", &users, (id, whose), add).await?;
         self.changed(id, &ack).await?;
@@ -340,7 +346,7 @@ impl GroupService for Groups {
         let RemoveMemberRequest { user: whose, conversation: id, member } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
         let remove = Body::RemoveMember(chat::RemoveMember { user: member.to_string() });
-        let (revision, _) = self.done(id, whose, remove, |room| has_left(room, member)).await?;
+        let (revision, _) = self.done(id, whose, remove, |room| has_left(room, member, 0)).await?;
         Ok(Response::new(RemoveMemberResponse { revision }))
     }
 

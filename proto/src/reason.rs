@@ -122,8 +122,6 @@ reasons! {
     Unavailable = "UNAVAILABLE", Unavailable, true;
     /// It took too long; whether it was done is not known.
     Timeout = "TIMEOUT", DeadlineExceeded, true;
-    /// Whether what stands under an idempotency key was done is not known, and will not be.
-    OutcomeUnknown = "OUTCOME_UNKNOWN", DeadlineExceeded, false;
     /// Not there yet.
     Unimplemented = "UNIMPLEMENTED", Unimplemented, false;
     /// A fault of the server.

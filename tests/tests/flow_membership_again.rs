@@ -147,7 +147,15 @@ async fn over_grpc_it_is_done_and_told_of_once() {
         member: member.to_owned(),
     };
     let users = vec![dan.clone()];
-    the_same!(add_members, AddMembersRequest { user: ann.clone(), conversation: conversation(), users: users.clone() });
+    the_same!(
+        add_members,
+        AddMembersRequest {
+            user: ann.clone(),
+            conversation: conversation(),
+            users: users.clone(),
+            ..Default::default()
+        }
+    );
     the_same!(set_role, role(&dan, Role::Admin));
     let named = UpdateGroupRequest {
         user: ann.clone(),
@@ -157,7 +165,7 @@ async fn over_grpc_it_is_done_and_told_of_once() {
     };
     the_same!(update_group, named.clone());
     the_same!(remove_member, remove(&ann, &dan));
-    the_same!(accept_invite, AcceptInviteRequest { user: dan.clone(), code: code.clone() });
+    the_same!(accept_invite, AcceptInviteRequest { user: dan.clone(), code: code.clone(), ..Default::default() });
     assert_eq!(group.uses().await, 1);
     let gone = Err(Reason::ConversationNotFound);
     assert_eq!(twice!(remove_member, remove(&dan, &dan)).1, gone);

@@ -2,8 +2,10 @@
 //! for everybody who comes; a home that does not answer leaves the place taken, for the same user to ask again.
 
 use super::{
-    Groups, again::has_ended, coming::may_be_done, conversation, failed, good_key, not_found, refuse, reused, user,
-    view,
+    Groups,
+    again::{has_ended, has_left},
+    coming::may_be_done,
+    conversation, failed, good_key, not_found, refuse, reused, user, view,
 };
 use crate::store::{
     Seen,
@@ -162,9 +164,17 @@ impl Groups {
     }
 
     pub(super) async fn join(&self, request: AcceptInviteRequest) -> Result<Conversation, Status> {
-        let whose = user(&request.user)?;
-        let (hash, invite, room) = self.by_code(whose, &request.code).await?;
+        let AcceptInviteRequest { user: whose, code, idempotency_key: key } = request;
+        let whose = user(&whose)?;
+        good_key(&key)?;
+        let (hash, invite, room) = self.by_code(whose, &code).await?;
         let id = invite.conversation;
+        if !key.is_empty() {
+            let since = self.first_asked(whose, format!("join {id} {key}"), &room).await?;
+            if has_left(&room, whose, since) {
+                return Err(not_found());
+            }
+        }
         if let Some(me) = present(&room, whose) {
             let me = me.clone();
             return Ok(view(Seen::of(room, me)));

@@ -280,8 +280,13 @@ impl Stage {
     }
 
     async fn add(&self, actor: UserId, users: &[UserId]) -> Result<AddMembersResponse, Status> {
+        self.add_under("", actor, users).await
+    }
+
+    async fn add_under(&self, key: &str, actor: UserId, users: &[UserId]) -> Result<AddMembersResponse, Status> {
+        let (user, conversation, idempotency_key) = (actor.to_string(), self.id.to_string(), key.to_owned());
         let users = users.iter().map(ToString::to_string).collect();
-        let request = AddMembersRequest { user: actor.to_string(), conversation: self.id.to_string(), users };
+        let request = AddMembersRequest { user, conversation, users, idempotency_key };
         self.groups.add_members(Request::new(request)).await.map(Response::into_inner)
     }
 }

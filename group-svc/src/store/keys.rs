@@ -15,18 +15,31 @@ pub type Asked = [u8; 32];
 /// What a key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
-    /// A group's id, or the random bits of a code.
+    /// A group's id, the random bits of a code, or the revision as of which people were first to come.
     pub id: ConversationId,
     /// What was asked for, once it is made; empty: an earlier version did not keep it.
     pub asked: Option<Vec<u8>>,
 }
 
 impl Made {
+    /// The revision that it is.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = *self.id.bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Whether something else than this was made.
     #[must_use]
     pub fn is_of_another(&self, asked: &Asked) -> bool {
         self.asked.as_ref().is_some_and(|first| !first.is_empty() && first != asked)
     }
+}
+
+/// A revision, to be kept under a key.
+#[must_use]
+pub fn of_revision(revision: u64) -> ConversationId {
+    uuid::Uuid::from_u128(revision.into()).into()
 }
 
 fn of(what: &Value) -> Asked {

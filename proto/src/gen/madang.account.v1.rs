@@ -467,7 +467,7 @@ pub enum KeyState {
     Busy = 3,
     /// Another request.
     Other = 4,
-    /// This request; who did it has not said in time what came of it. What would be done twice is not to be done.
+    /// This request; who did it has not said in time what came of it.
     Unknown = 5,
 }
 impl KeyState {

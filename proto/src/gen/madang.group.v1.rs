@@ -134,6 +134,9 @@ pub struct AddMembersRequest {
     /// Whom.
     #[prost(string, repeated, tag = "3")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Asked again under the same key within 24 h, it brings nobody back who has left since it was asked for first; empty: none.
+    #[prost(string, tag = "4")]
+    pub idempotency_key: ::prost::alloc::string::String,
 }
 /// They are in it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -599,6 +602,9 @@ pub struct AcceptInviteRequest {
     /// By which code.
     #[prost(string, tag = "2")]
     pub code: ::prost::alloc::string::String,
+    /// Asked again under the same key within 24 h, it brings nobody back who has left since it was asked for first; empty: none.
+    #[prost(string, tag = "3")]
+    pub idempotency_key: ::prost::alloc::string::String,
 }
 /// They are in it.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -43,7 +43,7 @@ async fn what_nobody_heard_of_is_done_once_and_found_done() {
     stage.turns(&[Turn::Unheard]);
     assert_eq!((stage.hand_over(ann, bob).await, stage.now().0), (Ok(6), 6));
     let room = stage.groups.room(stage.id, 6).await.unwrap();
-    assert!(has_role(&room, bob, Role::Owner.into()) && has_left(&room, cho));
+    assert!(has_role(&room, bob, Role::Owner.into()) && has_left(&room, cho, 0));
     stage.turns(&[Turn::Unheard]);
     assert_eq!((stage.end(bob).await.map(|ended| ended.revision), stage.now()), (Ok(7), (7, vec![])));
     assert!(has_ended(&stage.groups.room(stage.id, 7).await.unwrap()), "as who asked is answered");
@@ -70,4 +70,27 @@ async fn what_is_refused_stays_refused() {
     // No home answers at all.
     stage.turns(&[Turn::Down; 100]);
     assert_eq!((stage.remove(ann, bob).await, stage.now().0), refused(Code::Unavailable));
+}
+
+/// As where who asked heard of a fault alone, and asks again under the key.
+#[tokio::test(start_paused = true)]
+async fn who_has_left_since_it_was_first_asked_under_a_key_is_not_brought_back() {
+    let stage = Stage::new().await;
+    let (ann, bob, cho) = (stage.ann, stage.bob, stage.cho);
+    let code = |answer: Result<AddMembersResponse, Status>| answer.map(|_| ()).map_err(|status| status.code());
+    stage.turns(&[&[Turn::Unheard][..], &[Turn::Down; 100]].concat());
+    assert_eq!(code(stage.add_under("k", ann, &[cho]).await), Err(Code::Unavailable));
+    assert_eq!(stage.now().0, 2, "it was done");
+    stage.turns(&[]);
+    assert_eq!(stage.add_under("k", ann, &[cho]).await.unwrap().revision, 2, "and is not done again");
+    assert_eq!(stage.remove(cho, cho).await, Ok(3));
+    let again = stage.add_under("k", ann, &[cho]).await.unwrap();
+    assert_eq!((again.refused, stage.now().0), (vec![], 3));
+    // What was not done is, for who stays or was never there; another key is another request, another's key not this one.
+    stage.turns(&[Turn::Down; 100]);
+    assert_eq!(code(stage.add_under("l", ann, &[cho]).await), Err(Code::Unavailable));
+    stage.turns(&[]);
+    assert_eq!(stage.add_under("l", ann, &[cho]).await.unwrap().revision, 4);
+    assert_eq!(stage.remove(cho, cho).await, Ok(5));
+    assert_eq!(stage.add_under("k", bob, &[cho]).await.unwrap().revision, 6);
 }
