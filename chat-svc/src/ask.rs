@@ -2,7 +2,7 @@
 
 use crate::{
     content, retry,
-    room::{Amendment, How, Request, not_found},
+    room::{Amendment, How, Request},
 };
 use madang_mesh::{clock::now_micros, trace::Context};
 use madang_proto::{
@@ -97,11 +97,17 @@ fn user(text: &str, field: &str) -> Result<UserId, Refusal> {
         .map_err(|_| invalid(format!("{field} must be a user's id: a UUID in lower-case canonical text")).of(field))
 }
 
+/// A conversation's id. One that is none names nothing, so whoever sends it learns nothing by being told.
+pub(crate) fn conversation_of(text: &str) -> Result<ConversationId, Refusal> {
+    let message = "conversation must be a conversation's id: a UUID in lower-case canonical text";
+    text.parse().map_err(|_| invalid(message).of("conversation"))
+}
+
 /// Checks an operation's form.
 pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, Option<UserId>, What, usize), Refusal> {
     let bytes = prost::Message::encoded_len(&operation);
     let actor = user(&operation.actor, "actor")?;
-    let mut conversation = operation.conversation.parse::<ConversationId>();
+    let mut conversation = conversation_of(&operation.conversation);
     let what = match operation.body {
         Some(Body::Send(send)) => {
             let first_to = match (send.conversation.is_empty(), send.user.is_empty()) {
@@ -184,8 +190,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         Some(Body::BlocksChanged(changed)) => What::BlocksChanged(changed.other.parse().ok()),
         None => return Err(invalid("the operation has no body").of("body")),
     };
-    // A malformed id is one that does not exist.
-    Ok((conversation.map_err(|_| not_found())?, Some(actor), what, bytes))
+    Ok((conversation?, Some(actor), what, bytes))
 }
 
 fn amend(seq: u64, client_id: &str, hash: u64, how: How) -> Result<What, Refusal> {

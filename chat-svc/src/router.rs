@@ -117,7 +117,7 @@ impl Router {
                 let actor: UserId = operation.actor.parse().map_err(invalid)?;
                 ConversationId::direct(actor, send.user.parse().map_err(invalid)?)
             }
-            _ => operation.conversation.parse().map_err(|_| crate::room::not_found())?,
+            _ => ask::conversation_of(&operation.conversation)?,
         };
         Ok(shard_of(conversation.bytes(), count))
     }

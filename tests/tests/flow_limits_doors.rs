@@ -13,7 +13,7 @@ use madang_proto::{
     client::v1::{ClientFrame, Device, DeviceKind, Resume, server_frame::Body},
     id::{ClientId, UserId},
     store::v1::{
-        BatchGetMessagesRequest, GetMessagesRequest, MessageNumber, StreamEventsRequest,
+        BatchGetMessagesRequest, GetMessagesRequest, ListMessagesRequest, MessageNumber, StreamEventsRequest,
         store_service_client::StoreServiceClient,
     },
 };
@@ -148,6 +148,48 @@ async fn what_is_answered_and_changed_is_there() {
         (number(&shown["readSeq"]) >= last).then(|| number(&shown["readSeq"]))
     });
     assert_eq!(read.await, last);
+    doors.server.stop().await;
+}
+
+/// An id that is none is wrong at every door; one that is nobody's, or of others, is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_conversations() {
+    let mut doors = Doors::open(&[]).await;
+    let bob = sign_up(&doors.server, "bob").await;
+    let (status, others) = call(&doors.server, "POST", "/v1/groups", &bob.token, json!({"name": "bob's"})).await;
+    assert_eq!(status, 201, "{others}");
+    let others = others["conversation"].as_str().unwrap().to_owned();
+    let missing = refused("NOT_FOUND", "CONVERSATION_NOT_FOUND");
+    for (id, expected) in [
+        ("nonsense".to_owned(), invalid()),
+        (new_id().replace('-', ""), invalid()),
+        (others.to_uppercase(), invalid()),
+        (new_id(), missing.clone()),
+        (others, missing),
+    ] {
+        for (kind, more, by) in [
+            ("send", json!({"text": "a"}), &ALL[..]),
+            ("read", json!({"seq": "1"}), &ALL),
+            ("edit", json!({"seq": "1", "text": "a"}), &CHANGES),
+            ("react", json!({"seq": "1", "emoji": "👍"}), &CHANGES),
+            ("delete", json!({"seq": "1"}), &CHANGES),
+        ] {
+            let mut fields = more;
+            fields["conversation"] = id.as_str().into();
+            if kind != "read" {
+                fields["clientId"] = "".into();
+            }
+            for door in by {
+                assert_eq!(doors.ask(*door, kind, &fields).await.err(), expected, "{kind}, {id}, {door:?}");
+            }
+        }
+        for of in ["", "/members", "/messages", "/changes?since=0"] {
+            assert_eq!(doors.http("GET", &format!("/v1/conversations/{id}{of}"), Value::Null).await, expected, "{of}");
+        }
+        let page = ListMessagesRequest { conversation: id.clone(), user: doors.id(), ..Default::default() };
+        let said = StoreServiceClient::new(doors.channel.clone()).list_messages(doors.grpc(page)).await;
+        assert_eq!(of_grpc(said), expected, "{id}");
+    }
     doors.server.stop().await;
 }
 

@@ -83,7 +83,7 @@ async fn strangers_get_nothing_and_bad_input_its_answer() {
         (4, json!({"send": to_group(&"a".repeat(65_537))}), "TOO_LARGE"),
         (5, json!({"send": to_group("a\0b")}), "INVALID_FIELD"),
         (6, json!({"teleport": {}}), "UNIMPLEMENTED"),
-        (7, json!({"edit": {}}), "CONVERSATION_NOT_FOUND"),
+        (7, json!({"edit": {}}), "INVALID_FIELD"),
         (8, json!({"read": {"seq": "x"}}), "INVALID_FRAME"),
     ] {
         let mut frame = frame;
