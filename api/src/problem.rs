@@ -11,10 +11,14 @@ use axum::{
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use madang_mesh::{json::make_whole, problem::problem, status::from_status};
+use madang_mesh::{
+    json::{drop_nulls, make_whole},
+    problem::problem,
+    status::from_status,
+};
 use madang_proto::reason::{Reason, Refusal, http_status};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{error::Error, iter::successors, str::FromStr, time::Duration};
 
 /// Why a request was not done.
@@ -207,22 +211,19 @@ pub(crate) fn held(extensions: &Extensions) -> Result<Held, Problem> {
 }
 
 /// What a body holds.
-async fn object(request: Request) -> Result<Map<String, Value>, Problem> {
+async fn object(request: Request) -> Result<Value, Problem> {
     let held = held(request.extensions())?;
     let bytes = read(request.into_body(), &held).await?;
     let mut body = serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
     make_whole(&mut body);
-    match body {
-        Value::Object(object) => Ok(object),
-        _ => Err(invalid("the body must be a JSON object")),
-    }
+    if body.is_object() { Ok(body) } else { Err(invalid("the body must be a JSON object")) }
 }
 
-fn understood<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| misread("the body", &error))
+fn understood<T: DeserializeOwned>(object: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(object).map_err(|error| misread("the body", &error))
 }
 
-/// A JSON body, in which null is as if it were left out: the canonical proto3 mapping.
+/// A JSON body, in which null is as if it were left out, wherever it stands: the canonical proto3 mapping.
 pub struct Body<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -230,7 +231,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let mut object = object(request).await?;
-        object.retain(|_, value| !value.is_null());
+        drop_nulls(&mut object);
         understood(object).map(Self)
     }
 }

@@ -1,9 +1,9 @@
-//! Numbers as proto3's JSON mapping has them: a whole one may be written 1.0 or 1e0.
+//! Values as proto3's JSON mapping has them: a whole number may be written 1.0 or 1e0, and null is as good as left out.
 
 use serde_json::{Number, Value};
 
 /// The app's own words: what stands in it is kept as it came.
-pub const DATA: &str = "data";
+const DATA: &str = "data";
 /// Up to here floating-point numbers hold every whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -30,10 +30,30 @@ pub fn make_whole(value: &mut Value) {
     }
 }
 
+/// A member that is null is as good as left out, however deep it stands; the app's own words are kept as they came, and
+/// nothing in place of an element is no element.
+pub fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.iter_mut().filter(|(name, _)| *name != DATA).for_each(|(_, member)| drop_nulls(member));
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn null_is_left_out_however_deep_it_stands() {
+        let mut value = json!({"a": null, "b": {"c": null, "d": [{"e": null}, null, 0]}, "data": {"f": null}});
+        drop_nulls(&mut value);
+        assert_eq!(value, json!({"b": {"d": [{}, null, 0]}, "data": {"f": null}}));
+    }
 
     #[test]
     fn whole_numbers_however_they_are_written() {

@@ -20,7 +20,7 @@ use madang_proto::{
 };
 use madang_tests::{
     client::{call, call_with, sign_up},
-    doors::{Doors, Said, invalid, of_grpc, of_http, refused, too_large},
+    doors::{Door, Doors, Said, invalid, of_grpc, of_http, refused, too_large},
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -93,6 +93,35 @@ async fn contents_of_messages() {
             assert_eq!(said, invalid(), "{wrong:?}");
         }
     }
+    doors.server.stop().await;
+}
+
+/// In JSON, by both doors that take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn null_is_as_good_as_left_out() {
+    let mut doors = Doors::open(&[]).await;
+    for content in [
+        json!({"text": "a", "replyTo": null, "mentions": null, "attachments": null, "data": null}),
+        json!({"text": "a", "mentions": [{"user": null, "offset": null, "length": 1}]}),
+        json!({"attachments": [{"url": "https://example.com/a", "name": null, "size": null, "future": {"a": null}}]}),
+    ] {
+        let mut send = content.clone();
+        (send["user"], send["clientId"]) = (doors.ann.id.as_str().into(), "".into());
+        for door in [Door::Json, Door::Http] {
+            assert_eq!(doors.ask(door, "send", &send).await.err(), None, "{content}, {door:?}");
+        }
+    }
+    // Nothing is no element, and no word of the app's own.
+    for wrong in [json!({"mentions": [null]}), json!({"attachments": [null]}), json!({"data": {"a": null}})] {
+        let mut send = json!({"user": doors.ann.id, "clientId": "", "text": "a"});
+        send.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let said = doors.ask(Door::Json, "send", &send).await.err();
+        assert_eq!(said, refused("INVALID_ARGUMENT", "INVALID_FRAME"), "{wrong}");
+        assert_eq!(doors.ask(Door::Http, "send", &send).await.err(), invalid(), "{wrong}");
+    }
+    let device = json!({"id": uuid::Uuid::new_v4(), "kind": "DEVICE_KIND_WEB", "name": null, "app": null});
+    let body = json!({"handle": "ann", "password": "correct horse", "device": device});
+    assert_eq!(doors.http("POST", "/v1/sessions", body).await, None);
     doors.server.stop().await;
 }
 

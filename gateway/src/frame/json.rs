@@ -2,7 +2,7 @@
 //! mapping has it, so that only who writes like that pays for it.
 
 use super::{Cut, ID, invalid, unknown};
-use madang_mesh::json::{DATA, make_whole};
+use madang_mesh::json::{drop_nulls, make_whole};
 use madang_proto::client::v1::ClientFrame;
 use serde::Deserialize;
 use serde_json::Value;
@@ -48,18 +48,6 @@ fn id(value: &Value) -> Option<u32> {
 /// The id of a line with a text in it that can't be: half of a surrogate pair, which is no Unicode.
 fn id_of_broken(line: &str) -> u32 {
     serde_json::from_str::<OnlyId>(line).ok().and_then(|frame| id(&frame.id)).unwrap_or(0)
-}
-
-/// A member that is null is as good as left out; the app's own words are kept as they came.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.iter_mut().filter(|(name, _)| *name != DATA).for_each(|(_, member)| drop_nulls(member));
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 #[cfg(test)]
