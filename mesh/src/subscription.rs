@@ -59,6 +59,13 @@ pub trait Handler: Send + Sync + 'static {
     /// database can, else after them. May see entries again that it has handled.
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError>;
 
+    /// Whether it goes on without what was trimmed before it had read that: it is asked for its cursor again then, and says one
+    /// from which there is everything. For anybody else a position that is missing is a log that was lost: what they have
+    /// not read is not trimmed.
+    fn may_miss(&self) -> bool {
+        false
+    }
+
     /// Completes when what the database had acknowledged may be lost all the same (a node of it has returned): the shard
     /// is read again then, from [`Handler::again_from`], which takes note of it.
     async fn lost(&self, _shard: Shard) {
@@ -217,6 +224,9 @@ impl Reader {
 
     async fn read(&self, shard: Shard, cancel: &CancellationToken, pause: &mut Duration) -> Result<(), End> {
         let failed = |error: log::Error| match error {
+            log::Error::Missing { wanted, last, .. } if wanted <= last && self.handler.may_miss() => {
+                End::Again(error.to_string())
+            }
             log::Error::Missing { .. } => End::Stop(error.to_string()),
             other => End::Again(other.to_string()),
         };
@@ -254,7 +264,10 @@ impl Reader {
             for entry in &batch {
                 cursor += 1;
                 if entry.position != cursor {
-                    return Err(End::Stop(format!("position {cursor} is missing: the log gave {}", entry.position)));
+                    let why = format!("position {cursor} is missing: the log gave {}", entry.position);
+                    let trimmed =
+                        self.handler.may_miss() && self.log.bounds(shard).await.map_err(failed)?.first > cursor;
+                    return Err(if trimmed { End::Again(why) } else { End::Stop(why) });
                 }
             }
             self.handler.handle(shard, &batch).await.map_err(End::from)?;

@@ -1,8 +1,9 @@
-//! A subscription says how far behind it is, and that it has caught up.
+//! A subscription says how far behind it is, and that it has caught up; and goes on behind what was trimmed, where it may.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // a test: a panic is its failure
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use madang_mesh::{
     lease::Leases,
     lease::{self, Config as Lease},
@@ -331,6 +332,65 @@ impl Handler for Forgetful {
     }
 }
 
+/// What is read from it goes on from the first record that there is, as NATS has it where a reader was not heard of for long.
+struct GoesOn(Arc<SqliteLog>);
+
+#[async_trait]
+impl Log for GoesOn {
+    async fn create(&self, shard: Shard) -> Result<(), Error> {
+        self.0.create(shard).await
+    }
+
+    async fn append(&self, shard: Shard, payload: Bytes, expected: Option<Position>) -> Result<Position, Error> {
+        self.0.append(shard, payload, expected).await
+    }
+
+    async fn bounds(&self, shard: Shard) -> Result<Bounds, Error> {
+        self.0.bounds(shard).await
+    }
+
+    async fn read(&self, shard: Shard, from: Position) -> Result<Entries, Error> {
+        let entries = self.0.read(shard, from).await?;
+        let read = move |(mut entries, log): (Entries, Arc<SqliteLog>)| async move {
+            let mut next = entries.next().await?;
+            if let Err(Error::Missing { first, .. }) = next {
+                entries = log.read(shard, first).await.ok()?;
+                next = entries.next().await?;
+            }
+            Some((next, (entries, log)))
+        };
+        Ok(stream::unfold((entries, self.0.clone()), read).boxed())
+    }
+
+    async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
+        self.0.trim(shard, before).await
+    }
+}
+
+/// Takes its time, and may miss what is trimmed meanwhile.
+struct Slow {
+    log: Arc<dyn Log>,
+    begun: AtomicU64,
+    gate: Gate,
+}
+
+#[async_trait]
+impl Handler for Slow {
+    async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
+        let first = self.log.bounds(shard).await.unwrap().first;
+        Ok(self.gate.cursor(shard).await?.max(first - 1))
+    }
+
+    fn may_miss(&self) -> bool {
+        true
+    }
+
+    async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        self.begun.fetch_add(1, SeqCst);
+        self.gate.handle(shard, entries).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_lost_is_read_again_while_more_comes() {
     let folder = tempfile::tempdir().unwrap();
@@ -355,4 +415,39 @@ async fn what_was_lost_is_read_again_while_more_comes() {
     writing.abort();
     drain.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_miss_what_is_trimmed_goes_on_behind_it() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, other] = folders.each_ref().map(|folder| Arc::new(SqliteLog::open(folder.path()).unwrap()));
+    let logs: [Arc<dyn Log>; 2] = [one, Arc::new(GoesOn(other))];
+    for log in logs {
+        let (registry, drain) = (Arc::new(MemoryRegistry::new()), CancellationToken::new());
+        let append = async || log.append(0, Bytes::from_static(b"some"), None).await.unwrap();
+        append().await;
+        let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
+        let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+        let config = Config {
+            group: "test".into(),
+            max_batch: 1,
+            linger: Duration::ZERO,
+            lag: Lag::new(1),
+            others_hear: watch::channel(false).1,
+        };
+        let gate = Gate { allowed: Semaphore::new(0), handled: AtomicU64::new(0) };
+        let slow = Arc::new(Slow { log: log.clone(), begun: AtomicU64::new(0), gate });
+        let running =
+            tokio::spawn(subscription::run(config, leases, log.clone(), registry, slow.clone(), drain.clone()));
+        until("the first is being handled", || slow.begun.load(SeqCst) == 1).await;
+        for _ in 2..=6 {
+            append().await;
+        }
+        log.trim(0, 5).await.unwrap();
+        slow.gate.allowed.add_permits(9);
+        until("all there is was handled", || slow.gate.handled.load(SeqCst) == 6).await;
+        assert_eq!(slow.begun.load(SeqCst), 3, "1, 5 and 6");
+        drain.cancel();
+        running.await.unwrap();
+    }
 }

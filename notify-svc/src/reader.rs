@@ -187,20 +187,29 @@ impl Reader {
 #[async_trait]
 impl Handler for Reader {
     async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
-        if let Some(running) = self.lock().get(&shard) {
-            // What was read is still here.
-            return Ok(running.progress.read());
-        }
-        let saved = self.store.cursor(shard).await.map_err(retry)?;
-        let first = self.log.bounds(shard).await.map_err(retry)?.first;
+        let trimmed = self.log.bounds(shard).await.map_err(retry)?.first.saturating_sub(1);
+        let running = self.lock().get(&shard).map(|running| running.progress.clone());
+        // What was read is still here.
+        let come = match &running {
+            Some(progress) => progress.read(),
+            None => self.store.cursor(shard).await.map_err(retry)?,
+        };
         // What the log has trimmed is over an hour old, or a log that was filling up could not keep it.
-        let cursor = saved.max(first.saturating_sub(1));
-        if cursor > saved && saved > 0 {
-            tracing::warn!(shard, records = cursor - saved, "the log has trimmed what nobody was notified of");
-            self.reports.too_old(cursor - saved);
+        let cursor = come.max(trimmed);
+        if cursor > come && (come > 0 || running.is_some()) {
+            tracing::warn!(shard, records = cursor - come, "the log has trimmed what nobody was notified of");
+            self.reports.too_old(cursor - come);
         }
-        self.begin(shard, cursor);
+        match running {
+            Some(progress) => progress.pass(cursor),
+            None => self.begin(shard, cursor),
+        }
         Ok(cursor)
+    }
+
+    fn may_miss(&self) -> bool {
+        // The log waits for those who keep what is said: what nobody was told of for so long is no news any more.
+        true
     }
 
     async fn saved(&self, shard: Shard) -> Result<Position, HandleError> {
