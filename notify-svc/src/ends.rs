@@ -55,24 +55,23 @@ impl Ends {
 
     /// One question; whether there is more to ask at once.
     async fn round(&mut self, question: &mut Option<Question>, saved: &mut i64) -> Result<bool, Failed> {
-        let asked = match question {
+        // Whatever fails on the way, it is asked anew from where what is written reaches; or after all, if that is too long ago
+        // by then.
+        let mut asked = match question.take() {
             Some(asked) => asked,
             None => {
                 let until = self.store.ended_until().await?;
                 if now_ms() - until > REMEMBERED_MS {
                     self.ask_after_all().await?;
                 }
-                question.insert(Question::since(until, self.account.clone()))
+                Question::since(until, self.account.clone())
             }
         };
         let answer = asked.ask().await?;
-        if !answer.sessions.is_empty()
-            && let Err(error) = self.store.end(answer.sessions).await
-        {
-            // They are asked for again, from where what is written reaches.
-            *question = None;
-            return Err(error.into());
+        if !answer.sessions.is_empty() {
+            self.store.end(answer.sessions).await?;
         }
+        *question = Some(asked);
         if answer.until - *saved > SAVE_MS {
             self.store.set_ended_until(answer.until).await?;
             *saved = answer.until;
