@@ -15,7 +15,8 @@ const MOST: usize = 100_000;
 /// For how long.
 const KEPT: Duration = Duration::from_millis(TOO_OLD.unsigned_abs());
 
-type Place = (ConversationId, u64);
+/// A message.
+pub type Place = (ConversationId, u64);
 
 /// What messages show now; none: they were taken back.
 pub type Changes = HashMap<Place, Option<Shown>>;

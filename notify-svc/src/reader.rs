@@ -28,7 +28,7 @@ use madang_proto::{
     record,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -135,13 +135,7 @@ impl Reader {
         if changes.is_empty() {
             return Ok(());
         }
-        let conversations: HashSet<ConversationId> = changes.keys().map(|(conversation, _)| *conversation).collect();
-        let late = self.store.late_of(shard, conversations.into_iter().collect()).await.map_err(retry)?;
-        let changed = late.into_iter().filter_map(|late| {
-            let now = Kept::changed(&late, &changes)?;
-            Some((late, now))
-        });
-        self.store.change(changed.collect()).await.map_err(retry)
+        Kept::change(&*self.store, shard, &changes).await.map_err(retry)
     }
 
     /// What an event may ask to tell.

@@ -16,7 +16,7 @@ pub use push::Push;
 pub use taken::{Taken, TakenUp};
 
 use crate::{
-    amended::Amended,
+    amended::{Amended, Changes, Place},
     audience::Audience,
     marks::Marks,
     provider::{Provider, Providers, Told, Verdict, label},
@@ -32,6 +32,7 @@ use lane::{Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
     metrics,
+    shard::Shard,
     trace::{Kind, Span},
     vital::vital,
 };
@@ -42,6 +43,7 @@ use madang_proto::{
 };
 use slots::AllSlots;
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -119,6 +121,16 @@ impl Done {
         }
     }
 
+    /// What its message has become since it was said that it is kept, if it shows that.
+    fn changed(&self, amended: &Amended) -> Option<(Shard, Place, Option<Shown>)> {
+        let Item { push, .. } = &self.item;
+        if !matches!(self.write, Write::Keep(_)) || push.kind != PushType::Message || is_hidden(push) {
+            return None;
+        }
+        let now = amended.shown(push.conversation, push.seq, push.shown.clone());
+        (now.as_ref() != Some(&push.shown)).then_some((push.shard, (push.conversation, push.seq), now))
+    }
+
     /// What clears it, where its message was read while it was on its way: that found nothing shown yet.
     fn clear(&self, marks: &Marks) -> Option<Late> {
         let Item { push, .. } = &self.item;
@@ -165,7 +177,7 @@ pub struct Sender {
     health: Health,
     held: Held,
     /// What became of messages meanwhile.
-    pub amended: Amended,
+    pub amended: Arc<Amended>,
     /// What was read meanwhile.
     pub marks: Arc<Marks>,
     slots: AllSlots,
@@ -186,12 +198,12 @@ impl Sender {
     ) -> Arc<Self> {
         let (results, written) = mpsc::channel(RESULTS);
         metrics::queue("push_results", "what became of pushes, to be written", &results);
-        let marks = Arc::<Marks>::default();
+        let (marks, amended) = (Arc::<Marks>::default(), Arc::<Amended>::default());
         let lanes = Arc::<Lanes>::default();
-        tokio::spawn(vital("what became of pushes", write(store.clone(), marks.clone(), lanes.clone(), written)));
+        let known = (marks.clone(), amended.clone());
+        tokio::spawn(vital("what became of pushes", write(store.clone(), known, lanes.clone(), written)));
         let (health, slots, room) = (Health::default(), AllSlots::default(), Arc::new(Semaphore::new(UNDER_WAY)));
         let check = Check::spawn(audience);
-        let amended = Amended::default();
         let held = Held::default();
         Arc::new(Self { store, providers, check, reports, health, held, amended, marks, slots, lanes, results, room })
     }
@@ -346,8 +358,7 @@ impl Sender {
     /// It shows the message as it is now; false: that was taken back.
     fn amend(&self, push: &mut Push) -> bool {
         // What is hidden shows nothing of it, whatever it is now.
-        let is_hidden = push.sender.is_none() && push.stands_for_others();
-        if push.kind != PushType::Message || is_hidden {
+        if push.kind != PushType::Message || is_hidden(push) {
             return true;
         }
         let shown = std::mem::replace(&mut push.shown, Shown::Nothing);
@@ -377,14 +388,35 @@ impl Sender {
     }
 }
 
+/// It tells of others that it has taken the place of, and shows nothing of its own message.
+fn is_hidden(push: &Push) -> bool {
+    push.sender.is_none() && push.stands_for_others()
+}
+
 /// Writes results, many together; what they are of is done then, and not before.
-async fn write(store: Arc<dyn Subscriptions>, marks: Arc<Marks>, lanes: Arc<Lanes>, mut results: mpsc::Receiver<Done>) {
+async fn write(
+    store: Arc<dyn Subscriptions>,
+    (marks, amended): (Arc<Marks>, Arc<Amended>),
+    lanes: Arc<Lanes>,
+    mut results: mpsc::Receiver<Done>,
+) {
     let mut some: Vec<Done> = Vec::new();
     while results.recv_many(&mut some, TOGETHER).await > 0 {
         let mut settled = Settled::default();
         some.iter().for_each(|done| done.settle(&mut settled));
         settle(&*store, &settled).await;
-        // After that: a mark that comes now finds what is shown. What is newer has taken its place on the device already.
+        // After that: a change that comes now finds what is kept.
+        let mut changes: HashMap<Shard, Changes> = HashMap::new();
+        for (shard, place, now) in some.iter().filter_map(|done| done.changed(&amended)) {
+            changes.entry(shard).or_default().insert(place, now);
+        }
+        for (shard, changes) in changes {
+            while let Err(error) = Kept::change(&*store, shard, &changes).await {
+                tracing::warn!(%error, "late pushes could not be changed as their messages were; trying again");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+        // After that as well: a mark that comes now finds what is shown. What is newer has taken its place on the device already.
         let mut clear = Settled::default();
         let newest = |late: &Late| settled.shown.get(&late.whom).is_none_or(|shown| *shown <= late.seq);
         some.iter().filter_map(|done| done.clear(&marks)).filter(newest).for_each(|late| clear.keep(late));

@@ -216,3 +216,30 @@ async fn a_message_that_names_somebody_is_told_though_a_later_one_stands_for_it_
     until(async || stage.kept().await.is_empty()).await;
     assert_eq!(stage.sent().len(), 3);
 }
+
+/// It was changed after it was said what is kept of it, and before that was there for whoever read of the change.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_before_it_was_kept_is_kept_as_it_is() {
+    let stage = Stage::set();
+    let (to, gone, edited, several) =
+        (stage.device().await, ConversationId::new(), ConversationId::new(), ConversationId::new());
+    stage.keep(Kept::late(&said(&to, several, 1, false), i64::MAX)).await;
+    stage.others.set_down(true);
+    let database = rusqlite::Connection::open(stage.alone.folder.path().join("push.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for conversation in [gone, edited, several] {
+        stage.send(said(&to, conversation, 2, false)).await;
+    }
+    until(async || stage.outcomes(&to) == [Outcome::Later; 3]).await;
+    let amended = &stage.alone.sender.amended;
+    amended.note(gone, 2, None);
+    amended.note(edited, 2, Some(Shown::Text("anew".into())));
+    amended.note(several, 2, None);
+    database.execute_batch("ROLLBACK").unwrap();
+    until(async || stage.log.done() == stage.log.read()).await;
+    let kept = stage.kept().await;
+    let text = |late: &Late| Kept::push(late, Arc::new(to.clone()), Instant::now()).unwrap().shown;
+    let mut kept: Vec<_> = kept.iter().map(|late| (late.whom.2, late.messages, text(late))).collect();
+    kept.sort_by_key(|(conversation, ..)| *conversation != edited);
+    assert_eq!(kept, [(edited, 1, Shown::Text("anew".into())), (several, 2, Shown::Nothing)]);
+}

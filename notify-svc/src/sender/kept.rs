@@ -3,13 +3,16 @@
 use super::Push;
 use crate::{
     amended::Changes,
-    store::{Late, SEVERAL, Subscription},
+    store::{self, Late, SEVERAL, Subscription, Subscriptions},
     words::{Attached, Shown},
 };
-use madang_mesh::trace::Context;
-use madang_proto::{client::v1::PushType, id::UserId};
+use madang_mesh::{shard::Shard, trace::Context};
+use madang_proto::{
+    client::v1::PushType,
+    id::{ConversationId, UserId},
+};
 use prost::Message;
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 /// A push in the database.
 #[derive(Clone, PartialEq, Message)]
@@ -86,6 +89,17 @@ impl Kept {
         Late { whom, seq: push.seq, shard: push.shard, due_at, messages, mentioned, push: kept.encode_to_vec() }
     }
 
+    /// Changes what is kept of a shard as its messages were.
+    pub async fn change(store: &dyn Subscriptions, shard: Shard, changes: &Changes) -> Result<(), store::Error> {
+        let conversations: HashSet<ConversationId> = changes.keys().map(|(conversation, _)| *conversation).collect();
+        let late = store.late_of(shard, conversations.into_iter().collect()).await?;
+        let changed = late.into_iter().filter_map(|late| {
+            let now = Self::changed(&late, changes)?;
+            Some((late, now))
+        });
+        store.change(changed.collect()).await
+    }
+
     /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back and stands for no
     /// others. None: it is not of such a message, or shows nothing of it.
     #[must_use]
@@ -139,7 +153,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use madang_proto::id::{ConversationId, DeviceId};
+    use madang_proto::id::DeviceId;
 
     #[test]
     fn what_is_kept_changes_with_its_message_and_goes_with_it() {
