@@ -324,13 +324,16 @@ impl Sender {
 
     /// Looks once more whether it is to be sent, and what it shows; what is to be written of it where it is not.
     async fn still(&self, push: &mut Push) -> Result<(), Write> {
+        let mut fresh = push.checked.elapsed() <= FRESH;
         loop {
-            let known = if push.checked.elapsed() > FRESH { self.check.again(push).await } else { Some(true) };
+            let known = if fresh { Some(true) } else { self.check.again(push).await };
             // Not known: it is asked again.
             let Some(known) = known else { return Err(self.later(push, BUSY, 0)) };
             if known && self.amend(push) {
                 return Ok(());
             }
+            // That it is not to be told of itself was said just now: whether it is of others is another question.
+            fresh = known;
             // There is what has come behind it, if it is told of that now.
             if !self.lanes.close(push) {
                 return Err(self.end(push, Outcome::Moot, 0));

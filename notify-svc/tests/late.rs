@@ -217,6 +217,26 @@ async fn a_message_that_names_somebody_is_told_though_a_later_one_stands_for_it_
     assert_eq!(stage.sent().len(), 3);
 }
 
+/// On one thread, where the older one is behind the newer one before that is looked at.
+#[tokio::test]
+async fn what_is_not_to_be_told_of_itself_is_not_shown_with_what_has_come_behind_it() {
+    let stage = Stage::set();
+    let (to, here) = (stage.device().await, ConversationId::new());
+    stage.others.sets(to.user, mentions());
+    for (seq, names) in [(7, false), (5, true)] {
+        stage.send(said(&to, here, seq, names)).await;
+    }
+    until(async || stage.log.done() == stage.log.read()).await;
+    assert_eq!(stage.sent(), [(7, "New message".to_owned())]);
+
+    // Nor at all, where what is behind it is not to be told either.
+    for seq in [9, 8] {
+        stage.send(said(&to, here, seq, false)).await;
+    }
+    until(async || stage.log.done() == stage.log.read()).await;
+    assert_eq!(stage.sent().len(), 1);
+}
+
 /// It was changed after it was said what is kept of it, and before that was there for whoever read of the change.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_before_it_was_kept_is_kept_as_it_is() {
