@@ -2,7 +2,7 @@
 //! an outage that is longer than it remembers them, every session is asked after.
 
 use crate::store::{Error, Subscriptions};
-use madang_mesh::{channel::Channel, clock::now_ms, token::Ends as Question};
+use madang_mesh::{channel::Channel, clock::now_ms, token::Ends as Question, vital::vital};
 use madang_proto::{
     account::v1::{ListSessionsRequest, account_service_client::AccountServiceClient},
     id::{SessionId, UserId},
@@ -36,8 +36,12 @@ enum Failed {
 }
 
 impl Ends {
-    /// Follows them until `drain`.
-    pub async fn run(mut self, drain: CancellationToken) {
+    /// Follows them until `drain`; without that the process is none.
+    pub async fn run(self, drain: CancellationToken) {
+        vital("ends of sessions", self.follow(drain)).await;
+    }
+
+    async fn follow(mut self, drain: CancellationToken) {
         let mut question = None;
         let mut saved = 0;
         loop {

@@ -3,6 +3,7 @@
 
 use super::Push;
 use crate::audience::Audience;
+use madang_mesh::vital::vital;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +23,7 @@ impl Check {
     /// Asks this, for as long as it lives.
     pub fn spawn(audience: Arc<Audience>) -> Self {
         let (asked, some) = mpsc::channel(TOGETHER);
-        tokio::spawn(look(audience, some));
+        tokio::spawn(vital("who is still to be notified", look(audience, some)));
         Self(asked)
     }
 
