@@ -260,6 +260,7 @@ impl Home {
                 // A graceful stop finishes the batch in flight, and takes no more.
                 () = cancel.cancelled(), if idle => return Ok(()),
                 Some(fetched) = self.fetches.join_next() => {
+                    // It is never cut off, and a panic of it brings something all the same.
                     for each in fetched.unwrap_or_default() {
                         self.fetched(each);
                     }

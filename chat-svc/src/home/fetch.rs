@@ -136,6 +136,21 @@ pub enum Wanted {
     },
 }
 
+impl Wanted {
+    /// What has come where it could not be asked for; none: it is asked for otherwise.
+    pub fn failed(&self) -> Option<Fetched> {
+        Some(match *self {
+            Self::Room { conversation, .. } | Self::Blocks(conversation, _) => {
+                Fetched::Failed(conversation, super::moving())
+            }
+            Self::Message { conversation, seq, .. } => {
+                Fetched::Message { conversation, seq, facts: Err(super::moving()) }
+            }
+            Self::Ids { .. } => return None,
+        })
+    }
+}
+
 /// What is known of a room that is not there.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Absent {

@@ -52,7 +52,7 @@ impl Home {
     pub(super) fn recall(&mut self) {
         self.recall = Recall::Reading(Vec::new(), true);
         let (log, shard, epoch) = (self.world.log.clone(), self.shard, self.epoch);
-        self.fetches.spawn(async move {
+        self.bring(vec![Fetched::Recalled(None)], async move {
             let read = tokio::time::timeout(PATIENCE, read(&*log, shard, epoch)).await;
             let recalled = read.unwrap_or_else(|_| Err(Error::Unavailable("too slow".into())));
             let recalled = recalled.inspect_err(|error| {

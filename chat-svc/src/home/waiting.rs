@@ -1,11 +1,12 @@
 //! Who waits for what must be fetched first: for a room, all that is asked of it; for a message, those who would change it;
 //! for older client ids, who sends something that old, and what they ask behind it. So a late retry is in nobody else's way.
 
-use super::{Fetched, Home, QUEUE, QUEUE_BYTES, fetch, overloaded};
+use super::{Fetched, Home, QUEUE, QUEUE_BYTES, fetch, moving, overloaded};
 use crate::{
     ask::{Ask, What},
     room::Room,
 };
+use futures_util::FutureExt as _;
 use madang_mesh::clock::now_micros;
 use madang_proto::{
     id::{ConversationId, UserId},
@@ -13,6 +14,7 @@ use madang_proto::{
 };
 use std::{
     collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::AtomicUsize},
 };
 use tokio::sync::Semaphore;
@@ -119,7 +121,8 @@ impl Home {
         if self.hold(ask, Some(since_micros)) && fetch {
             let (sources, places) = (self.world.sources.clone(), self.waits.reading_ids.clone());
             let of = (conversation, since_micros, revision);
-            self.fetches.spawn(async move { vec![fetch::ids(&*sources, &places, of).await] });
+            let instead = Fetched::NoIds { conversation, since_micros, refusal: moving() };
+            self.bring(vec![instead], async move { vec![fetch::ids(&*sources, &places, of).await] });
         }
     }
 
@@ -147,7 +150,20 @@ impl Home {
 
     fn fetch_now(&mut self, wanted: Vec<fetch::Wanted>) {
         let written = (self.shard, self.pressure.slowest());
-        self.fetches.spawn(fetch::fetch(self.world.sources.clone(), written, wanted));
+        let instead = wanted.iter().filter_map(fetch::Wanted::failed).collect();
+        self.bring(instead, fetch::fetch(self.world.sources.clone(), written, wanted));
+    }
+
+    /// Fetches something; `instead` comes if that panics: what one room has in a database ends neither its home nor the
+    /// process, and nobody waits for what does not come.
+    pub(super) fn bring(&mut self, instead: Vec<Fetched>, work: impl Future<Output = Vec<Fetched>> + Send + 'static) {
+        let shard = self.shard;
+        self.fetches.spawn(async move {
+            AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(shard, ?instead, "fetching has panicked: who waits for it is refused");
+                instead
+            })
+        });
     }
 
     pub(super) fn fetched(&mut self, fetched: Fetched) {

@@ -1,7 +1,10 @@
 //! One message for one id, whatever was forgotten; and what is forgotten is only what the databases have.
 
 use super::{super::*, stage::*};
-use crate::retry::{BACK_MS, MARGIN_MS};
+use crate::{
+    retry::{BACK_MS, MARGIN_MS},
+    room::{Amendment, How},
+};
 use madang_proto::id::{ClientId, UserId};
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -276,4 +279,36 @@ fn room_of_many() -> Room {
     let mut room = Room::begun(crate::room::nothing(&Default::default()));
     room.marks = (0..10_000).map(|_| (UserId::new(), 1)).collect();
     room
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_panics_is_refused_and_may_try_again() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let group = home.group(&[ann, bob]).await;
+    home.ask(group, ann, saying(None, dated(0))).await.unwrap().unwrap();
+    forgotten(&stage).await;
+    home.ask(group, ann, saying(None, dated(0))).await.unwrap().unwrap();
+    let how = How::React { emoji: "a".into(), removed: false };
+    let reacts = Amendment { seq: 1, client_id: dated(0), hash: 7, how };
+    let (old, first) = (dated(MARGIN_MS + 60_000), dated(0));
+    // Older ids, a message, and a room.
+    let all = async || {
+        let answers = [
+            home.ask(group, bob, saying(None, old)),
+            home.ask(group, ann, What::Request(Request::Amend(reacts.clone()), now_micros() / 1000)),
+            home.ask(ConversationId::direct(ann, bob), ann, what(bob, first)),
+        ];
+        let mut answered = Vec::new();
+        for answer in answers {
+            answered.push(soon(answer).await);
+        }
+        answered
+    };
+    stage.databases.ill.store(true, SeqCst);
+    assert!(all().await.into_iter().all(|answer| answer.unwrap_err().reason.retryable()));
+    stage.databases.ill.store(false, SeqCst);
+    let written = stage.log.entries().len() as u64;
+    stage.write(written).await;
+    all().await.into_iter().for_each(|answer| drop(answer.unwrap()));
 }

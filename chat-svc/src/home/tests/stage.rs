@@ -118,6 +118,8 @@ pub struct Databases {
     pub log: Arc<VecLog>,
     pub written: Mutex<Position>,
     pub down: AtomicBool,
+    /// What is asked of them panics.
+    pub ill: AtomicBool,
     pub rooms_asked: AtomicUsize,
     pub ids_asked: AtomicUsize,
     /// Held while client ids are read and not answered yet.
@@ -159,6 +161,7 @@ impl Databases {
     }
 
     fn up(&self) -> Result<(), Refusal> {
+        assert!(!self.ill.load(SeqCst), "the databases have what nobody has thought of");
         if self.down.load(SeqCst) { Err(moving()) } else { Ok(()) }
     }
 }
@@ -278,6 +281,7 @@ impl Stage {
             log: log.clone(),
             written: Mutex::default(),
             down: AtomicBool::new(false),
+            ill: AtomicBool::new(false),
             rooms_asked: AtomicUsize::new(0),
             ids_asked: AtomicUsize::new(0),
             ids_slow: tokio::sync::Mutex::default(),
