@@ -26,7 +26,7 @@ use crate::{
     typing::Typing,
 };
 use append::{Appended, append};
-use batch::{Batch, Done};
+use batch::{Batch, Done, Missing};
 use fetch::{Absent, Fetched};
 pub use fetch::{Pair, Services, Sources};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -355,13 +355,11 @@ impl Home {
                 let room = self.rooms.get(&conversation);
                 match batch.add(ask, room, absent, self.world.limits) {
                     Ok(()) => {}
-                    Err((ask, fetch::Wanted::Message { seq, revision, .. })) => {
-                        self.wait_for_message(ask, seq, revision)
+                    Err((ask, Missing::Message { seq, revision })) => self.wait_for_message(ask, seq, revision),
+                    Err((ask, Missing::Ids { since_micros, revision })) => self.find_ids(ask, (since_micros, revision)),
+                    Err((ask, Missing::Blocks(actor, peer))) => {
+                        self.wait(ask, Some(fetch::Wanted::Blocks(conversation, (actor, peer))));
                     }
-                    Err((ask, fetch::Wanted::Ids { since_micros, revision })) => {
-                        self.find_ids(ask, (since_micros, revision))
-                    }
-                    Err((ask, wanted)) => self.wait(ask, Some(wanted)),
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use crate::{
     ask::{Answer, Ask, What},
-    home::fetch::{Absent, Wanted},
+    home::fetch::Absent,
     retry::{Key, Known, Use},
     room::{
         self, Amendment, Blocks, How, Limits, Numbered, Request, Room, State, Verdict, blocks,
@@ -37,6 +37,27 @@ const PART_BYTES: usize = 128 << 10;
 
 /// An event of the batch, its room, and the client id that it used.
 pub type Event = (ConversationId, Numbered, Option<(Key, Use)>);
+
+/// What must be known of a room before a request of it is numbered.
+#[derive(Debug)]
+pub enum Missing {
+    /// Its client ids.
+    Ids {
+        /// Since when.
+        since_micros: i64,
+        /// Up to which event at least.
+        revision: u64,
+    },
+    /// What there is to know of a message.
+    Message {
+        /// Which one.
+        seq: u64,
+        /// Up to which event at least.
+        revision: u64,
+    },
+    /// Whether one of these two blocks the other.
+    Blocks(UserId, UserId),
+}
 
 /// For those who apply a batch.
 pub struct Done {
@@ -197,7 +218,7 @@ impl Batch {
         room: Option<&Room>,
         absent: Option<Absent>,
         limits: Limits,
-    ) -> Result<(), (Ask, Wanted)> {
+    ) -> Result<(), (Ask, Missing)> {
         let What::Request(request, dated) = &ask.what else { return Ok(()) };
         let conversation = ask.conversation;
         let at_revision = room.map_or(0, |room| room.state.revision);
@@ -226,7 +247,7 @@ impl Batch {
                     return Ok(());
                 }
                 Some(Known::AskSince(since_micros)) if member => {
-                    return Err((ask, Wanted::Ids { since_micros, revision: at_revision }));
+                    return Err((ask, Missing::Ids { since_micros, revision: at_revision }));
                 }
                 _ => {}
             }
@@ -255,7 +276,7 @@ impl Batch {
                     (ask.answer)(Err(refusal));
                     return Ok(());
                 }
-                blocks::Say::Ask(peer) => return Err((ask, Wanted::Blocks(conversation, (actor, peer)))),
+                blocks::Say::Ask(peer) => return Err((ask, Missing::Blocks(actor, peer))),
             }
             if member && room.is_some_and(|room| room.seen.is_full_for(&actor)) {
                 crate::refusals::ROOM_FULL.count();
@@ -277,7 +298,7 @@ impl Batch {
             }
         }
         if let Some(seq) = missing {
-            return Err((ask, Wanted::Message { conversation, seq, revision: at_revision }));
+            return Err((ask, Missing::Message { seq, revision: at_revision }));
         }
         let Ask { actor, what, claim, trace, mut answer, .. } = ask;
         let What::Request(mut request, dated) = what else { return Ok(()) };

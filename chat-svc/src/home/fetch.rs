@@ -118,13 +118,6 @@ pub enum Wanted {
     },
     /// Whether there is a block in a direct conversation.
     Blocks(ConversationId, Pair),
-    /// A room's client ids.
-    Ids {
-        /// Since when.
-        since_micros: i64,
-        /// Up to which event at least.
-        revision: u64,
-    },
     /// What there is to know of a message.
     Message {
         /// Of which room.
@@ -361,8 +354,6 @@ pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted
                 let facts = sources.message(conversation, seq, revision).await.map(Arc::new);
                 fetched.push(Fetched::Message { conversation, seq, facts });
             }
-            // Of a room alone, at its time: see `ids`.
-            Wanted::Ids { .. } => {}
         }
     }
     if !pairs.is_empty() {
