@@ -2,6 +2,7 @@
 //!
 //! A module is here only if several services use it, and none but the settings knows a chat word.
 
+pub mod again;
 pub mod calls;
 pub mod channel;
 pub mod clock;

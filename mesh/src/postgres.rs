@@ -14,7 +14,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use secure::Target;
 use std::{fmt::Display, time::Duration};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, error::SqlState};
 
 /// Only one process migrates at a time: the number is any, the same for all, since services may share a database.
 const MIGRATION_LOCK: i64 = 0x6d61_6461_6e67;
@@ -44,11 +44,15 @@ pub type Connection = deadpool::Object<AsyncPgConnection>;
 
 /// Postgres can't be reached, or does not do what it should. Never with its URL.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(String);
+#[error("{why}")]
+pub struct Unavailable {
+    why: String,
+    /// It refuses who comes: waiting does not help.
+    pub denied: bool,
+}
 
 fn unavailable(error: impl Display) -> Unavailable {
-    Unavailable(error.to_string())
+    Unavailable { why: error.to_string(), denied: false }
 }
 
 /// The connections of a service.
@@ -78,25 +82,20 @@ impl Postgres {
 }
 
 /// What goes wrong does not repeat the URL.
-async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let bad = |error: &dyn Display| ConnectionError::BadConnection(error.to_string());
-    let Target { url, tls } = Target::parse(url).map_err(|error| bad(&error))?;
-    let config = noticing(url.parse().map_err(|error: tokio_postgres::Error| bad(&error))?);
-    let why = |error: tokio_postgres::Error| {
-        // The driver says that it was TLS; its cause says what was wrong with it.
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        bad(&format!("{error}{cause}"))
-    };
-    match tls {
-        Some(tls) => {
-            let (client, connection) = config.connect(tls).await.map_err(why)?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        }
+async fn connect(url: &str) -> Result<AsyncPgConnection, Unavailable> {
+    let Target { url, tls } = Target::parse(url)?;
+    let config = noticing(url.parse::<Config>().map_err(unavailable)?);
+    let connection = match tls {
         None => {
-            let (client, connection) = config.connect(NoTls).await.map_err(why)?;
+            let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
             AsyncPgConnection::try_from_client_and_connection(client, connection).await
         }
-    }
+        Some(tls) => {
+            let (client, connection) = config.connect(tls).await.map_err(refused)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+    };
+    connection.map_err(unavailable)
 }
 
 /// Such a connection notices that the server has vanished; what the URL says of that holds.
@@ -117,8 +116,21 @@ fn noticing(mut config: Config) -> Config {
     config
 }
 
+fn refused(error: tokio_postgres::Error) -> Unavailable {
+    // The driver says that it was TLS, or Postgres; its cause says what was wrong.
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let code = error.code();
+    let denied = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+    if code.is_some_and(|code| denied.contains(code)) {
+        let why = format!("it does not let the user of its address in{cause}; check user and password there");
+        return Unavailable { why, denied: true };
+    }
+    unavailable(format!("{error}{cause}"))
+}
+
 async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let mut connection = connect(url).await?;
+    let bad = |error: Unavailable| ConnectionError::BadConnection(error.to_string());
+    let mut connection = connect(url).await.map_err(bad)?;
     let set = connection.batch_execute(SETTINGS).await;
     set.map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -126,7 +138,7 @@ async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
 
 async fn migrate(url: Secret, migrations: EmbeddedMigrations) -> Result<(), Unavailable> {
     let connected = tokio::time::timeout(2 * PATIENCE, connect(url.reveal())).await;
-    let mut connection = connected.map_err(unavailable)?.map_err(unavailable)?;
+    let mut connection = connected.map_err(unavailable)??;
     let lock = sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK);
     lock.execute(&mut connection).await.map_err(unavailable)?;
     // The lock ends with the connection.

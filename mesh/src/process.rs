@@ -2,6 +2,7 @@
 //! NATS, build, say that it is ready, serve, drain.
 
 use crate::{
+    again,
     channel::Channels,
     door::{self, Door},
     grants::Grants,
@@ -15,8 +16,10 @@ use crate::{
     tls::{self, Tls, door::Certificate},
     vital::vital,
 };
+use async_nats::{ConnectErrorKind, ServerAddr};
 use axum::{Router, http::StatusCode, routing::get};
 use madang_proto::access::{self, Service as Name};
+use percent_encoding::percent_decode_str;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     future::Future, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
@@ -36,8 +39,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// be started again after ever longer pauses, on Kubernetes up to five minutes, with NATS there. Less than the 120 s that a
 /// start-up probe of the chart gives.
 const REACH: Duration = Duration::from_secs(100);
-/// How long between tries.
-const AGAIN: Duration = Duration::from_secs(2);
+const _: () = assert!(REACH.as_secs() + CONNECT.as_secs() < 120);
 
 /// How often it is looked whether a NATS server still answers; one that does not for three times as long is left for
 /// another. By default that takes minutes, in which a process has no leases and reads nothing.
@@ -145,6 +147,11 @@ pub enum Error {
     /// NATS can't be reached.
     #[error("can't reach NATS (--nats): {0}")]
     Nats(String),
+    /// NATS refuses who comes: waiting does not help.
+    #[error(
+        "NATS does not let the user of --nats in ({0}): check user and password, or token, in its address, or the certificate"
+    )]
+    Denied(String),
     /// Everything would be looked for where it is not.
     #[error("the data in NATS is laid out for {there} shards, not for {wanted}: set --shards {there}")]
     Shards {
@@ -270,7 +277,19 @@ const MAX_PAYLOAD: usize = 1 << 20;
 /// Connects to NATS, which shows the connection under this name.
 pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<async_nats::Client, Error> {
     let servers: Vec<&str> = servers.reveal().split(',').map(str::trim).collect();
+    let wrong = |error: std::io::Error| Error::Nats(error.to_string());
+    let addresses: Vec<ServerAddr> =
+        servers.iter().map(|server| server.parse()).collect::<Result<_, _>>().map_err(wrong)?;
     let mut options = async_nats::ConnectOptions::new().name(name).ping_interval(PING);
+    // The driver makes nothing of them by itself. They are of all servers: the cluster tells of others without any.
+    if let Some(server) = addresses.iter().find(|server| server.has_user_pass()) {
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let user = server.username().map(plain).unwrap_or_default();
+        options = match server.password() {
+            Some(password) => options.user_and_password(user, plain(password)),
+            None => options.token(user),
+        };
+    }
     if let Some(ca) = &tls.nats_ca {
         options = options.add_root_certificates(ca.clone());
     }
@@ -281,9 +300,13 @@ pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<asyn
     if servers.iter().any(|server| server.starts_with("tls://")) {
         options = options.require_tls(true);
     }
-    let client = tokio::time::timeout(CONNECT, options.connect(servers)).await;
-    let client =
-        client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| Error::Nats(error.to_string()))?;
+    let client = tokio::time::timeout(CONNECT, options.connect(addresses)).await;
+    let client = client.map_err(|_| Error::Nats("no answer".into()))?.map_err(|error| match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            Error::Denied(error.kind().to_string())
+        }
+        _ => Error::Nats(error.to_string()),
+    })?;
     let takes = client.server_info().max_payload;
     if takes < MAX_PAYLOAD {
         return Err(Error::Nats(format!(
@@ -291,18 +314,6 @@ pub async fn connect(name: &str, servers: &Secret, tls: &NatsTls) -> Result<asyn
         )));
     }
     Ok(client)
-}
-
-/// Tries for [`REACH`], and says each time why it is not there yet.
-async fn reached<T, F: Future<Output = Result<T, Error>>>(mut attempt: impl FnMut() -> F) -> Result<T, Error> {
-    let end = Instant::now() + REACH;
-    loop {
-        match attempt().await {
-            Err(error) if Instant::now() < end => tracing::warn!(%error, "not yet; trying again"),
-            outcome => return outcome,
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
 }
 
 /// Starts a service; fails before anything is served.
@@ -335,10 +346,11 @@ where
         async move {
             let client = connect(name, &servers, &tls).await?;
             let registry = JetStreamRegistry::open(client.clone(), replicas).await;
-            Ok((client, registry.map_err(|error| Error::Nats(error.to_string()))?))
+            Ok::<_, Error>((client, registry.map_err(|error| Error::Nats(error.to_string()))?))
         }
     };
-    let (client, registry) = reached(reach).await?;
+    // Also where NATS lets nobody in: it may be told of a new password after this process is.
+    let (client, registry) = again::until(Instant::now() + REACH, "NATS", |_| true, reach).await?;
     check_shards(&registry, args.settings.shards).await?;
     let (patience, [public, within]) = (args.settings.drain_window() + GRACE, doors(&args.settings));
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -441,22 +453,6 @@ mod tests {
     use crate::registry::memory::MemoryRegistry;
     use tonic::Code;
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-
-    #[tokio::test(start_paused = true)]
-    async fn what_comes_late_is_waited_for_but_not_for_ever() {
-        let (mut tries, began) = (0, Instant::now());
-        let outcome = reached(|| {
-            tries += 1;
-            std::future::ready(if tries < 40 { Err(Error::Nats("no answer".into())) } else { Ok(tries) })
-        });
-        assert_eq!(outcome.await.unwrap(), 40);
-        assert!(began.elapsed() > Duration::from_secs(70));
-        let (never, began) =
-            (reached(|| std::future::ready(Err::<(), _>(Error::Nats("no answer".into())))), Instant::now());
-        assert_eq!(never.await.unwrap_err().to_string(), "can't reach NATS (--nats): no answer");
-        let waited = began.elapsed();
-        assert!(waited >= REACH && waited + CONNECT < Duration::from_secs(120), "{waited:?}");
-    }
 
     #[tokio::test]
     async fn nobody_starts_on_data_of_another_number_of_shards() {

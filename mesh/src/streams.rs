@@ -1,24 +1,19 @@
 //! Streams in NATS: making them, and how those that are there were made, beside how they are asked for now. Nothing
 //! changes a stream by itself: whoever asks for more replicas, or for other servers, must hear that they do not have them.
 
-use crate::{registry::Unavailable, shard::LAYOUT};
+pub mod follow;
+
+use crate::{
+    registry::Unavailable,
+    shard::{LAYOUT, Shard},
+};
 use async_nats::jetstream::{
-    ErrorCode, Message,
-    consumer::{
-        AckPolicy, Consumer, DeliverPolicy,
-        pull::{self, MessagesErrorKind},
-    },
+    ErrorCode,
     context::{CreateStreamError, CreateStreamErrorKind},
-    stream::{StorageType, Stream},
+    stream::{Info, StorageType},
 };
-use futures_util::{
-    StreamExt, TryStreamExt,
-    stream::{self, BoxStream},
-};
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use futures_util::TryStreamExt;
+use std::{collections::BTreeMap, time::Duration};
 
 /// JetStream on a connection, and how a stream is made there.
 pub use async_nats::jetstream::{Context, new as on, stream::Config};
@@ -26,20 +21,6 @@ pub use async_nats::jetstream::{Context, new as on, stream::Config};
 /// How long an answer of JetStream is waited for. What was asked of a leader that died meanwhile nobody answers: asked
 /// again, the next one does.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-
-/// After a reader was not heard of for so long, the server forgets it.
-const INACTIVE: Duration = Duration::from_secs(30);
-/// How long one request for messages stands.
-const EXPIRES: Duration = Duration::from_secs(10);
-/// How many messages one request is for; about as many wait here for who reads them.
-const BATCH: usize = 500;
-/// How often the server says that it is still there; after two that did not come the reading ends. async-nats' own (15 s,
-/// and an ordered consumer is left at the second time) let a reader be silent for a minute after its server died.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How often a reader that was just made may be unknown to the server that is asked, and how soon it is asked again.
-const UNKNOWN: u32 = 20;
-/// See there.
-const SOON: Duration = Duration::from_millis(50);
 
 /// Why a stream was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -115,108 +96,44 @@ pub fn needed(wanted: &[Config], replicas: usize) -> String {
     }
 }
 
-/// One message of a stream that is read.
-pub struct Followed {
-    /// Its place in the stream.
-    pub sequence: u64,
-    /// When the stream took it, in microseconds since 1970.
-    pub at_micros: i64,
-    /// What it carries.
-    pub payload: bytes::Bytes,
-    /// How many there are behind it.
-    pub pending: u64,
-}
+/// What is there, as of one moment.
+pub struct There(Vec<Info>);
 
-/// Reads a stream for as long as the server that serves the reader is there: how many there are now, then each in its turn.
-/// It ends with an error where one of them was lost on the way, and at most four seconds after the server died. No ordered
-/// consumer of async-nats: that goes on by itself, past what a stream that began anew has had meanwhile.
-pub async fn follow(
-    of: &Stream<impl Send + Sync>,
-    from: DeliverPolicy,
-) -> Result<(u64, BoxStream<'static, Result<Followed, Unavailable>>), Unavailable> {
-    let config = pull::Config {
-        deliver_policy: from,
-        ack_policy: AckPolicy::None,
-        inactive_threshold: INACTIVE,
-        memory_storage: true,
-        num_replicas: 1,
-        ..pull::Config::default()
-    };
-    let consumer = of.create_consumer(config).await.map_err(unavailable)?;
-    let (now, messages) = (consumer.cached_info().num_pending, ask(&consumer).await?);
-    let following = Following { consumer, messages, read: 0, unknown: 0 };
-    let followed = stream::unfold(following, async |mut following| {
-        let next = following.next().await?;
-        Some((next, following))
-    });
-    Ok((now, followed.boxed()))
-}
-
-async fn ask(consumer: &Consumer<pull::Config>) -> Result<pull::Stream, Unavailable> {
-    let request = consumer.stream().max_messages_per_batch(BATCH).expires(EXPIRES).heartbeat(HEARTBEAT);
-    request.messages().await.map_err(unavailable)
-}
-
-/// A stream that is read.
-struct Following {
-    consumer: Consumer<pull::Config>,
-    messages: pull::Stream,
-    /// How many there were.
-    read: u64,
-    /// How often nobody knew the reader.
-    unknown: u32,
-}
-
-impl Following {
-    async fn next(&mut self) -> Option<Result<Followed, Unavailable>> {
-        loop {
-            match self.messages.next().await? {
-                Ok(message) => {
-                    self.read += 1;
-                    return Some(followed(message, self.read));
-                }
-                // Servers of a cluster hear of a new reader one after the other.
-                Err(error)
-                    if error.kind() == MessagesErrorKind::NoResponders && self.read == 0 && self.unknown < UNKNOWN =>
-                {
-                    self.unknown += 1;
-                    tokio::time::sleep(SOON).await;
-                    match ask(&self.consumer).await {
-                        Ok(messages) => self.messages = messages,
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-                Err(error) => return Some(Err(unavailable(error))),
-            }
-        }
+impl There {
+    /// Asks for all of them.
+    pub async fn ask(context: &Context) -> Result<Self, Unavailable> {
+        context.streams().try_collect().await.map(Self).map_err(|error| Unavailable(error.to_string()))
     }
-}
 
-/// What is in a message, which is to be the one of this number that its reader was given.
-fn followed(message: Message, number: u64) -> Result<Followed, Unavailable> {
-    let info = message.info().map_err(unavailable)?;
-    if info.consumer_sequence != number {
-        return Err(Unavailable(format!("message {number} of a reader was lost on the way")));
+    /// Whether there is one of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|info| info.config.name == name)
     }
-    let at_micros = i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX);
-    let (sequence, pending) = (info.stream_sequence, info.pending);
-    Ok(Followed { sequence, at_micros, pending, payload: message.message.payload })
-}
 
-fn unavailable(error: impl std::fmt::Display) -> Unavailable {
-    Unavailable(error.to_string())
-}
+    fn logs(&self) -> impl Iterator<Item = (Shard, &Info)> {
+        let shard = |info: &Info| info.config.name.strip_prefix(&format!("LOG_{LAYOUT}_"))?.parse().ok();
+        self.0.iter().filter_map(move |info| Some((shard(info)?, info)))
+    }
 
-/// The names of all streams that are there.
-pub async fn names(context: &Context) -> Result<HashSet<String>, Unavailable> {
-    context.stream_names().try_collect().await.map_err(unavailable)
-}
+    /// The shards that have a log, whatever number of shards is configured.
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.logs().map(|(shard, _)| shard).collect()
+    }
 
-/// Whether anything was ever written to a log.
-pub async fn written(context: &Context) -> Result<bool, Unavailable> {
-    let there: Vec<_> = context.streams().try_collect().await.map_err(unavailable)?;
-    let logs = there.iter().filter(|info| info.config.name.starts_with(&format!("LOG_{LAYOUT}_")));
-    Ok(logs.into_iter().any(|info| info.state.last_sequence > 0))
+    /// Whether anything was ever written to a log.
+    #[must_use]
+    pub fn written(&self) -> bool {
+        self.logs().any(|(_, info)| info.state.last_sequence > 0)
+    }
+
+    /// What differs, a line each with what to do; nothing, where all is as asked, or not made yet. A stream that may take
+    /// more than is asked for is fine.
+    #[must_use]
+    pub fn differing(&self, wanted: &[Config], replicas: usize, tags: &[String]) -> Vec<String> {
+        said(self.0.iter().map(|info| &info.config), wanted, replicas, tags)
+    }
 }
 
 /// Deletes those of them that nothing was ever written to, the last first; false: some are left.
@@ -232,21 +149,13 @@ pub async fn delete_unused(context: &Context, names: &[&str]) -> bool {
     all
 }
 
-/// What differs, a line each with what to do; nothing, where all is as asked, or not made yet. A stream that may take more
-/// than is asked for is fine.
-pub async fn differing(
-    context: &Context,
+/// What is said of those that are not as asked: once for all that differ alike.
+fn said<'a>(
+    there: impl IntoIterator<Item = &'a Config>,
     wanted: &[Config],
     replicas: usize,
     tags: &[String],
-) -> Result<Vec<String>, Unavailable> {
-    let there = context.streams().map_ok(|stream| stream.config);
-    let there: Vec<Config> = there.try_collect().await.map_err(unavailable)?;
-    Ok(said(&there, wanted, replicas, tags))
-}
-
-/// What is said of those that are not as asked: once for all that differ alike.
-fn said(there: &[Config], wanted: &[Config], replicas: usize, tags: &[String]) -> Vec<String> {
+) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for config in there {
         let wanted = wanted.iter().find(|wanted| wanted.name == config.name);

@@ -8,27 +8,23 @@
 mod data;
 mod streams;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use madang_account::store::postgres::PostgresAccounts;
 use madang_chat::inbox::jetstream::JetStreamInbox;
 use madang_group::store::postgres::PostgresGroups;
 use madang_mesh::{
-    log::jetstream::JetStreamLog, process, registry::jetstream::JetStreamRegistry, secret::Secret, settings::Settings,
+    again::until, log::jetstream::JetStreamLog, process, registry::jetstream::JetStreamRegistry, secret::Secret,
+    settings::Settings, streams::There,
 };
 use madang_notify::store::postgres::PostgresSubscriptions;
-use std::{
-    fmt::Display,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fmt::Display, path::PathBuf, time::Duration};
+use tokio::time::Instant;
 
+const NATS: &str = "the streams in NATS";
 const GROUP: &str = "Postgres (--group-postgres)";
 const ACCOUNT: &str = "Postgres (--account-postgres)";
 const NOTIFY: &str = "Postgres (--notify-postgres)";
 const CASSANDRA: &str = "Cassandra (--cassandra)";
-
-/// How long between tries.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// What `madang migrate` is told: of what services are told, what concerns the outside.
 #[derive(Debug, clap::Args)]
@@ -72,7 +68,8 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let end = Instant::now() + Duration::from_secs(args.wait);
     let (shards, replicas) = (args.settings.shards, args.nats_replicas);
-    let client = again(end, "NATS", async || process::connect("migrate", &args.nats, &args.nats_tls).await).await?;
+    let connect = async || process::connect("migrate", &args.nats, &args.nats_tls).await;
+    let client = tried(end, "NATS", |error| !matches!(error, process::Error::Denied(_)), connect).await?;
     let open = async || JetStreamRegistry::open(client.clone(), replicas).await;
     let registry = again(end, "the bucket in NATS", open).await?;
     let log = JetStreamLog::new(client.clone(), replicas, args.log_bytes).on_servers_with(args.nats_tags.clone());
@@ -80,7 +77,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     args.settings.fit(args.log_bytes).map_err(anyhow::Error::msg)?;
     ensure!(!args.store.cassandra.is_empty(), "where are the messages? --cassandra");
     let context = madang_mesh::streams::on(client.clone());
-    let places = places(&args, end, &registry, &context).await?;
+    let before = again(end, NATS, async || There::ask(&context).await).await?;
+    let places = places(&args, end, &registry, before.written()).await?;
     // Refused before anything is made.
     places.word(args.adopt)?;
 
@@ -88,8 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let wanted = (0..shards).map(|shard| log.config(shard)).chain((0..shards).map(|shard| inbox.config(shard)));
     let wanted: Vec<_> = wanted.collect();
     let tags = &args.nats_tags;
-    let all =
-        streams::Streams { end, context, registry: &registry, log: &log, wanted: &wanted, shards, replicas, tags };
+    let all = streams::Streams { end, context, registry: &registry, before, wanted: &wanted, shards, replicas, tags };
     all.make().await?;
     let data = places.note(end, &registry, args.adopt).await?;
     tracing::info!(shards, replicas, data, "the log and the inboxes are there");
@@ -121,37 +118,35 @@ async fn places(
     args: &Args,
     end: Instant,
     registry: &JetStreamRegistry,
-    context: &madang_mesh::streams::Context,
+    written: bool,
 ) -> anyhow::Result<data::Places> {
     let (group, account, notify) = postgres(args)?;
     let nats = again(end, "the bucket in NATS", async || data::read(registry).await).await?;
-    let written = again(end, "the streams in NATS", async || madang_mesh::streams::written(context).await).await?;
     let mut databases = Vec::new();
     let mut add = |what, data, optional| databases.push(data::Place { what, data, optional });
     let read = async || madang_group::store::postgres::BELONGS.read(group).await;
-    add(GROUP, again(end, GROUP, read).await?, false);
+    add(GROUP, tried(end, GROUP, |error| !error.denied, read).await?, false);
     let read = async || madang_account::store::postgres::BELONGS.read(account).await;
-    add(ACCOUNT, again(end, ACCOUNT, read).await?, false);
+    add(ACCOUNT, tried(end, ACCOUNT, |error| !error.denied, read).await?, false);
     if let Some(url) = notify {
         let read = async || madang_notify::store::postgres::BELONGS.read(url).await;
-        add(NOTIFY, again(end, NOTIFY, read).await?, true);
+        add(NOTIFY, tried(end, NOTIFY, |error| !error.denied, read).await?, true);
     }
     add(CASSANDRA, again(end, CASSANDRA, async || madang_store::belongs(args.store.clone()).await).await?, false);
     Ok(data::Places { nats, written, databases })
 }
 
 /// Tries until the end.
-async fn again<T, E: Display>(
+async fn again<T, E: Display>(end: Instant, what: &str, attempt: impl AsyncFn() -> Result<T, E>) -> anyhow::Result<T> {
+    tried(end, what, |_| true, attempt).await
+}
+
+/// Tries until the end, or until what goes wrong does not pass.
+async fn tried<T, E: Display>(
     end: Instant,
     what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    passes: impl Fn(&E) -> bool,
+    attempt: impl AsyncFn() -> Result<T, E>,
 ) -> anyhow::Result<T> {
-    loop {
-        match attempt().await {
-            Ok(made) => return Ok(made),
-            Err(error) if Instant::now() >= end => bail!("{what}: {error}"),
-            Err(error) => tracing::info!(what, %error, "not yet; trying again"),
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
+    until(end, what, passes, || attempt()).await.map_err(|error| anyhow!("{what}: {error}"))
 }

@@ -16,6 +16,12 @@ pub async fn start(at: SocketAddr, folder: &Path, files: &str, memory: &str) -> 
     run(at, folder, files, memory, "").await
 }
 
+/// Starts one that lets in nobody but a user with their password.
+pub async fn guarded(at: SocketAddr, folder: &Path, (user, password): (&str, &str)) -> Child {
+    let users = format!("authorization {{ user: \"{user}\", password: \"{password}\" }}\n");
+    run(at, folder, "10GB", "1GB", &users).await
+}
+
 /// Starts three that make a cluster, each in a folder of its own there; gives them by their names.
 pub async fn three(folder: &Path) -> BTreeMap<String, (Child, SocketAddr)> {
     let routes = [(); 3].map(|()| free().unwrap());

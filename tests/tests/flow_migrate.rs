@@ -4,6 +4,7 @@
 use async_nats::jetstream;
 use clap::Parser;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::StreamExt;
 use madang_chat::inbox::{Inbox, jetstream::JetStreamInbox};
 use madang_mesh::{
     data::DATA,
@@ -17,7 +18,10 @@ use madang_tests::{
     cluster::{database, forget},
     nats,
 };
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 use tokio::process::Child;
 
 #[derive(Parser)]
@@ -267,4 +271,36 @@ async fn what_belongs_to_several_clusters_is_refused_and_what_was_lost_or_is_old
     assert!(migrate_at(&nats, &empty, &name, 2, &[]).await.is_err());
     assert_eq!(migrate_at(&nats, &empty, &name, 2, &["--adopt"]).await, Ok(()));
     run(&empty, &same("group_data")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_is_told_so_at_once_and_streams_are_listed_before_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = free().unwrap();
+    let _server = nats::guarded(at, folder.path(), ("ann", "correct/horse@1")).await;
+    let (name, postgres) = database().await;
+    let [wrong, right] = ["wrong-horse", "correct%2Fhorse%401"].map(|password| format!("nats://ann:{password}@{at}"));
+    let (stranger, begun) = (postgres.replace("://app@", "://nobody@"), Instant::now());
+    assert_ne!(stranger, postgres);
+    let said = migrate_at(&wrong, &postgres, &name, 2, &[]).await.unwrap_err();
+    assert!(said.contains("NATS does not let the user of --nats in") && said.contains("check user"), "{said}");
+    assert!(!said.contains("horse"), "{said}");
+    let said = migrate_at(&right, &stranger, &name, 2, &[]).await.unwrap_err();
+    assert!(said.contains("Postgres (--group-postgres): it does not let the user of its address in: "), "{said}");
+    assert!(said.contains("nobody") && said.contains("check user and password"), "{said}");
+    // What is not there yet is tried for 30 s.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+
+    let login = async_nats::ConnectOptions::with_user_and_password("ann".into(), "correct/horse@1".into());
+    let client = login.connect(at.to_string()).await.unwrap();
+    let mut asked = client.subscribe("$JS.API.STREAM.*").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(migrate_at(&right, &postgres, &name, 2, &[]).await, Ok(()));
+    client.flush().await.unwrap();
+    asked.unsubscribe().await.unwrap();
+    let mut listed = Vec::new();
+    while let Some(request) = asked.next().await {
+        listed.push(request.subject.to_string());
+    }
+    assert_eq!(listed, ["$JS.API.STREAM.LIST"; 2]);
 }

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_mesh::{
     shard::{LAYOUT, Shard},
-    streams::{self, Followed, PATIENCE},
+    streams::{
+        self, PATIENCE,
+        follow::{Followed, follow},
+    },
 };
 use madang_proto::id::UserId;
 use std::time::Duration;
@@ -91,8 +94,7 @@ impl Inbox for JetStreamInbox {
     async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {
         let beacons = self.client.subscribe(beacons(shard)).await.map_err(unavailable)?;
         let stream = self.context.get_stream_no_info(name(shard)).await.map_err(unavailable)?;
-        let (now, followed) =
-            streams::follow(&stream, DeliverPolicy::All).await.map_err(|error| Unavailable(error.0))?;
+        let (now, followed) = follow(&stream, DeliverPolicy::All).await.map_err(|error| Unavailable(error.0))?;
         let mut last = None;
         let entries = followed.map(move |one| heard(one.ok()?, &mut last));
         // None, until which it is read: an error, or the end. Then the inbox counts as lost, and is read anew.

@@ -5,7 +5,10 @@ use super::{Bounds, Entries, Entry, Error, Log, Position};
 use crate::{
     registry::Unavailable,
     shard::{LAYOUT, Shard},
-    streams::{self, Followed, PATIENCE},
+    streams::{
+        self, PATIENCE,
+        follow::{Followed, follow},
+    },
 };
 use async_nats::{
     HeaderMap,
@@ -156,7 +159,7 @@ impl Log for JetStreamLog {
         }
         let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
         let stream = self.stream(shard).await?;
-        let (_, followed) = streams::follow(&stream, deliver_policy).await.map_err(silent)?;
+        let (_, followed) = follow(&stream, deliver_policy).await.map_err(silent)?;
         let entries = followed.map(|one| {
             let Followed { sequence: position, at_micros, payload, .. } = one.map_err(silent)?;
             Ok(Entry { position, at_micros, payload })

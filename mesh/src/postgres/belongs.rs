@@ -32,7 +32,7 @@ struct Id {
 }
 
 async fn connected(url: &Secret) -> Result<AsyncPgConnection, Unavailable> {
-    tokio::time::timeout(2 * PATIENCE, connect(url.reveal())).await.map_err(unavailable)?.map_err(unavailable)
+    tokio::time::timeout(2 * PATIENCE, connect(url.reveal())).await.map_err(unavailable)?
 }
 
 impl Belongs {

@@ -7,7 +7,7 @@ use madang_mesh::{
     data::{DATA, Data},
     registry::{Registry as _, jetstream::JetStreamRegistry},
 };
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// One of the places where data is.
 #[derive(Debug, Clone)]

@@ -1,22 +1,22 @@
 //! The streams in NATS: a log and an inbox for each shard. All of them, or, where NATS has no room and nothing was there
 //! before, none: so that fewer shards, or smaller logs, may be asked for next.
 
-use super::again;
+use super::{NATS, again};
 use anyhow::{Context as _, bail, ensure};
 use madang_mesh::{
-    log::jetstream::JetStreamLog,
     process::SHARDS,
     registry::{Registry as _, jetstream::JetStreamRegistry},
-    streams::{self, Config, Context, Refused},
+    streams::{self, Config, Context, Refused, There},
 };
-use std::{collections::HashSet, time::Instant};
+use tokio::time::Instant;
 
 /// What there should be.
 pub struct Streams<'a> {
     pub end: Instant,
     pub context: Context,
     pub registry: &'a JetStreamRegistry,
-    pub log: &'a JetStreamLog,
+    /// What was there before.
+    pub before: There,
     pub wanted: &'a [Config],
     pub shards: u32,
     pub replicas: usize,
@@ -26,35 +26,28 @@ pub struct Streams<'a> {
 impl Streams<'_> {
     /// Makes what is missing, once it is clear that what is there is as asked.
     pub async fn make(&self) -> anyhow::Result<()> {
-        let logs = again(self.end, "the streams in NATS", async || self.log.shards().await).await?;
-        let before = self.names().await?;
-        let first = lay_out(self.registry, &logs, self.shards).await?;
-        self.check().await?;
+        let first = lay_out(self.registry, &self.before.shards(), self.shards).await?;
+        self.check(&self.before)?;
         for (made, config) in self.wanted.iter().enumerate() {
             let make = async || match streams::make(&self.context, config.clone()).await {
                 Err(Refused::NoRoom(why)) => Ok(Err(why)),
                 other => other.map(Ok),
             };
             if let Err(why) = again(self.end, &config.name, make).await? {
-                return self.no_room(&why, &self.wanted[..made], first, &before).await;
+                return self.no_room(&why, &self.wanted[..made], first).await;
             }
         }
         // Another one that runs just now may have asked for something else, or found no room.
-        self.check().await?;
-        let there = self.names().await?;
-        let missing = self.wanted.iter().find(|config| !there.contains(&config.name));
+        let there = again(self.end, NATS, async || There::ask(&self.context).await).await?;
+        self.check(&there)?;
+        let missing = self.wanted.iter().find(|config| !there.has(&config.name));
         ensure!(missing.is_none(), "another migration has deleted what this one has made: run it again");
-        lay_out(self.registry, &logs, self.shards).await.map(drop)
-    }
-
-    async fn names(&self) -> anyhow::Result<HashSet<String>> {
-        again(self.end, "the streams in NATS", async || streams::names(&self.context).await).await
+        lay_out(self.registry, &self.before.shards(), self.shards).await.map(drop)
     }
 
     /// Whether what is there was made as it is asked for.
-    async fn check(&self) -> anyhow::Result<()> {
-        let made = async || streams::differing(&self.context, self.wanted, self.replicas, self.tags).await;
-        let otherwise = again(self.end, "the streams in NATS", made).await?;
+    fn check(&self, there: &There) -> anyhow::Result<()> {
+        let otherwise = there.differing(self.wanted, self.replicas, self.tags);
         ensure!(
             otherwise.is_empty(),
             "what is in NATS was made otherwise, and stays as it is until somebody changes it:\n- {}",
@@ -64,8 +57,8 @@ impl Streams<'_> {
     }
 
     /// Says what is needed; leaves nothing of a first attempt.
-    async fn no_room(&self, why: &str, made: &[Config], first: bool, before: &HashSet<String>) -> anyhow::Result<()> {
-        let new = made.iter().map(|config| config.name.as_str()).filter(|name| !before.contains(*name));
+    async fn no_room(&self, why: &str, made: &[Config], first: bool) -> anyhow::Result<()> {
+        let new = made.iter().map(|config| config.name.as_str()).filter(|name| !self.before.has(name));
         let fewer = if !first {
             ""
         } else if streams::delete_unused(&self.context, &new.collect::<Vec<_>>()).await {
