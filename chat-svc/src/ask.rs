@@ -185,7 +185,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         }
         Some(Body::ChangeGroup(change)) => What::Request(Request::Change(change), 0),
         Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
-        Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change), 0),
+        Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change, None), 0),
         Some(Body::Admit(_)) => What::Request(Request::Admit, 0),
         Some(Body::BlocksChanged(changed)) => What::BlocksChanged(changed.other.parse().ok()),
         None => return Err(invalid("the operation has no body").of("body")),

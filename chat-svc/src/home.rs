@@ -6,6 +6,7 @@
 mod append;
 mod batch;
 mod fetch;
+mod former;
 mod hand_over;
 mod light;
 mod lost;
@@ -359,6 +360,9 @@ impl Home {
                     Err((ask, Missing::Ids { since_micros, revision })) => self.find_ids(ask, (since_micros, revision)),
                     Err((ask, Missing::Blocks(actor, peer))) => {
                         self.wait(ask, Some(fetch::Wanted::Blocks(conversation, (actor, peer))));
+                    }
+                    Err((ask, Missing::Settings { user, revision })) => {
+                        self.wait_for_settings(ask, user, fetch::Wanted::Settings { conversation, user, revision });
                     }
                 }
             }

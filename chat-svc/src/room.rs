@@ -113,8 +113,8 @@ pub enum Request {
     End,
     /// Come in, by an invite that was checked.
     Admit,
-    /// Change one's own settings.
-    Settings(ChangeSettings),
+    /// Change one's own settings. With what one had set when one joined, once it was asked for.
+    Settings(ChangeSettings, Option<Box<log::MemberSettings>>),
     /// Read marks, gathered by the home itself.
     Marks(Vec<(UserId, Pending)>),
 }
@@ -304,8 +304,9 @@ pub fn number(
             let members = vec![log::JoinedUser { user: slice(&actor), role: Role::Member.into() }];
             push(state, Body::Joined(log::MembersJoined { members }), None);
         }
-        Request::Settings(change) => {
-            return settings::number(state, conversation, actor.ok_or_else(not_found)?, change, now_micros);
+        Request::Settings(change, former) => {
+            let actor = actor.ok_or_else(not_found)?;
+            return settings::number(state, conversation, actor, (change, former.map(|former| *former)), now_micros);
         }
         Request::Marks(marks) => {
             let Some(state) = state else { return Ok(Verdict::Nothing) };
@@ -335,7 +336,7 @@ fn group_of(state: &mut Option<State>, actor: UserId) -> Result<&mut State, Refu
     Ok(state)
 }
 
-/// What somebody has set, who is or was in the room.
+/// What somebody has set who is in the room.
 fn set_by(member: &madang_proto::group::v1::RoomMember) -> Option<(UserId, log::MemberSettings)> {
     Some((UserId::from_slice(&member.user).ok()?, member.settings.clone()?))
 }
@@ -407,11 +408,12 @@ impl Room {
     pub fn loaded(row: &RoomState, horizon_ms: i64) -> Self {
         let mut members = Members::default();
         let mut marks = HashMap::new();
+        let present = || row.members.iter().filter(|member| member.left_revision == 0);
         members.change(|all| {
-            for member in row.members.iter().filter(|member| member.left_revision == 0) {
+            for member in present() {
                 if let Ok(user) = UserId::from_slice(&member.user) {
                     let (joined_revision, joined_seq) = (member.joined_revision, member.joined_seq);
-                    all.insert(user, Member { role: member.role(), joined_revision, joined_seq });
+                    all.insert(user, Member { role: member.role(), joined_revision, joined_seq, settled: true });
                     marks.insert(user, member.read_seq);
                 }
             }
@@ -424,7 +426,7 @@ impl Room {
             last_at_micros: row.last_at_micros,
             members: Arc::new(members),
             profile: Arc::new(Profile::of(row)),
-            settings: Arc::new(row.members.iter().filter_map(set_by).collect()),
+            settings: Arc::new(present().filter_map(set_by).collect()),
         };
         let (pending_marks, seen) = (BTreeMap::new(), Seen::since(horizon_ms));
         let (blocks, recent) = (Blocks::Unknown, Recent::default());
@@ -469,6 +471,13 @@ impl Room {
             Some(Body::Message(_)) => raise(&event.actor, event.last_seq),
             Some(Body::Joined(joined)) => joined.members.iter().for_each(|each| raise(&each.user, event.last_seq)),
             Some(Body::Read(read)) => read.marks.iter().for_each(|mark| raise(&mark.user, mark.seq)),
+            // Who comes back has read all of it.
+            Some(Body::Left(left)) => {
+                for user in left.users.iter().filter_map(|user| UserId::from_slice(user).ok()) {
+                    self.marks.remove(&user);
+                    self.pending_marks.remove(&user);
+                }
+            }
             Some(Body::Settings(_)) => self.owe_marks(),
             _ => {}
         }

@@ -103,7 +103,7 @@ struct Empty {
 
 #[async_trait]
 impl Sources for Empty {
-    async fn rooms(&self, ids: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+    async fn rooms(&self, ids: &[ConversationId], _: u64) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         self.asked.fetch_add(ids.len(), SeqCst);
         Ok(HashMap::new())
     }

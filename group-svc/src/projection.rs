@@ -1,6 +1,6 @@
 //! From the log to rows.
 
-use crate::store::{Access, Error, GroupStore};
+use crate::store::{Access, Error, Gone, GroupStore};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -68,7 +68,7 @@ impl Projection {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
-                let room = self.store.rooms(vec![id]).await.map_err(Some)?.pop();
+                let room = self.store.rooms(vec![id], Gone::Since(0)).await.map_err(Some)?.pop();
                 if is_so(room.as_ref()) {
                     return Ok(room);
                 }

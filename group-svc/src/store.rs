@@ -182,6 +182,28 @@ pub struct Membership {
     pub present: bool,
 }
 
+/// Which of those who left a room are shown with it: a room of a long life has many of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// All, with what they had set: what a home of the version before goes by.
+    Whole,
+    /// Those who left at this position of the log or later, without that.
+    Since(Position),
+}
+
+impl Gone {
+    /// Nobody.
+    pub const NOBODY: Self = Self::Since(Position::MAX);
+
+    /// From which position on, and whether with what they had set; as databases have it.
+    fn parts(self) -> (i64, bool) {
+        match self {
+            Self::Whole => (0, true),
+            Self::Since(position) => (number(position), false),
+        }
+    }
+}
+
 /// Conversations and their members.
 #[async_trait]
 pub trait GroupStore: comings::Comings + invites::Invites {
@@ -192,8 +214,8 @@ pub trait GroupStore: comings::Comings + invites::Invites {
     /// member's read number are written once, however many messages are among the events.
     async fn apply(&self, shard: Shard, events: Vec<LoggedEvent>, position: Position) -> Result<(), Error>;
 
-    /// Rooms with their members, also those who left; in the order asked for, without those that do not exist.
-    async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error>;
+    /// Rooms with their members, and some of those who left; in the order asked for, without those that do not exist.
+    async fn rooms(&self, ids: Vec<ConversationId>, gone: Gone) -> Result<Vec<RoomState>, Error>;
 
     /// A page of a user's list.
     async fn list(&self, wanted: Wanted) -> Result<Page, Error>;

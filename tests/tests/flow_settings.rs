@@ -5,7 +5,7 @@
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, Socket, call, sign_up},
+    client::{Person, Socket, call, group_of_three, sign_up},
     start,
 };
 use serde_json::{Value, json};
@@ -249,4 +249,23 @@ async fn of_many_changes_at_once_none_is_lost() {
     let answers = futures_util::future::join_all(changes).await;
     assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
     assert_eq!(pair.seen(0).await["settings"]["data"].as_object().unwrap().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_and_comes_back_finds_them_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (people, group) = group_of_three(&server, json!({})).await;
+    let (ann, bob) = (&people[0], &people[1]);
+    let path = format!("/v1/conversations/{group}/settings");
+    let set = async |body| call(&server, "PATCH", &path, &bob.token, body).await;
+    assert_eq!(set(json!({"notify": "NOTIFY_NONE", "data": {"colour": "green"}})).await.0, 200);
+    let members = format!("/v1/groups/{group}/members");
+    let left = call(&server, "DELETE", &format!("{members}/{}", bob.id), &bob.token, Value::Null).await;
+    assert_eq!((left.0, set(json!({"pinnedAt": 5})).await.0), (200, 404));
+    let back = call(&server, "POST", &members, &ann.token, json!({"users": [bob.id]})).await;
+    assert_eq!(back.0, 200);
+    let (status, settings) = set(json!({"pinnedAt": 5})).await;
+    let shown = [&settings["notify"], &settings["pinnedAt"], &settings["data"]["colour"]];
+    assert_eq!((status, shown), (200, [&json!("NOTIFY_NONE"), &json!("5"), &json!("green")]), "{settings}");
 }

@@ -57,6 +57,13 @@ pub enum Missing {
     },
     /// Whether one of these two blocks the other.
     Blocks(UserId, UserId),
+    /// What a member had set when they joined.
+    Settings {
+        /// Who.
+        user: UserId,
+        /// With which event they joined.
+        revision: u64,
+    },
 }
 
 /// For those who apply a batch.
@@ -225,7 +232,12 @@ impl Batch {
         let mut state = self.drafts.get(&conversation).cloned().or_else(|| room.map(|room| room.state.clone()));
         let mut used = None;
         // Settings have no number: what is waited for is their time.
-        let whose = ask.actor.filter(|_| matches!(request, Request::Settings(_)));
+        let whose = ask.actor.filter(|_| matches!(request, Request::Settings(..)));
+        if let (Request::Settings(_, None), Some(user), Some(state)) = (request, ask.actor, &state)
+            && let Some(revision) = state.lacks_settings(&user)
+        {
+            return Err((ask, Missing::Settings { user, revision }));
+        }
         let identified = match request {
             Request::Send { client_id, hash, .. } | Request::Amend(Amendment { client_id, hash, .. }) => {
                 Some((*client_id, *hash))

@@ -1,5 +1,6 @@
 //! What is not in memory is in the databases: rooms from group-svc, client ids from store-svc, people from account-svc.
 
+use super::former;
 use crate::{
     content,
     retry::{Key, Use},
@@ -18,6 +19,7 @@ use madang_proto::{
         group_service_client::GroupServiceClient,
     },
     id::{ClientId, ConversationId, UserId},
+    log::v1::MemberSettings,
     reason::{Reason, Refusal},
     store::v1::{
         self as store, ListClientIdsRequest, LoadMessageRequest, LoadMessageResponse,
@@ -40,12 +42,19 @@ const ENOUGH_BYTES: u64 = 4 << 20;
 const PAIRS: usize = 10_000;
 /// How long a fetch may take.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Nobody who left: a room that is loaded has no use for them.
+pub const NOBODY: Position = Position::MAX;
 
 /// The port to the databases, as a home sees them.
 #[async_trait]
 pub trait Sources: Send + Sync + 'static {
-    /// Those of these rooms that there are, each as of some event of it.
-    async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal>;
+    /// Those of these rooms that there are, each as of some event of it, with those who left it at this position of the log or
+    /// later.
+    async fn rooms(
+        &self,
+        conversations: &[ConversationId],
+        left_from: Position,
+    ) -> Result<HashMap<ConversationId, RoomState>, Refusal>;
 
     /// The client ids that a room has seen since a time (microseconds since 1970), up to this event at least.
     async fn client_ids(
@@ -127,20 +136,31 @@ pub enum Wanted {
         /// Up to which event at least.
         revision: u64,
     },
+    /// What a member had set when they joined.
+    Settings {
+        /// Of which room.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// With which event they joined.
+        revision: u64,
+    },
 }
 
 impl Wanted {
-    /// What has come where it could not be asked for; none: it is asked for otherwise.
-    pub fn failed(&self) -> Option<Fetched> {
-        Some(match *self {
+    /// What has come where it could not be asked for.
+    pub fn failed(&self) -> Fetched {
+        match *self {
             Self::Room { conversation, .. } | Self::Blocks(conversation, _) => {
                 Fetched::Failed(conversation, super::moving())
             }
             Self::Message { conversation, seq, .. } => {
                 Fetched::Message { conversation, seq, facts: Err(super::moving()) }
             }
-            Self::Ids { .. } => return None,
-        })
+            Self::Settings { conversation, user, .. } => {
+                Fetched::Settings { conversation, user, found: Err(super::moving()) }
+            }
+        }
     }
 }
 
@@ -191,6 +211,15 @@ pub enum Fetched {
         /// It; or why not.
         facts: Result<Arc<Facts>, Refusal>,
     },
+    /// What a member had set when they joined.
+    Settings {
+        /// Of which room.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// It; or why not.
+        found: Result<MemberSettings, Refusal>,
+    },
     /// The newest client ids of the shard, as its log has them; none: they can't be had.
     Recalled(Option<super::recall::Recalled>),
     /// A source did not answer.
@@ -207,8 +236,12 @@ async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic:
 
 #[async_trait]
 impl Sources for Services {
-    async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
-        let how = LoadRoomsRequest { enough_bytes: ENOUGH_BYTES, ..LoadRoomsRequest::default() };
+    async fn rooms(
+        &self,
+        conversations: &[ConversationId],
+        left_from: Position,
+    ) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+        let how = LoadRoomsRequest { enough_bytes: ENOUGH_BYTES, left_from, ..LoadRoomsRequest::default() };
         rooms::load(conversations, &how, |request| async { bounded(self.group.clone().load_rooms(request)).await })
             .await
     }
@@ -344,12 +377,13 @@ pub async fn ids(
 
 /// All that is wanted, with one request for the rooms: of a shard whose log the databases have had up to a position.
 pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted: Vec<Wanted>) -> Vec<Fetched> {
-    let (mut rooms, mut pairs) = (Vec::new(), Vec::new());
+    let (mut rooms, mut pairs, mut settings) = (Vec::new(), Vec::new(), Vec::new());
     let mut fetched = Vec::new();
     for each in wanted {
         match each {
             Wanted::Room { conversation, first } => rooms.push((conversation, first)),
             Wanted::Blocks(conversation, pair) => pairs.push((conversation, pair)),
+            Wanted::Settings { conversation, user, revision } => settings.push((conversation, user, revision)),
             Wanted::Message { conversation, seq, revision } => {
                 let facts = sources.message(conversation, seq, revision).await.map(Arc::new);
                 fetched.push(Fetched::Message { conversation, seq, facts });
@@ -367,7 +401,16 @@ pub async fn fetch(sources: Arc<dyn Sources>, written: (Shard, Position), wanted
     if !rooms.is_empty() {
         fetch_rooms(&*sources, written, rooms, &mut fetched).await;
     }
+    if !settings.is_empty() {
+        former::fetch(&*sources, settings, &mut fetched).await;
+    }
     fetched
+}
+
+/// group-svc has not come so far.
+pub fn behind() -> Refusal {
+    let message = "the conversation is being caught up with: send again a little later";
+    Refusal::new(Reason::Lagging, message).after(1000)
 }
 
 /// The two who are in a direct conversation.
@@ -389,10 +432,9 @@ async fn rooms(
 ) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
     // Asked first: the rows are of this position or later.
     if sources.grouped(shard).await? < written {
-        let message = "the conversation is being caught up with: send again a little later";
-        return Err(Refusal::new(Reason::Lagging, message).after(1000));
+        return Err(behind());
     }
-    sources.rooms(ids).await
+    sources.rooms(ids, NOBODY).await
 }
 
 async fn fetch_rooms(

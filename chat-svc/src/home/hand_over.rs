@@ -216,7 +216,16 @@ fn live(conversation: ConversationId, room: &Room) -> chat::LiveRoom {
         settings: state
             .settings
             .iter()
-            .map(|(user, set)| chat::LiveSettings { user: bytes(user.bytes()), settings: Some(set.clone()) })
+            .map(|(user, set)| (user, Some(set.clone())))
+            // A home of the version before takes no room that has such, but replays the log, and has all from the databases.
+            .chain(
+                state
+                    .members
+                    .all()
+                    .filter(|(user, _)| state.lacks_settings(user).is_some())
+                    .map(|(user, _)| (user, None)),
+            )
+            .map(|(user, settings)| chat::LiveSettings { user: bytes(user.bytes()), settings })
             .collect(),
         blocks: chat::Blocks::from(room.blocks).into(),
         history: state.history.into(),
@@ -228,7 +237,8 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
     let mark = |mark: &MovedMark| marks::pending(mark).map(|(user, (seq, _))| (user, seq));
     let member = |each: &chat::LiveMember| {
         let (joined_revision, joined_seq) = (each.joined_revision, each.joined_seq);
-        let member = Member { role: each.role(), joined_revision, joined_seq };
+        let settled = !live.settings.iter().any(|set| set.settings.is_none() && set.user == each.user);
+        let member = Member { role: each.role(), joined_revision, joined_seq, settled };
         Some((UserId::from_slice(&each.user).ok()?, member))
     };
     let used = |each: &chat::LiveUse| {
@@ -239,20 +249,25 @@ fn room(live: chat::LiveRoom) -> Option<(ConversationId, Room)> {
         Some((noted_at_ms, key, Use { hash, seq, revision, at_micros }))
     };
     let set = |each: chat::LiveSettings| Some((UserId::from_slice(&each.user).ok()?, each.settings?));
-    let members = live.members.iter().map(member).collect::<Option<_>>()?;
+    let members = Members::of(live.members.iter().map(member).collect::<Option<_>>()?);
+    // A home of the version before has some also of who is gone.
+    let is_here = |user: &[u8]| UserId::from_slice(user).is_ok_and(|user| members.get(&user).is_some());
+    let known = live.settings.into_iter().filter(|each| each.settings.is_some() && is_here(&each.user));
+    let settings = known.map(set).collect::<Option<_>>()?;
+    let marks: HashMap<_, _> = live.marks.iter().filter(|mark| is_here(&mark.user)).filter_map(mark).collect();
+    let pending = live.pending_marks.iter().filter(|mark| is_here(&mark.user)).filter_map(marks::pending).collect();
     let state = State {
         kind,
         history,
         revision: live.revision,
         last_seq: live.last_seq,
         last_at_micros: live.last_at_micros,
-        members: Arc::new(Members::of(members)),
+        members: Arc::new(members),
         profile: Arc::new(live.profile.unwrap_or_default().into()),
-        settings: Arc::new(live.settings.into_iter().map(set).collect::<Option<_>>()?),
+        settings: Arc::new(settings),
     };
     let mut room = Room::begun(state);
-    room.marks = live.marks.iter().map(mark).collect::<Option<_>>()?;
-    room.pending_marks = live.pending_marks.iter().map(marks::pending).collect::<Option<_>>()?;
+    (room.marks, room.pending_marks) = (marks, pending);
     room.seen = Seen::of(live.horizon_ms, live.uses.iter().map(used).collect::<Option<_>>()?);
     (room.last_position, room.blocks) = (live.last_position, blocks.into());
     Some((ConversationId::from_slice(&live.conversation).ok()?, room))

@@ -163,7 +163,9 @@ async fn replay(
     let events = || records.iter().flat_map(|logged| &logged.record.events);
     let ids: HashSet<_> = events().map(id).collect::<Result<_, _>>()?;
     let ids: Vec<_> = ids.into_iter().collect();
-    let rows = world.sources.rooms(&ids).await.map_err(|refusal| refusal.message)?;
+    // Who left before all of it is nobody to whom anything of it is sent.
+    let left_from = records.first().map_or(Position::MAX, |logged| logged.position);
+    let rows = world.sources.rooms(&ids, left_from).await.map_err(|refusal| refusal.message)?;
     let mut rooms: HashMap<_, _> = rows.iter().map(|(id, row)| (*id, Room::loaded(row, horizon_ms))).collect();
     let mut commits = Vec::new();
     let mut passages: HashMap<ConversationId, Passages> = HashMap::new();

@@ -7,6 +7,7 @@ mod faults;
 mod hand_over;
 mod marks;
 mod retries;
+mod settings;
 mod stage;
 
 use super::*;

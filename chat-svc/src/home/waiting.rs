@@ -1,15 +1,17 @@
 //! Who waits for what must be fetched first: for a room, all that is asked of it; for a message, those who would change it;
-//! for older client ids, who sends something that old, and what they ask behind it. So a late retry is in nobody else's way.
+//! for what somebody had set when they joined, who changes that; for older client ids, who sends something that old, and what
+//! they ask behind it. So a late retry is in nobody else's way.
 
 use super::{Fetched, Home, QUEUE, QUEUE_BYTES, fetch, moving, overloaded};
 use crate::{
     ask::{Ask, What},
-    room::Room,
+    room::{Request, Room},
 };
 use futures_util::FutureExt as _;
 use madang_mesh::clock::now_micros;
 use madang_proto::{
     id::{ConversationId, UserId},
+    log::v1::MemberSettings,
     reason::Refusal,
 };
 use std::{
@@ -37,6 +39,8 @@ pub(super) struct Waits {
     ids: HashMap<ConversationId, VecDeque<Held>>,
     /// Of messages that are.
     messages: HashMap<(ConversationId, u64), Vec<Ask>>,
+    /// Of members whose settings are, in order.
+    settings: HashMap<(ConversationId, UserId), Vec<Ask>>,
     /// How many wait, all in all.
     count: usize,
     /// How many bytes those take, and those that go on since what they waited for is there.
@@ -47,9 +51,9 @@ pub(super) struct Waits {
 impl Waits {
     /// For nothing yet.
     pub fn new() -> Self {
-        let (rooms, ids, messages) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (rooms, ids, messages, settings) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
         let reading_ids = Arc::new(Semaphore::new(IDS_AT_ONCE));
-        Self { rooms, ids, messages, count: 0, bytes: Arc::default(), reading_ids }
+        Self { rooms, ids, messages, settings, count: 0, bytes: Arc::default(), reading_ids }
     }
 
     /// Whether a room has to stay, since what comes for it goes on from how it is.
@@ -68,7 +72,8 @@ impl Waits {
         self.count = 0;
         let ids = std::mem::take(&mut self.ids).into_values().flatten().map(|held| held.ask);
         let rooms = std::mem::take(&mut self.rooms).into_values().flatten();
-        rooms.chain(ids).chain(std::mem::take(&mut self.messages).into_values().flatten())
+        let messages = std::mem::take(&mut self.messages).into_values().flatten();
+        rooms.chain(ids).chain(messages).chain(std::mem::take(&mut self.settings).into_values().flatten())
     }
 
     /// There is room for one more, or it is told that there is none.
@@ -139,18 +144,43 @@ impl Home {
         }
     }
 
+    /// Holds a member's change of their settings until it is known what they had set when they joined.
+    pub(super) fn wait_for_settings(&mut self, ask: Ask, user: UserId, wanted: fetch::Wanted) {
+        let Some(ask) = self.waits.take(ask) else { return };
+        let queue = self.waits.settings.entry((ask.conversation, user)).or_default();
+        queue.push(ask);
+        if queue.len() == 1 {
+            self.to_fetch.push(wanted);
+        }
+    }
+
+    /// It is: they take it along. The room may know better by then.
+    fn found_settings(&mut self, of: (ConversationId, UserId), found: Result<MemberSettings, Refusal>) {
+        let mut queue = self.waits.settings.remove(&of).unwrap_or_default();
+        if let Ok(found) = &found {
+            for ask in &mut queue {
+                if let What::Request(Request::Settings(_, former), _) = &mut ask.what {
+                    *former = Some(Box::new(found.clone()));
+                }
+            }
+        }
+        self.release(queue, found.err().as_ref());
+    }
+
     pub(super) fn fetch(&mut self) {
-        // Each of another service: one does not wait for the other.
+        // One does not wait for the other: rooms and settings are of another service than blocks, and settings may be waited for.
         let is_room = |wanted: &fetch::Wanted| matches!(wanted, fetch::Wanted::Room { .. });
-        let (rooms, blocks): (Vec<_>, Vec<_>) = std::mem::take(&mut self.to_fetch).into_iter().partition(is_room);
-        for wanted in [rooms, blocks].into_iter().filter(|wanted| !wanted.is_empty()) {
+        let is_set = |wanted: &fetch::Wanted| matches!(wanted, fetch::Wanted::Settings { .. });
+        let (rooms, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.to_fetch).into_iter().partition(is_room);
+        let (settings, blocks): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_set);
+        for wanted in [rooms, settings, blocks].into_iter().filter(|wanted| !wanted.is_empty()) {
             self.fetch_now(wanted);
         }
     }
 
     fn fetch_now(&mut self, wanted: Vec<fetch::Wanted>) {
         let written = (self.shard, self.pressure.slowest());
-        let instead = wanted.iter().filter_map(fetch::Wanted::failed).collect();
+        let instead = wanted.iter().map(fetch::Wanted::failed).collect();
         self.bring(instead, fetch::fetch(self.world.sources.clone(), written, wanted));
     }
 
@@ -206,6 +236,7 @@ impl Home {
                 let queue = self.waits.messages.remove(&(conversation, seq)).unwrap_or_default();
                 return self.release(queue, refusal.as_ref());
             }
+            Fetched::Settings { conversation, user, found } => return self.found_settings((conversation, user), found),
             Fetched::Recalled(recalled) => return self.recalled(recalled),
             Fetched::Failed(conversation, refusal) => (conversation, Some(refusal)),
         };

@@ -1,4 +1,5 @@
-//! Who is in a room: what events make of them.
+//! Who is in a room: what events make of them. Of who leaves nothing stays: however many come and go, a room is as large as
+//! those who are in it make it.
 
 use super::State;
 use madang_proto::{
@@ -17,6 +18,8 @@ pub struct Member {
     pub joined_revision: u64,
     /// The newest message when they joined.
     pub joined_seq: u64,
+    /// Whether it is known here what they had set when they joined; not of who joined since the room was loaded.
+    pub settled: bool,
 }
 
 /// Who is in a room.
@@ -60,19 +63,25 @@ impl Members {
 /// What an event does to who is in the room.
 pub(super) fn change(state: &mut State, event: &LoggedEvent) {
     let (revision, joined_seq) = (event.revision, event.last_seq);
+    // Before it began nobody can have set anything.
+    let settled = matches!(event.body, Some(Body::Created(_)));
     let join = |members: &mut BTreeMap<UserId, Member>, joined: &[log::JoinedUser]| {
         for each in joined {
             if let Ok(user) = UserId::from_slice(&each.user) {
-                members.insert(user, Member { role: each.role(), joined_revision: revision, joined_seq });
+                members.insert(user, Member { role: each.role(), joined_revision: revision, joined_seq, settled });
             }
         }
     };
     match &event.body {
         Some(Body::Created(created)) => Arc::make_mut(&mut state.members).change(|all| join(all, &created.members)),
         Some(Body::Joined(joined)) => Arc::make_mut(&mut state.members).change(|all| join(all, &joined.members)),
-        Some(Body::Left(left)) => Arc::make_mut(&mut state.members).change(|all| {
-            all.retain(|user, _| !left.users.iter().any(|gone| gone[..] == user.bytes()[..]));
-        }),
+        Some(Body::Left(left)) => {
+            let is_gone = |user: &UserId| left.users.iter().any(|gone| gone[..] == user.bytes()[..]);
+            Arc::make_mut(&mut state.members).change(|all| all.retain(|user, _| !is_gone(user)));
+            if state.settings.keys().any(is_gone) {
+                Arc::make_mut(&mut state.settings).retain(|user, _| !is_gone(user));
+            }
+        }
         Some(Body::Role(set)) => Arc::make_mut(&mut state.members).change(|all| {
             if let Some(member) = UserId::from_slice(&set.user).ok().and_then(|user| all.get_mut(&user)) {
                 member.role = set.role();

@@ -1,10 +1,14 @@
 //! What members have set for themselves. It takes no revision and is told to nobody else; the latest holds. It moves
 //! one's read mark as a `read` does: what is owed of that is found from the settings alone, so no crash loses it.
+//!
+//! Who leaves takes theirs along. Who comes back finds them, since group-svc's rows keep them: they are read there when
+//! somebody who has joined changes theirs for the first time.
 
 use super::{Numbered, Room, State, Verdict, member_of, slice};
 use madang_proto::{
     chat::v1::ChangeSettings,
     client::v1::Notify,
+    group::v1::RoomState,
     id::{ConversationId, UserId},
     log::v1::{LoggedEvent, MemberSettings, logged_event::Body},
     reason::{Reason, Refusal},
@@ -17,7 +21,7 @@ use std::{
 /// The most bytes of the app's own data, keys and values together.
 pub const MAX_DATA: usize = 4096;
 
-/// What members have set, also some who have left: who comes back finds it.
+/// What members have set.
 pub type Settings = BTreeMap<UserId, MemberSettings>;
 
 /// Data is in its bounds.
@@ -88,17 +92,34 @@ fn changed(before: &MemberSettings, change: ChangeSettings, last_seq: u64) -> Re
     Ok(new)
 }
 
-/// Numbers a change; a member's alone.
+/// What somebody has who has set nothing.
+fn first() -> MemberSettings {
+    MemberSettings { notify: Notify::All.into(), ..MemberSettings::default() }
+}
+
+/// What a member has set, by group-svc's row.
+#[must_use]
+pub fn in_row(row: &RoomState, user: &UserId) -> MemberSettings {
+    let member = row.members.iter().find(|member| member.user[..] == user.bytes()[..]);
+    member.and_then(|member| member.settings.clone()).unwrap_or_else(first)
+}
+
+/// Numbers a change; a member's alone. `former`: what they had set when they joined, where the state [lacks](State::lacks_settings)
+/// that.
 pub(super) fn number(
     state: &mut Option<State>,
     conversation: ConversationId,
     actor: UserId,
-    change: ChangeSettings,
+    (change, former): (ChangeSettings, Option<MemberSettings>),
     now_micros: i64,
 ) -> Result<Verdict, Refusal> {
     let state = member_of(state, actor)?;
-    let before = state.settings.get(&actor).cloned();
-    let known = before.clone().unwrap_or_else(|| MemberSettings { notify: Notify::All.into(), ..Default::default() });
+    if state.lacks_settings(&actor).is_some() {
+        let former =
+            former.ok_or_else(|| Refusal::new(Reason::Internal, "what the member had set was not asked for"))?;
+        Arc::make_mut(&mut state.settings).insert(actor, former);
+    }
+    let known = state.settings.get(&actor).cloned().unwrap_or_else(first);
     let mut new = changed(&known, change, state.last_seq)?;
     if new == known {
         return Ok(Verdict::Nothing);
@@ -122,12 +143,20 @@ impl State {
     pub fn settings_at(&self, user: &UserId) -> i64 {
         self.settings.get(user).map_or(0, |settings| settings.updated_at_ms)
     }
+
+    /// Whether it is not known here what a member has set: then with which event they joined, whose row has it.
+    #[must_use]
+    pub fn lacks_settings(&self, user: &UserId) -> Option<u64> {
+        let member = self.members.get(user).filter(|member| !member.settled)?;
+        (!self.settings.contains_key(user)).then_some(member.joined_revision)
+    }
 }
 
 impl Room {
     /// Settings that the log has: the latest hold.
     pub(super) fn replay_settings(&mut self, event: &LoggedEvent, new: &MemberSettings) {
         if let Ok(user) = UserId::from_slice(&event.actor)
+            && self.state.members.get(&user).is_some()
             && self.state.settings_at(&user) < new.updated_at_ms
         {
             Arc::make_mut(&mut self.state.settings).insert(user, new.clone());
@@ -139,7 +168,7 @@ impl Room {
     pub fn owe_marks(&mut self) {
         for (user, settings) in &*self.state.settings {
             let seq = settings.read_by();
-            if self.state.members.get(user).is_some() && seq > self.marks.get(user).copied().unwrap_or(0) {
+            if seq > self.marks.get(user).copied().unwrap_or(0) {
                 let pending = self.pending_marks.entry(*user).or_default();
                 if seq > pending.0 {
                     *pending = (seq, None);
@@ -163,7 +192,7 @@ mod tests {
     use madang_proto::{
         client::v1::{ConversationKind, Role},
         group::v1::{RoomMember, RoomState},
-        log::v1::{Created, JoinedUser, MarksMoved, MovedMark},
+        log::v1::{Created, JoinedUser, MarksMoved, MembersJoined, MembersLeft, MovedMark},
     };
 
     fn room(users: &[UserId], last_seq: u64, set: Option<MemberSettings>) -> Room {
@@ -181,7 +210,7 @@ mod tests {
             &mut state,
             id,
             Some(user),
-            Request::Settings(change),
+            Request::Settings(change, None),
             &HashMap::new(),
             5_000_000,
             limits,
@@ -224,6 +253,45 @@ mod tests {
         assert_eq!(live.state.settings[&users[0]].muted_until_ms, 2);
         assert_eq!(live.state.settings_at(&users[0]), 5001, "at the same time: one later");
         assert!(crate::home::cost(&live) > crate::home::cost(&room(&users, 7, None)), "it costs memory");
+    }
+
+    #[test]
+    fn a_room_is_as_large_as_those_who_are_in_it_make_it() {
+        let owner = UserId::new();
+        let mut live = room(&[owner], 7, None);
+        let before = (live.state.settings.len(), live.marks.len(), crate::home::cost(&live));
+        let event = |live: &Room, body| LoggedEvent {
+            revision: live.state.revision + 1,
+            last_seq: 7,
+            body: Some(body),
+            ..LoggedEvent::default()
+        };
+        for user in (0..100).map(|_| UserId::new()) {
+            let joined = JoinedUser { user: slice(&user), ..JoinedUser::default() };
+            assert!(live.replay(&event(&live, Body::Joined(MembersJoined { members: vec![joined] }))));
+            let hidden_until_seq = 9;
+            let set = MemberSettings { hidden_until_seq, updated_at_ms: 1, ..MemberSettings::default() };
+            let whispered =
+                LoggedEvent { actor: slice(&user), body: Some(Body::Settings(set)), ..LoggedEvent::default() };
+            assert!(live.replay(&whispered));
+            assert!(live.pending_marks.contains_key(&user));
+            let left = MembersLeft { users: vec![slice(&user)], ..MembersLeft::default() };
+            assert!(live.replay(&event(&live, Body::Left(left))));
+            // As it may be read again.
+            assert!(live.replay(&whispered));
+        }
+        assert_eq!((live.state.settings.len(), live.marks.len(), crate::home::cost(&live)), before);
+        assert!(!live.drop_known_marks(), "nobody waits for marks of who is gone");
+        // Nor are they taken from a row.
+        let set = MemberSettings { muted_until_ms: 1, ..MemberSettings::default() };
+        let gone = RoomMember {
+            user: UserId::new().bytes().to_vec(),
+            left_revision: 3,
+            settings: Some(set),
+            ..RoomMember::default()
+        };
+        let row = RoomState { members: vec![gone], ..RoomState::default() };
+        assert!(Room::loaded(&row, 0).state.settings.is_empty());
     }
 
     #[test]

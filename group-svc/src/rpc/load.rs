@@ -1,7 +1,8 @@
-//! Rooms for homes and for notifications: as many as one answer bears. What people have set for themselves stays when they
-//! leave, so a room of a long life can be large.
+//! Rooms for homes and for notifications: as many as one answer bears. What people have set for themselves stays in the
+//! rows when they leave, for when they come back; it is no part of the room meanwhile.
 
 use super::{Groups, conversation, failed, too_many, user_of};
+use crate::store::Gone;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use madang_proto::{
     group::v1::{LoadRoomsRequest, LoadRoomsResponse, RoomState},
@@ -20,7 +21,6 @@ const BEGINS: usize = 8;
 /// Only what says who is to hear of something.
 pub(super) fn shorten(room: &mut RoomState) {
     room.data.clear();
-    room.members.retain(|member| member.left_revision == 0);
     for settings in room.members.iter_mut().filter_map(|member| member.settings.as_mut()) {
         settings.data.clear();
     }
@@ -28,7 +28,7 @@ pub(super) fn shorten(room: &mut RoomState) {
 
 impl Groups {
     pub(super) async fn loaded(&self, request: LoadRoomsRequest) -> Result<LoadRoomsResponse, Status> {
-        let LoadRoomsRequest { conversations: asked, mut users, begins, brief, enough_bytes } = request;
+        let LoadRoomsRequest { conversations: asked, mut users, begins, brief, enough_bytes, left_from } = request;
         for (field, count) in [("conversations", asked.len()), ("users", users.len()), ("begins", begins.len())] {
             if count > 1000 {
                 return Err(too_many(field, "at most 1000 rooms and users are loaded at once"));
@@ -38,7 +38,13 @@ impl Groups {
         let begin: HashSet<&String> = begins.iter().flat_map(|each| &each.users).collect();
         users.retain(|user| !begin.contains(user));
         let ids = asked.iter().map(|id| conversation(id)).collect::<Result<Vec<_>, _>>()?;
-        let (rooms, looked_at) = self.rooms_of(&ids, brief, enough_bytes).await?;
+        let gone = match (brief, left_from) {
+            (true, _) => Gone::NOBODY,
+            // A home of the version before keeps what they had set.
+            (false, 0) => Gone::Whole,
+            (false, position) => Gone::Since(position),
+        };
+        let (rooms, looked_at) = self.rooms_of(&ids, (brief, gone), enough_bytes).await?;
         let users = users.iter().map(|each| user_of("users", each)).collect::<Result<Vec<_>, _>>()?;
         let full = self.full_of(users).await?.iter().map(ToString::to_string).collect();
         let begins = stream::iter(begins).map(|each| self.begins(each)).buffered(BEGINS);
@@ -51,14 +57,14 @@ impl Groups {
     async fn rooms_of(
         &self,
         ids: &[ConversationId],
-        brief: bool,
+        (brief, gone): (bool, Gone),
         enough_bytes: u64,
     ) -> Result<(Vec<RoomState>, usize), Status> {
         let (mut rooms, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         let is_enough = |bytes: u64| enough_bytes > 0 && bytes >= enough_bytes;
         for some in ids.chunks(TOGETHER) {
             let mut found =
-                self.store.rooms(some.to_vec()).await.map_err(|error| failed(&error))?.into_iter().peekable();
+                self.store.rooms(some.to_vec(), gone).await.map_err(|error| failed(&error))?.into_iter().peekable();
             for id in some {
                 if is_enough(bytes) {
                     return Ok((rooms, looked_at));

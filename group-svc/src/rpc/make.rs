@@ -2,7 +2,7 @@
 //! no further one.
 
 use super::{Groups, bring::sorted, clock, failed, good_key, group_name, reused, user, view};
-use crate::store::{keys, present};
+use crate::store::{Gone, keys, present};
 use madang_proto::{
     chat::v1::{self as chat, operation::Body},
     group::v1::*,
@@ -26,7 +26,7 @@ impl Groups {
             }
             if made.id != id {
                 id = made.id;
-                let room = self.store.rooms(vec![id]).await.map_err(|error| failed(&error))?.pop();
+                let room = self.store.rooms(vec![id], Gone::Since(0)).await.map_err(|error| failed(&error))?.pop();
                 if let Some(room) = room {
                     self.made(whose, key, asked).await?;
                     return self.again(whose, room, &members).await;

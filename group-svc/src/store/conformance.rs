@@ -8,7 +8,7 @@ mod invites;
 pub use comings::check_comings;
 pub use invites::check_invites;
 
-use super::{After, Error, GroupStore, Page, Positions, Wanted, keys::Made};
+use super::{After, Error, Gone, GroupStore, Page, Positions, Wanted, keys::Made};
 use madang_proto::{
     client::v1::{Content, ConversationKind, History, Role},
     group::v1::RoomState,
@@ -65,7 +65,7 @@ impl Room {
 }
 
 async fn one(store: &dyn GroupStore, room: &Room) -> RoomState {
-    store.rooms(vec![room.id]).await.expect(FAILED).pop().expect("the room is there")
+    store.rooms(vec![room.id], Gone::Since(0)).await.expect(FAILED).pop().expect("the room is there")
 }
 
 /// What somebody has not read, asked with others; and in how many conversations they are.
@@ -89,7 +89,7 @@ pub async fn check(store: &dyn GroupStore) {
     let [ann, bob, cho] = [UserId::new(), UserId::new(), UserId::new()];
     let (mut room, mut other) = (Room::new(1_000_000), Room::new(2_000_000));
     assert_eq!(store.cursor(3).await.expect(FAILED), 0);
-    assert!(store.rooms(vec![room.id]).await.expect(FAILED).is_empty());
+    assert!(store.rooms(vec![room.id], Gone::Whole).await.expect(FAILED).is_empty());
     assert_eq!(badge(store, ann, NOW).await, (0, 0));
 
     let created = |members: &[(UserId, Role)]| {
@@ -179,7 +179,7 @@ pub async fn check(store: &dyn GroupStore) {
     let access = store.access(ann, vec![other.id]).await.expect(FAILED);
     assert!(access.is_empty(), "nothing of what they are not in");
     let unknown = ConversationId::from(Uuid::now_v7());
-    let rooms = store.rooms(vec![other.id, unknown, room.id]).await.expect(FAILED);
+    let rooms = store.rooms(vec![other.id, unknown, room.id], Gone::NOBODY).await.expect(FAILED);
     let ids: Vec<_> = rooms.iter().map(|room| &room.conversation[..]).collect();
     assert_eq!(ids, [&other.id.bytes()[..], &room.id.bytes()[..]], "in the order asked for");
 
@@ -356,6 +356,24 @@ pub async fn check_settings(store: &dyn GroupStore) {
     store.apply(0, vec![message], 4).await.expect(FAILED);
     assert_eq!(badge(store, bob, NOW + 1).await, (1, 1));
     assert_eq!(badge(store, bob, NOW).await, (0, 1));
+
+    // Who has left is shown to who reads the log from before that; what they had set waits for them.
+    let gone = MembersLeft { users: vec![bytes(bob).into()], ended: false };
+    let left = room.event(bob, Body::Left(gone));
+    store.apply(0, vec![left], 5).await.expect(FAILED);
+    let id = room.id;
+    let loaded = async |gone| {
+        let room = store.rooms(vec![id], gone).await.expect(FAILED).pop();
+        let members = room.map_or(Vec::new(), |room| room.members);
+        let found = members.into_iter().find(|member| member.user == bytes(bob));
+        found.map(|member| (member.left_revision > 0, member.settings.is_some()))
+    };
+    assert_eq!(loaded(Gone::Whole).await, Some((true, true)));
+    assert_eq!(loaded(Gone::Since(5)).await, Some((true, false)));
+    assert_eq!((loaded(Gone::Since(6)).await, loaded(Gone::NOBODY).await), (None, None));
+    let back = room.event(ann, Body::Joined(MembersJoined { members: joined(&[(bob, Role::Member)]) }));
+    store.apply(0, vec![back], 6).await.expect(FAILED);
+    assert_eq!(loaded(Gone::NOBODY).await, Some((false, true)));
 }
 
 fn shard(n: usize) -> u32 {

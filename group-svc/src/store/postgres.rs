@@ -9,7 +9,7 @@ pub mod list;
 mod memberships;
 
 use super::{
-    Access, Error, GroupStore, Membership, Page, Wanted,
+    Access, Error, Gone, GroupStore, Membership, Page, Wanted,
     keys::{Asked, KEY_MS, Made},
     number, settings,
 };
@@ -17,7 +17,7 @@ use apply::Apply;
 use async_trait::async_trait;
 use diesel::{
     QueryableByName, sql_query,
-    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -39,6 +39,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// Where the tables say to which cluster they belong.
 pub const BELONGS: Belongs = Belongs { table: "group_data", oldest: "conversation" };
 
+/// Who is in conversations, $1, and who left them at a position, $2, or later; of these what they had set if $3.
+pub const MEMBERS: &str = r#"SELECT conversation, "user", role, joined_revision, joined_seq, joined_at, left_revision, read_seq,
+    CASE WHEN left_revision = 0 OR $3 THEN settings END AS settings
+FROM member WHERE conversation = ANY($1) AND (left_revision = 0 OR left_position >= $2) ORDER BY joined_revision, "user""#;
 /// What a user, $1, has set of a conversation, $2.
 pub const SETTINGS: &str = r#"SELECT m.settings, c.last_seq FROM member m JOIN conversation c USING (conversation)
 WHERE m.conversation = $2 AND m."user" = $1"#;
@@ -197,8 +201,9 @@ impl GroupStore for PostgresGroups {
         transaction.await
     }
 
-    async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error> {
+    async fn rooms(&self, ids: Vec<ConversationId>, gone: Gone) -> Result<Vec<RoomState>, Error> {
         let ids: Vec<Uuid> = ids.into_iter().map(of).collect();
+        let (left_from, whole) = gone.parts();
         let mut connection = self.connection().await?;
         // One statement's view of both tables, so that a room and its members are of the same revision.
         let (rows, members) = connection
@@ -210,11 +215,12 @@ impl GroupStore for PostgresGroups {
                     .bind::<Array<SqlUuid>, _>(&ids)
                     .load(connection)
                     .await?;
-                let members: Vec<MemberRow> =
-                    sql_query(r#"SELECT * FROM member WHERE conversation = ANY($1) ORDER BY joined_revision, "user""#)
-                        .bind::<Array<SqlUuid>, _>(&ids)
-                        .load(connection)
-                        .await?;
+                let members: Vec<MemberRow> = sql_query(MEMBERS)
+                    .bind::<Array<SqlUuid>, _>(&ids)
+                    .bind::<BigInt, _>(left_from)
+                    .bind::<Bool, _>(whole)
+                    .load(connection)
+                    .await?;
                 Ok::<_, Error>((rows, members))
             })
             .await?;

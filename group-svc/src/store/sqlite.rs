@@ -7,7 +7,7 @@ mod list;
 mod memberships;
 
 use super::{
-    Access, Error, GroupStore, Head, Membership, Page, Wanted,
+    Access, Error, Gone, GroupStore, Head, Membership, Page, Wanted,
     keys::{Asked, KEY_MS, Made},
     number,
     settings::{self, Set},
@@ -133,11 +133,11 @@ impl GroupStore for SqliteGroups {
         .await
     }
 
-    async fn rooms(&self, ids: Vec<ConversationId>) -> Result<Vec<RoomState>, Error> {
+    async fn rooms(&self, ids: Vec<ConversationId>, gone: Gone) -> Result<Vec<RoomState>, Error> {
         self.run(move |connection| {
             let mut rooms = Vec::with_capacity(ids.len());
             for id in ids {
-                rooms.extend(room(connection, id)?);
+                rooms.extend(room(connection, id, gone)?);
             }
             Ok(rooms)
         })
@@ -394,7 +394,7 @@ fn write_marks(transaction: &Transaction<'_>, marks: Marks) -> Result<(), Error>
     Ok(())
 }
 
-fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>, Error> {
+fn room(connection: &Connection, id: ConversationId, gone: Gone) -> Result<Option<RoomState>, Error> {
     let mut select = connection.prepare_cached("SELECT * FROM conversation WHERE conversation = ?1")?;
     let row = select.query_row([id.bytes()], |row| {
         let (revision, last_seq): (i64, i64) = (row.get("revision")?, row.get("last_seq")?);
@@ -414,9 +414,13 @@ fn room(connection: &Connection, id: ConversationId) -> Result<Option<RoomState>
         })
     });
     let Some(mut room) = row.optional()? else { return Ok(None) };
-    let mut members =
-        connection.prepare_cached("SELECT * FROM member WHERE conversation = ?1 ORDER BY joined_revision, user")?;
-    let rows = members.query_map([id.bytes()], |row| {
+    let mut members = connection.prepare_cached(
+        "SELECT user, role, joined_revision, joined_seq, joined_at, left_revision, read_seq,
+         CASE WHEN left_revision = 0 OR ?3 THEN settings END AS settings FROM member
+         WHERE conversation = ?1 AND (left_revision = 0 OR left_position >= ?2) ORDER BY joined_revision, user",
+    )?;
+    let (left_from, whole) = gone.parts();
+    let rows = members.query_map(params![id.bytes(), left_from, whole], |row| {
         let of = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
         Ok(RoomMember {
             user: row.get("user")?,

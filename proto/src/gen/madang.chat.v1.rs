@@ -609,7 +609,7 @@ pub struct LiveRoom {
     /// Who is in it.
     #[prost(message, repeated, tag = "6")]
     pub members: ::prost::alloc::vec::Vec<LiveMember>,
-    /// Up to where people have read, also some who are not in it any more.
+    /// Up to where they have read.
     #[prost(message, repeated, tag = "7")]
     pub marks: ::prost::alloc::vec::Vec<super::super::log::v1::MovedMark>,
     /// Marks that were taken and are not in the log yet.
@@ -627,7 +627,7 @@ pub struct LiveRoom {
     /// What it shows of itself.
     #[prost(message, optional, tag = "12")]
     pub profile: ::core::option::Option<super::super::log::v1::GroupChanged>,
-    /// Of those who have set something.
+    /// Of those who have set something, or may have.
     #[prost(message, repeated, tag = "13")]
     pub settings: ::prost::alloc::vec::Vec<LiveSettings>,
     /// Which messages members see.
@@ -643,7 +643,7 @@ pub struct LiveSettings {
     /// Whose, 16 bytes.
     #[prost(bytes = "bytes", tag = "1")]
     pub user: ::prost::bytes::Bytes,
-    /// What they have set.
+    /// What they have set; absent: that is not known here, since they joined after the room was loaded. group-svc has it.
     #[prost(message, optional, tag = "2")]
     pub settings: ::core::option::Option<super::super::log::v1::MemberSettings>,
 }

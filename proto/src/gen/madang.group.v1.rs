@@ -251,6 +251,9 @@ pub struct LoadRoomsRequest {
     /// Once rooms of so many bytes are in the answer, the rest is not looked at; 0: all are in it.
     #[prost(uint64, tag = "5")]
     pub enough_bytes: u64,
+    /// Of those who left only those who did so at this position of the log or later, without what they had set; 0: all, with it.
+    #[prost(uint64, tag = "6")]
+    pub left_from: u64,
 }
 /// A conversation and who will be in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -111,6 +111,11 @@ impl Room {
         if self.settings_at(user) >= updated_at(event) {
             return Err("settings that are not later than those before".into());
         }
+        let before = self.settings.get(&user).and_then(|all| all.last()).and_then(settings);
+        let has = |key: &String| settings(event).is_some_and(|set| set.data.contains_key(key));
+        if before.is_some_and(|before| !before.data.keys().all(has)) {
+            return Err("settings without what was set before".into());
+        }
         self.settings.entry(user).or_default().push(event.clone());
         Ok(())
     }

@@ -58,6 +58,8 @@ struct State {
     rows: BTreeMap<ConversationId, RoomState>,
     events: BTreeMap<ConversationId, Vec<LoggedEvent>>,
     cursors: [BTreeMap<Shard, Position>; 2],
+    /// Where in the log of its shard somebody left a room last.
+    left: BTreeMap<(ConversationId, Vec<u8>), Position>,
     /// A process that reads and answers; none: nobody does.
     serving: Option<Serving>,
     slow: bool,
@@ -204,7 +206,12 @@ impl State {
                 return Err(format!("{id} has revision {has} and the log goes on at {}", event.revision));
             }
             match reader {
-                Reader::Group => apply(self.rows.entry(id).or_default(), event),
+                Reader::Group => {
+                    apply(self.rows.entry(id).or_default(), event);
+                    if let Some(Body::Left(left)) = &event.body {
+                        self.left.extend(left.users.iter().map(|user| ((id, user.to_vec()), position)));
+                    }
+                }
                 Reader::Store => self.events.entry(id).or_default().push(event.clone()),
             }
         }
@@ -276,10 +283,20 @@ async fn ask<T: Send + 'static>(
 
 #[async_trait]
 impl Sources for SimulatedSources {
-    async fn rooms(&self, conversations: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+    async fn rooms(
+        &self,
+        conversations: &[ConversationId],
+        left_from: Position,
+    ) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         let ids = conversations.to_vec();
-        ask(self.0, move |state| ids.into_iter().filter_map(|id| Some((id, state.rows.get(&id)?.clone()))).collect())
-            .await
+        let row = move |state: &State, id: ConversationId| {
+            let mut row = state.rows.get(&id)?.clone();
+            let left_at = |user: &[u8]| state.left.get(&(id, user.to_vec())).copied().unwrap_or(0);
+            row.members.retain(|member| member.left_revision == 0 || left_at(&member.user) >= left_from);
+            row.members.iter_mut().filter(|member| member.left_revision > 0).for_each(|member| member.settings = None);
+            Some((id, row))
+        };
+        ask(self.0, move |state| ids.into_iter().filter_map(|id| row(state, id)).collect()).await
     }
 
     async fn client_ids(

@@ -121,6 +121,8 @@ impl Wish {
             Self::Set(_, until, hide) => Body::ChangeSettings(ChangeSettings {
                 muted_until: Some(*until),
                 hidden: Some(*hide),
+                // What is there stays: see `check`.
+                data: [(clock::below(20).to_string(), String::new())].into(),
                 ..ChangeSettings::default()
             }),
             Self::Read(_, seq) => Body::Read(Read { conversation: id.clone(), seq: *seq }),

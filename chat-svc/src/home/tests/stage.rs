@@ -26,7 +26,7 @@ use madang_proto::{
     client::v1::{Ack, Content, ConversationKind, Role},
     group::v1::{RoomMember, RoomState},
     id::{ClientId, UserId},
-    log::v1::{Created, JoinedUser, LoggedEvent, Record},
+    log::v1::{Created, JoinedUser, LoggedEvent, MemberSettings, Record, logged_event::Body},
 };
 use prost::Message as _;
 use std::{
@@ -160,6 +160,16 @@ impl Databases {
         found
     }
 
+    /// What somebody has set last, who may have left since.
+    fn set(&self, id: &ConversationId, user: &UserId) -> Option<MemberSettings> {
+        let events = self.events();
+        let of = |event: &&LoggedEvent| event.conversation[..] == id.bytes()[..] && event.actor[..] == user.bytes()[..];
+        events.iter().rev().filter(of).find_map(|event| match &event.body {
+            Some(Body::Settings(set)) => Some(set.clone()),
+            _ => None,
+        })
+    }
+
     fn up(&self) -> Result<(), Refusal> {
         assert!(!self.ill.load(SeqCst), "the databases have what nobody has thought of");
         if self.down.load(SeqCst) { Err(moving()) } else { Ok(()) }
@@ -168,7 +178,7 @@ impl Databases {
 
 #[async_trait]
 impl Sources for Databases {
-    async fn rooms(&self, ids: &[ConversationId]) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
+    async fn rooms(&self, ids: &[ConversationId], _: Position) -> Result<HashMap<ConversationId, RoomState>, Refusal> {
         self.up()?;
         self.rooms_asked.fetch_add(ids.len(), SeqCst);
         let state = |id: &ConversationId| {
@@ -179,7 +189,7 @@ impl Sources for Databases {
                 joined_revision: member.joined_revision,
                 joined_seq: member.joined_seq,
                 read_seq: room.marks.get(user).copied().unwrap_or(0),
-                settings: room.state.settings.get(user).cloned(),
+                settings: self.set(id, user),
                 ..RoomMember::default()
             };
             let state = RoomState {
