@@ -443,6 +443,7 @@ fn push(
         sender: None,
         mentioned: 0,
         messages: 0,
+        read: 0,
         at_ms: job.at_ms,
         group: group.unwrap_or_default(),
         name: String::new(),

@@ -117,7 +117,10 @@ impl Done {
                 settled.done(whom, push.seq.max(row));
             }
             Write::Keep(late) => settled.keep(Late { seq: late.seq.max(row), ..late.clone() }),
-            Write::Forget => settled.drop_one(whom, row),
+            Write::Forget => {
+                settled.drop_one(whom, row);
+                push.instead(now_ms()).into_iter().for_each(|late| settled.keep(late));
+            }
         }
     }
 
@@ -140,21 +143,7 @@ impl Done {
             return None;
         }
         let now = now_ms();
-        let read = Push {
-            kind: PushType::Read,
-            seq,
-            revision: 0,
-            sender: None,
-            mentioned: 0,
-            messages: 0,
-            at_ms: now,
-            name: String::new(),
-            shown: Shown::Nothing,
-            tries: 0,
-            trace: None,
-            ..push.clone()
-        };
-        Some(Kept::late(&read, now))
+        Some(Kept::late(&push.clears(seq, now), now))
     }
 }
 

@@ -21,6 +21,7 @@ use madang_proto::{
     notify::v1::{Outcome, Provider as Name},
 };
 use std::{
+    collections::HashSet,
     ops::Deref,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -368,6 +369,35 @@ async fn what_a_message_took_the_place_of_is_told_of_if_that_one_is_taken_back()
     stage.answer.send_replace(Some(Verdict::Sent));
     stage.all_written().await;
     assert_eq!(stage.sent(&to), [1, 6], "there is 5, and before 7 nothing");
+}
+
+/// Before it, or behind it; and where it is kept first.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_something_was_read_is_told_if_the_message_that_took_its_place_is_taken_back() {
+    let stage = Stage::set();
+    let to = stage.device("slow").await;
+    let [before, behind, unread] = [(); 3].map(|()| ConversationId::new());
+    let read = |conversation| Push { kind: PushType::Read, messages: 0, ..push(&to, conversation, 5) };
+    stage.send(push(&to, ConversationId::new(), 1)).await;
+    until(async || stage.sent(&to) == [1]).await;
+    for push in [read(before), push(&to, before, 6), push(&to, behind, 6), read(behind), push(&to, unread, 6)] {
+        let (conversation, seq) = (push.conversation, push.seq);
+        stage.send(push).await;
+        if seq == 6 {
+            stage.sender.amended.note(conversation, seq, None);
+        }
+    }
+    stage.answer.send_replace(Some(Verdict::Sent));
+    stage.all_written().await;
+    assert_eq!(stage.sent(&to), [1], "all others were taken back");
+    let kept = stage.store.due(SHARD, now_ms(), 10, Vec::new()).await.unwrap();
+    let kept = kept.iter().filter_map(|late| Kept::push(late, Arc::new(to.clone()), Instant::now()));
+    let told: HashSet<_> = kept.map(|push| (push.kind, push.seq, push.conversation)).collect();
+    assert_eq!(told, [before, behind].map(|conversation| (PushType::Read, 5, conversation)).into());
+    // What is kept knows of it.
+    let in_its_place = Push { read: 5, ..push(&to, before, 7) };
+    let late = Kept::late(&in_its_place, now_ms());
+    assert_eq!(Kept::push(&late, Arc::new(to.clone()), Instant::now()).unwrap().read, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,7 @@ impl Work {
                     } else {
                         self.reports.add(&push, Outcome::Moot, 0);
                         gone.drop_one((push.to.user, push.to.device, push.conversation), taken.seq);
+                        push.instead(now).into_iter().for_each(|late| gone.keep(late));
                     }
                 }
                 true

@@ -44,6 +44,9 @@ pub struct Kept {
     /// The trace that it belongs to, if it is sampled.
     #[prost(bytes = "vec", tag = "12")]
     trace: Vec<u8>,
+    /// Up to which message something says that was read, in whose place it has come; 0: nothing does.
+    #[prost(uint64, tag = "13")]
+    read: u64,
 }
 
 const ATTACHED: [Attached; 4] = [Attached::Picture, Attached::Video, Attached::Sound, Attached::File];
@@ -83,6 +86,7 @@ impl Kept {
             attached,
             tries: push.tries,
             trace: push.trace.map(|context| context.bytes().to_vec()).unwrap_or_default(),
+            read: push.read,
         };
         let whom = (push.to.user, push.to.device, push.conversation);
         let (messages, mentioned) = (push.messages, push.mentioned);
@@ -100,14 +104,20 @@ impl Kept {
         store.change(changed.collect()).await
     }
 
-    /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back and stands for no
-    /// others. None: it is not of such a message, or shows nothing of it.
+    /// What is to be kept instead of a push whose message was changed; nothing, where it was taken back and stands for nothing
+    /// else. None: it is not of such a message, or shows nothing of it.
     #[must_use]
     pub fn changed(late: &Late, changes: &Changes) -> Option<Option<Vec<u8>>> {
         let kept = Self::decode(&late.push[..]).ok().filter(|kept| kept.kind() == PushType::Message)?;
         let Some(shown) = changes.get(&(late.whom.2, kept.seq))? else {
+            let read = kept.read;
             let others = Self { sender: Vec::new(), name: String::new(), text: String::new(), attached: 0, ..kept };
-            return Some((late.messages >= SEVERAL).then(|| others.encode_to_vec()));
+            let cleared = Self { kind: PushType::Read.into(), seq: read, revision: 0, read: 0, ..others.clone() };
+            return Some(match (late.messages >= SEVERAL, read > 0) {
+                (true, _) => Some(others.encode_to_vec()),
+                (false, true) => Some(cleared.encode_to_vec()),
+                (false, false) => None,
+            });
         };
         if kept.text.is_empty() && kept.attached == 0 {
             return None;
@@ -121,6 +131,7 @@ impl Kept {
     #[must_use]
     pub fn push(late: &Late, to: Arc<Subscription>, checked: Instant) -> Option<Push> {
         let kept = Self::decode(&late.push[..]).ok()?;
+        let kind = kept.kind();
         let attached = (kept.attached as usize).checked_sub(1).and_then(|at| ATTACHED.get(at));
         let shown = match attached {
             _ if !kept.text.is_empty() => Shown::Text(kept.text.clone()),
@@ -129,7 +140,7 @@ impl Kept {
         };
         Some(Push {
             to,
-            kind: kept.kind(),
+            kind,
             conversation: late.whom.2,
             shard: late.shard,
             seq: kept.seq,
@@ -137,11 +148,13 @@ impl Kept {
             sender: UserId::from_slice(&kept.sender).ok(),
             // A version that had no such column has said it of this message alone.
             mentioned: if kept.mention { kept.seq } else { late.mentioned },
+            read: kept.read,
             at_ms: kept.at_ms,
             group: kept.group,
             name: kept.name,
             shown,
-            messages: late.messages,
+            // Of one that has become this since its message was taken back, the row says otherwise.
+            messages: if kind == PushType::Read { 0 } else { late.messages },
             badge: 0,
             tries: kept.tries,
             checked,
@@ -183,6 +196,16 @@ mod tests {
             changed(of_several),
             Some(Some((2, String::new(), String::new(), 0))),
             "of the others, nothing is known"
+        );
+        let in_its_place =
+            Kept { seq: 2, read: 1, text: "as it was".into(), kind: PushType::Message.into(), ..Kept::default() };
+        let cleared =
+            Kept::changed(&Late { push: in_its_place.encode_to_vec(), ..kept(2, "", PushType::Message) }, &changes);
+        let cleared = Kept::decode(&cleared.unwrap().unwrap()[..]).unwrap();
+        assert_eq!(
+            (cleared.kind(), cleared.seq, &*cleared.text),
+            (PushType::Read, 1, ""),
+            "what it had taken the place of"
         );
         assert_eq!(as_it_was(3), Some(Some((3, "ann".into(), String::new(), 3))));
         assert_eq!(as_it_was(4), None, "another message");

@@ -1,8 +1,9 @@
 //! Something to tell a device, and what it has taken the place of.
 
+use super::Kept;
 use crate::{
     notice::Notice,
-    store::{SEVERAL, Subscription, Where, newest_mention, stand_for},
+    store::{Late, SEVERAL, Subscription, Where, newest_mention, stand_for},
     words::{Language, Shown},
 };
 use madang_mesh::{shard::Shard, trace::Context};
@@ -42,6 +43,9 @@ pub struct Push {
     /// Of how many messages the device was not told yet, this one among them. 0: that something was read, 1: a message,
     /// [`SEVERAL`]: it has taken the place of others.
     pub messages: u32,
+    /// Up to which message something says that was read, in whose place this one has come: the device is told of that if it is
+    /// not told of this one. 0: nothing does.
+    pub read: u64,
     /// The sum of what is unread.
     pub badge: u64,
     /// How often its provider was asked, and did not take it.
@@ -61,11 +65,38 @@ impl Push {
     pub(crate) fn follow(&mut self, older: Replaced) {
         self.mentioned = newest_mention(self.messages, self.mentioned, older.mentioned);
         self.messages = stand_for(self.messages, older.messages);
+        self.read = self.read.max(older.read);
     }
 
     /// What one is to know that takes its place.
     pub(super) fn replaced(&self) -> Replaced {
-        Replaced { messages: self.messages, mentioned: self.mentioned }
+        let read = if self.kind == PushType::Read { self.seq } else { self.read };
+        Replaced { messages: self.messages, mentioned: self.mentioned, read }
+    }
+
+    /// What tells the same device that everything up to a message was read.
+    pub(super) fn clears(&self, seq: u64, now: i64) -> Self {
+        Self {
+            kind: PushType::Read,
+            seq,
+            revision: 0,
+            sender: None,
+            mentioned: 0,
+            messages: 0,
+            read: 0,
+            at_ms: now,
+            name: String::new(),
+            shown: Shown::Nothing,
+            tries: 0,
+            trace: None,
+            ..self.clone()
+        }
+    }
+
+    /// What its device is told if it is not told of this: that something was read, where this has taken the place of that.
+    pub(crate) fn instead(&self, now: i64) -> Option<Late> {
+        let is_told = self.kind == PushType::Message && self.read > 0;
+        is_told.then(|| Kept::late(&self.clears(self.read, now), now))
     }
 
     /// It has taken the place of others, of which is told if this one is not.
@@ -107,6 +138,8 @@ pub struct Replaced {
     pub messages: u32,
     /// As [`Push::mentioned`].
     pub mentioned: u64,
+    /// As [`Push::read`], or up to where it says so itself.
+    pub read: u64,
 }
 
 impl Replaced {
@@ -114,5 +147,6 @@ impl Replaced {
     pub fn add(&mut self, other: Self) {
         self.messages = (self.messages + other.messages).min(SEVERAL);
         self.mentioned = self.mentioned.max(other.mentioned);
+        self.read = self.read.max(other.read);
     }
 }

@@ -94,6 +94,7 @@ pub fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
         name: String::new(),
         shown: Shown::Nothing,
         messages: 1,
+        read: 0,
         badge: 0,
         tries: 0,
         checked: Instant::now(),
