@@ -6,6 +6,7 @@ mod look;
 mod names;
 
 use crate::{
+    backoff::Backoff,
     sender::{Push, TOO_OLD},
     store::{self, Settled, Subscription, Subscriptions},
     ticket::Ticket,
@@ -42,8 +43,10 @@ use uuid::Uuid;
 
 /// How long homes may take to say what was delivered; who does not answer has delivered nothing.
 const HOMES: Duration = Duration::from_secs(1);
-/// How long until what could not be found out is asked again.
+/// How long until what could not be found out is asked again, at first and at last: so long a new message may wait once it
+/// can be said again whom it concerns.
 const AGAIN: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(5);
 /// How many badges or questions are asked after at once.
 const AT_ONCE: usize = 1000;
 /// How many bytes of rooms are asked for at once.
@@ -175,7 +178,7 @@ impl Audience {
     /// The pushes that the next part of a shard's log asks for; waits until that can be said, or it is too old. How many
     /// messages were.
     pub async fn pushes(&self, shard: Shard, look: &mut Look) -> (Vec<(Push, Ticket)>, u64) {
-        let mut too_old = 0;
+        let (mut too_old, mut backoff) = (0, Backoff::between(AGAIN, LONGEST));
         loop {
             let now = now_ms();
             // Whatever clocks say, the log's order is that of its times but for moments.
@@ -190,7 +193,7 @@ impl Audience {
                 Err(why) => {
                     tracing::debug!(shard, %why, "it can't be said yet who is to be notified");
                     look.known = None;
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(backoff.next()).await;
                 }
             }
         }

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod amended;
 pub mod audience;
+mod backoff;
 pub mod config;
 pub mod encryption;
 pub mod ends;

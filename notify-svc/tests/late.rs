@@ -8,7 +8,7 @@ mod others;
 
 use alone::{Alone, SHARD, push, until};
 use async_trait::async_trait;
-use madang_mesh::{channel::Channels, clock::now_ms, subscription::Handler as _};
+use madang_mesh::{channel::Channels, clock::now_ms, log::Entry, subscription::Handler as _};
 use madang_notify::{
     notice::Notice,
     provider::{Provider, Providers, Told, Verdict},
@@ -18,12 +18,13 @@ use madang_notify::{
     words::Shown,
 };
 use madang_proto::{
-    client::v1::{Notify, PushType},
+    client::v1::{Content, Notify, PushType},
     id::{ConversationId, UserId},
-    log::v1::MemberSettings,
+    log::v1::{LoggedEvent, MemberSettings, Record, logged_event::Body},
     notify::v1::{Outcome, Provider as Name},
 };
 use others::{OTHERS, Others};
+use prost::Message as _;
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -142,6 +143,31 @@ async fn while_nobody_can_say_who_is_to_be_told_late_pushes_stay_as_they_are_and
     until(async || stage.kept().await.is_empty()).await;
     assert_eq!(stage.sent().len(), 10);
     assert!(devices.iter().all(|to| stage.outcomes(to) == [Outcome::Later, Outcome::Sent]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_are_new_messages_and_told_once_somebody_can_say_it() {
+    let stage = Stage::set();
+    stage.others.set_down(true);
+    let to = stage.device().await;
+    assert_eq!(stage.alone.reader.cursor(SHARD).await.unwrap(), 0);
+    let event = LoggedEvent {
+        conversation: ConversationId::new().bytes().to_vec().into(),
+        actor: UserId::new().bytes().to_vec().into(),
+        revision: 2,
+        last_seq: 1,
+        at_micros: now_ms() * 1000,
+        body: Some(Body::Message(Content { text: "안녕".into(), ..Content::default() })),
+        ..LoggedEvent::default()
+    };
+    let record = Record { format: 1, events: vec![event], ..Record::default() };
+    let entry = Entry { position: 1, at_micros: 0, payload: record.encode_to_vec().into() };
+    stage.alone.reader.handle(SHARD, &[entry]).await.unwrap();
+    let spaced = |asked: &[Instant]| asked.windows(2).any(|pair| pair[1] - pair[0] >= Duration::from_millis(1600));
+    until(async || spaced(&stage.others.asked())).await;
+    assert!(stage.others.asked().len() < 10, "it was asked less and less often");
+    stage.others.set_down(false);
+    until(async || stage.outcomes(&to) == [Outcome::Sent]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

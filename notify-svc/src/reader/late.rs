@@ -3,6 +3,7 @@
 
 use super::{LOOK, OFTEN, Work};
 use crate::{
+    backoff::Backoff,
     sender::{Kept, Origin, Push, TOO_OLD, Taken, TakenUp},
     store::{self, Settled, Subscription},
 };
@@ -14,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// How many late pushes are taken up at once.
 const DUE: usize = 256;
@@ -31,19 +31,6 @@ enum TookUp {
     Nobody,
 }
 
-/// How often that could not be said, one time after the other.
-#[derive(Default)]
-struct Backoff(u32);
-
-impl Backoff {
-    /// How long to leave it alone once more; `apart`, from 0 to 1, keeps shards from asking all at once.
-    fn next(&mut self, apart: f64) -> Duration {
-        let pause = OFTEN.saturating_mul(1 << self.0.min(5)).min(LONGEST);
-        self.0 = self.0.saturating_add(1);
-        pause.mul_f64(0.5 + apart / 2.0).max(OFTEN)
-    }
-}
-
 impl Work {
     /// Sends what was kept for later, once it is due.
     pub(super) async fn late(self: Arc<Self>, cancel: CancellationToken) {
@@ -54,7 +41,8 @@ impl Work {
     }
 
     async fn take_up_all(&self) {
-        let (taken, mut backoff, mut doubt) = (TakenUp::default(), Backoff::default(), self.audience.doubt());
+        let (taken, mut doubt) = (TakenUp::default(), self.audience.doubt());
+        let mut backoff = Backoff::between(OFTEN, LONGEST);
         let mut pause = OFTEN;
         loop {
             tokio::time::sleep(pause.min(OFTEN)).await;
@@ -63,9 +51,9 @@ impl Work {
                 let _ = tokio::time::timeout(pause - OFTEN, doubt.wait_for(|doubt| !doubt)).await;
             }
             pause = match self.take_up(&taken).await {
-                Ok(TookUp::Nobody) => backoff.next(f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0),
+                Ok(TookUp::Nobody) => backoff.next(),
                 Ok(took_up) => {
-                    backoff = Backoff::default();
+                    backoff.reset();
                     if let TookUp::All = took_up { OFTEN } else { LOOK }
                 }
                 Err(error) => {
@@ -140,19 +128,5 @@ impl Work {
                 false
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_nobody_can_say_is_asked_less_and_less_often() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..8).map(|_| backoff.next(1.0).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30]);
-        assert_eq!(backoff.next(0.0), LONGEST / 2, "not all shards at once");
-        assert_eq!(Backoff::default().next(0.0), OFTEN);
     }
 }
