@@ -4,11 +4,11 @@
 #[path = "shared/alone.rs"]
 mod alone;
 
-use alone::{Alone, push, until};
+use alone::{Alone, only, push, until};
 use async_trait::async_trait;
 use madang_notify::{
     notice::Notice,
-    provider::{Provider, Providers, Told, Verdict},
+    provider::{Provider, Told, Verdict},
     sender::{Origin, Push},
     store::Subscription,
     ticket::Progress,
@@ -47,9 +47,9 @@ impl Provider for Stub {
 /// How many devices of a host are asked after that were to be told one after the other, where it answers so; and what became of
 /// the last of them.
 async fn asked(verdict: Verdict) -> (usize, Outcome) {
-    let (asked, mut providers) = (Arc::<AtomicUsize>::default(), Providers::default());
-    providers.add(Name::Webhook, Stub { verdict, asked: asked.clone() });
-    let (alone, log) = (Alone::with(providers), Progress::from(0));
+    let asked = Arc::<AtomicUsize>::default();
+    let alone = Alone::with(only(Name::Webhook, Stub { verdict, asked: asked.clone() }));
+    let log = Progress::from(0);
     for position in 1..=12 {
         let to = alone.device(format!("https://host/{}", Uuid::new_v4())).await;
         let checked = Instant::now() + Duration::from_secs(3600);

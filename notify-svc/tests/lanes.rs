@@ -4,7 +4,7 @@
 #[path = "shared/alone.rs"]
 mod alone;
 
-use alone::{Alone, SHARD, until};
+use alone::{Alone, SHARD, only, until};
 use async_trait::async_trait;
 use madang_mesh::{clock::now_ms, subscription::Handler as _};
 use madang_notify::{
@@ -78,8 +78,7 @@ impl Deref for Stage {
 impl Stage {
     fn set() -> Self {
         let (sent, (answer, given)) = (Sent::default(), watch::channel(None));
-        let mut providers = Providers::default();
-        providers.add(Name::Webhook, Stub { answer: given, sent: sent.clone() });
+        let providers = only(Name::Webhook, Stub { answer: given, sent: sent.clone() });
         Self { alone: Alone::with(providers), answer, sent, log: Progress::from(0) }
     }
 

@@ -6,12 +6,12 @@ mod alone;
 #[path = "shared/others.rs"]
 mod others;
 
-use alone::{Alone, SHARD, push, until};
+use alone::{Alone, SHARD, only, push, until};
 use async_trait::async_trait;
 use madang_mesh::{channel::Channels, clock::now_ms, log::Entry, subscription::Handler as _};
 use madang_notify::{
     notice::Notice,
-    provider::{Provider, Providers, Told, Verdict},
+    provider::{Provider, Told, Verdict},
     sender::{Kept, Origin, Push, TOO_OLD},
     store::{Late, Settled, Subscription},
     ticket::Progress,
@@ -62,8 +62,7 @@ struct Stage {
 impl Stage {
     fn set() -> Self {
         let ((go, may), sent) = (watch::channel(true), Arc::<Mutex<Vec<Notice>>>::default());
-        let mut providers = Providers::default();
-        providers.add(Name::Webhook, Stub { go: may, sent: sent.clone() });
+        let providers = only(Name::Webhook, Stub { go: may, sent: sent.clone() });
         let (others, channels) = (Others::default(), Channels::new());
         others.serve(&channels);
         Self { alone: Alone::among(providers, channels, OTHERS), others, go, sent, log: Progress::from(0) }

@@ -7,12 +7,12 @@ mod alone;
 #[path = "shared/others.rs"]
 mod others;
 
-use alone::{Alone, SHARD, until};
+use alone::{Alone, SHARD, only, until};
 use async_trait::async_trait;
 use madang_mesh::{channel::Channels, clock::now_ms, log::Entry, subscription::Handler as _};
 use madang_notify::{
     notice::Notice,
-    provider::{Provider, Providers, Told, Verdict},
+    provider::{Provider, Told, Verdict},
     store::{Settled, Subscription},
 };
 use madang_proto::{
@@ -63,9 +63,7 @@ fn read(position: u64, conversation: ConversationId, user: UserId, seq: u64, on:
 async fn who_has_read_and_who_knows_of_it_are_not_told() {
     let (stub, others, channels) = (Stub::default(), Others::default(), Channels::new());
     others.serve(&channels);
-    let mut providers = Providers::default();
-    providers.add(Name::Webhook, stub.clone());
-    let alone = Alone::among(providers, channels, OTHERS);
+    let alone = Alone::among(only(Name::Webhook, stub.clone()), channels, OTHERS);
     let (user, here) = (UserId::new(), ConversationId::new());
     others.sets(user, MemberSettings::default());
     let mut devices = Vec::new();

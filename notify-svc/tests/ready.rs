@@ -4,11 +4,11 @@
 #[path = "shared/alone.rs"]
 mod alone;
 
-use alone::{Alone, push, until};
+use alone::{Alone, only, push, until};
 use async_trait::async_trait;
 use madang_notify::{
     notice::Notice,
-    provider::{Provider, Providers, Told, Verdict},
+    provider::{Provider, Told, Verdict},
     sender::{Origin, Push},
     store::Subscription,
     ticket::Progress,
@@ -64,8 +64,7 @@ impl Waits {
     async fn set() -> Self {
         let (sent, (go, given), (asked, asking)) =
             (Arc::<Mutex<Vec<u64>>>::default(), watch::channel(false), watch::channel(false));
-        let mut providers = Providers::default();
-        providers.add(Name::Fcm, Unready { asked, go: given, sent: sent.clone() });
+        let providers = only(Name::Fcm, Unready { asked, go: given, sent: sent.clone() });
         let alone = Alone::with(providers);
         let mut phone = alone.device("token".into()).await;
         phone.target.provider = Name::Fcm;

@@ -4,7 +4,7 @@
 use madang_mesh::{channel::Channels, clock::now_ms, homes::Homes, log::sqlite::SqliteLog};
 use madang_notify::{
     audience::Audience,
-    provider::Providers,
+    provider::{Provider, Providers},
     reader::Reader,
     reports::Reports,
     sender::{Push, Sender},
@@ -16,7 +16,7 @@ use madang_proto::{
     client::v1::{DeviceKind, PushType},
     group::v1::group_service_client::GroupServiceClient,
     id::{ConversationId, DeviceId, SessionId, UserId},
-    notify::v1::Provider,
+    notify::v1::Provider as Name,
 };
 use std::{
     sync::Arc,
@@ -36,6 +36,13 @@ pub struct Alone {
     pub audience: Arc<Audience>,
     pub reader: Reader,
     pub reports: Arc<Reports>,
+}
+
+/// One provider, and no other.
+pub fn only(name: Name, provider: impl Provider) -> Providers {
+    let mut providers = Providers::default();
+    providers.add(name, provider);
+    providers
 }
 
 impl Alone {
@@ -68,7 +75,7 @@ impl Alone {
             device: DeviceId::new(),
             session: SessionId::new(),
             kind: DeviceKind::Mobile,
-            target: Target { provider: Provider::Webhook, address, secret: Vec::new() },
+            target: Target { provider: Name::Webhook, address, secret: Vec::new() },
             locale: String::new(),
             preview: true,
             created_at: 1,
