@@ -28,7 +28,7 @@ use madang_mesh::{
     clock::now_ms,
     door::{Arrival, PATIENCE},
     metrics,
-    rate::{Bucket, FRAMES_PER_SEND},
+    rate::Bucket,
     token::Claims,
 };
 use madang_proto::{
@@ -221,7 +221,7 @@ impl Connection {
     ) -> Self {
         let now = Instant::now();
         let (rate, burst) = (shared.settings.send_rate, shared.settings.send_burst);
-        let frames = Bucket::new(rate.saturating_mul(FRAMES_PER_SEND), burst.saturating_mul(FRAMES_PER_SEND), now);
+        let frames = Bucket::of_frames(rate, burst, now);
         let (pause, requests) = (Pause::default(), Requests::default());
         let hello_at = now_ms();
         let open = open(&claims, &device, &cursor, hello_at, false);

@@ -7,8 +7,8 @@ use std::{
     time::Instant,
 };
 
-/// How many frames of any kind a client may send for each message that it may.
-pub const FRAMES_PER_SEND: u32 = 10;
+/// How much of any kind a client may ask for, for each message that it may send.
+const PER_SEND: u32 = 10;
 /// How many buckets are kept at most; full ones are forgotten first.
 const BUCKETS: usize = 100_000;
 
@@ -29,7 +29,8 @@ impl<K: Eq + Hash> Rate<K> {
     /// Of whatever somebody asks for, who may send so many messages a second, and so many at once.
     #[must_use]
     pub fn of_frames(sends: u32, burst: u32) -> Self {
-        Self::new(sends.saturating_mul(FRAMES_PER_SEND), burst.max(1).saturating_mul(FRAMES_PER_SEND))
+        let (rate, burst) = frames(sends, burst);
+        Self::new(rate, burst)
     }
 
     /// Takes one; otherwise in how many ms there is one.
@@ -69,10 +70,21 @@ impl Bucket {
         Self { rate: rate.into(), burst, state: (burst, now) }
     }
 
+    /// As [`Rate::of_frames`].
+    #[must_use]
+    pub fn of_frames(sends: u32, burst: u32, now: Instant) -> Self {
+        let (rate, burst) = frames(sends, burst);
+        Self::new(rate, burst, now)
+    }
+
     /// Takes one; otherwise in how many ms there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), u64> {
         if self.rate == 0.0 { Ok(()) } else { refill(&mut self.state, self.rate, self.burst, now) }
     }
+}
+
+fn frames(sends: u32, burst: u32) -> (u32, u32) {
+    (sends.saturating_mul(PER_SEND), burst.max(1).saturating_mul(PER_SEND))
 }
 
 fn refill((level, at): &mut (f64, Instant), rate: f64, burst: f64, now: Instant) -> Result<(), u64> {
@@ -98,6 +110,16 @@ mod tests {
         assert_eq!(limit.take("ann", start), Err(100));
         assert!(limit.take("bob", start).is_ok());
         assert!(limit.take("ann", start + Duration::from_millis(100)).is_ok());
+    }
+
+    #[test]
+    fn a_socket_may_ask_as_much_as_a_user() {
+        let start = Instant::now();
+        for (sends, burst) in [(10, 40), (10, 0), (0, 0)] {
+            let (of_all, mut of_one) = (Rate::of_frames(sends, burst), Bucket::of_frames(sends, burst, start));
+            let taken: Vec<_> = (0..500).map(|_| (of_all.take("ann", start), of_one.take(start))).collect();
+            assert!(taken.iter().all(|(all, one)| all == one), "of {sends} a second and {burst} at once");
+        }
     }
 
     #[test]
