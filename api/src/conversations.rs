@@ -4,6 +4,7 @@ use crate::{
     Shared,
     accounts::find,
     auth::Caller,
+    newness::within,
     problem::{Body, Params, Path, Problem, invalid, limit, number, place, wrong},
 };
 use axum::{Json, extract::State};
@@ -155,7 +156,8 @@ pub(crate) async fn one(
     Params(asked): Params<Page>,
 ) -> Result<Json<Conversation>, Problem> {
     let (user, at_least) = (me.user.to_string(), asked.at_least);
-    Ok(Json(show(&mut shared, user, id(&c)?, at_least).await?))
+    let conversation = id(&c)?;
+    within(at_least, async { Ok(Json(show(&mut shared, user, conversation, at_least).await?)) }).await
 }
 
 /// A conversation as one sees it.
@@ -178,8 +180,9 @@ pub(crate) async fn members(
     Path(c): Path<String>,
     Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let request = ListMembersRequest { user: me.user.to_string(), conversation: id(&c)?, at_least: asked.at_least };
-    let mut answer = shared.group.list_members(request).await?.into_inner();
+    let (user, conversation, at_least) = (me.user.to_string(), id(&c)?, asked.at_least);
+    let request = ListMembersRequest { user, conversation, at_least };
+    let mut answer = within(at_least, async { Ok(shared.group.list_members(request).await?.into_inner()) }).await?;
     let ids =
         answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
     let profiles = profiles(&mut shared, ids).await?;
@@ -200,7 +203,7 @@ pub(crate) async fn messages(
     let Page { before, after, around, limit, at_least, .. } = asked;
     let (user, conversation) = (me.user.to_string(), id(&c)?);
     let request = ListMessagesRequest { conversation, user, before, after, around, limit, at_least };
-    let answer = shared.store.list_messages(request).await?.into_inner();
+    let answer = within(at_least, async { Ok(shared.store.list_messages(request).await?.into_inner()) }).await?;
     let mut page = json!({
         "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
         "hasBefore": answer.has_before, "hasAfter": answer.has_after,

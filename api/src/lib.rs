@@ -10,6 +10,7 @@ pub mod export;
 pub mod groups;
 pub mod invites;
 pub mod limit;
+pub(crate) mod newness;
 pub mod once;
 pub mod openapi;
 pub mod pictures;

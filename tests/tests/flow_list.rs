@@ -2,14 +2,18 @@
 //! same of one conversation by itself.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
+use futures_util::future::join_all;
 use madang_proto::id::ClientId;
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Person, call, sign_up},
+    client::{Person, call, call_once, sign_up},
     start,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 async fn get(server: &Running, person: &Person, path: &str) -> Value {
     let (status, answer) = call(server, "GET", path, &person.token, Value::Null).await;
@@ -107,4 +111,25 @@ async fn activity_is_that_of_the_last_message_in_both_answers() {
     let path = format!("/v1/groups/{older}");
     let (_, renamed) = call(&server, "PATCH", &path, &ann.token, json!({"name": "renamed"})).await;
     assert_eq!(both(&older, &renamed["revision"]).await, ack["at"]);
+}
+
+/// However many services wait for it one behind the other, or ask each other again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_come_is_waited_for_two_seconds_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let id = group(&server, &ann, json!({"name": "g", "members": [bob.id]})).await;
+    let waited = async |rest: &str| {
+        let path = format!("/v1/conversations/{id}{rest}atLeast=999");
+        let begun = Instant::now();
+        let answer = call_once(server.http, "GET", &path, &ann.token, "", Value::Null).await;
+        let (status, answer) = answer.unwrap();
+        assert_eq!((status, &answer["reason"]), (503, &json!("LAGGING")), "{rest}: {answer}");
+        begun.elapsed()
+    };
+    let all = join_all(["?", "/members?", "/messages?", "/changes?since=0&"].map(waited)).await;
+    let (least, most) = (Duration::from_millis(1900), Duration::from_millis(3500));
+    assert!(all.iter().all(|each| (least..most).contains(each)), "{all:?}");
+    server.stop().await;
 }

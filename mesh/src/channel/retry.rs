@@ -1,11 +1,12 @@
 //! What may be sent again is, once: a call that never left this process, or one that changes nothing and found its
-//! server gone. Within a budget, so that an overload is not made worse: a fifth of the calls, and ten a second.
+//! server gone, or unable to reach what it needs; not one that was waited for in vain where it came. Within a budget, so that an overload is not made worse: a fifth of the calls, and ten a second.
 
 use super::caused_by;
-use crate::{calls::Method, metrics};
+use crate::{calls::Method, metrics, status::from_status};
 use futures_util::future::BoxFuture;
-use http::{Request, Response, request::Parts};
+use http::{HeaderMap, Request, Response, request::Parts};
 use http_body_util::{BodyExt as _, Full};
+use madang_proto::reason::Reason;
 use prometheus::IntCounter;
 use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use tonic::body::Body;
+use tonic::{Code, Status, body::Body};
 use tower::{BoxError, Service};
 
 /// How much of the budget a retry takes; a call gives one.
@@ -61,11 +62,19 @@ impl Budget {
     }
 }
 
+/// Whether it says that it can't, and another process perhaps can: its database may be cut off from this one alone. Who lags
+/// has waited, as long as anybody is to wait, for what all of them read from the same place; asked again it would wait as long
+/// once more, and so would whoever it asks, so that two seconds became eight.
+fn elsewhere(headers: &HeaderMap) -> bool {
+    // An error without a message has its status among the headers.
+    let status = Status::from_header_map(headers).filter(|status| status.code() == Code::Unavailable);
+    status.is_some_and(|status| from_status(&status).reason != Reason::Lagging)
+}
+
 /// Whether it may be sent again.
 fn again(method: Method, answer: &Result<Response<Body>, BoxError>) -> bool {
     match answer {
-        // An error without a message has its status among the headers.
-        Ok(response) => method.safe && response.headers().get("grpc-status").is_some_and(|status| status == "14"),
+        Ok(response) => method.safe && elsewhere(response.headers()),
         Err(error) => {
             let late = caused_by::<tonic::TimeoutExpired>(&**error);
             !late && (method.safe || caused_by::<tonic::ConnectError>(&**error))

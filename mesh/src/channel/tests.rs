@@ -4,9 +4,11 @@ use super::*;
 use crate::{
     calls,
     serve::{self, Entrance},
+    status::to_status,
 };
 use axum::{Router, routing::post};
 use http::{HeaderMap, Request, Response};
+use madang_proto::reason::{Reason, Refusal};
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -102,6 +104,22 @@ async fn only_what_changes_nothing_is_sent_twice_and_no_more() {
     assert_eq!(count.swap(0, Ordering::SeqCst), 1);
     assert_eq!(call(&channel, READ, None).await, Code::Unavailable);
     assert_eq!(count.swap(0, Ordering::SeqCst), 2);
+}
+
+/// It has waited for that itself; what it can't reach another may.
+#[tokio::test]
+async fn who_lags_is_not_asked_again() {
+    for (reason, times) in [(Reason::Lagging, 1), (Reason::Unavailable, 2), (Reason::Overloaded, 1)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let address = process(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move { to_status(&Refusal::new(reason, "as the test says").after(500)).into_http() }
+        });
+        let channel = Channels::new().get(&address).unwrap();
+        assert_eq!(call(&channel, READ, None).await, reason.code());
+        assert_eq!(count.load(Ordering::SeqCst), times, "{reason:?}");
+    }
 }
 
 #[tokio::test]
