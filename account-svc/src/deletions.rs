@@ -1,9 +1,10 @@
 //! The ends of accounts. One that is deleted is gone at once, in one transaction; leaving its groups and erasing what was
 //! said is a job that is taken up again wherever it was left, by whichever account-svc is there.
 //!
-//! A job goes through all conversations three times: at once, when its sessions are closed everywhere, and when no token of the
-//! account can be good for anything any more, also at a gateway that hears of no session's end; so that nothing that was said or
-//! joined meanwhile is left. Each step may be done twice.
+//! A job goes through all conversations three times, leaving and erasing: at once, so that what was said is not read for longer
+//! than that takes; when its sessions are closed everywhere; and when no token of the account can be good for anything any more,
+//! also at a gateway that hears of no session's end; so that nothing that was said or joined meanwhile is left. Each step may be
+//! done twice.
 
 use crate::{
     accounts::{Accounts, failed},
@@ -183,7 +184,7 @@ impl Accounts {
                 Err(refusal) => return Err(refusal),
             }
         }
-        if job.erase && job.round > 0 {
+        if job.erase {
             let mut request =
                 EraseRequest { conversation: place.conversation.clone(), sender: user, place: String::new() };
             loop {

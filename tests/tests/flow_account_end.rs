@@ -14,7 +14,7 @@ use madang_tests::{
     start,
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 async fn log_in(server: &Running, handle: &str, password: &str) -> (u16, Value) {
     let device = json!({"id": uuid::Uuid::new_v4().to_string(), "kind": "DEVICE_KIND_WEB"});
@@ -317,5 +317,26 @@ async fn an_operator_suspends_and_sets_passwords() {
     assert_eq!(log_in(&server, "ann", "battery staple").await.0, 201);
     let ended = accounts.clone().list_ended_sessions(ListEndedSessionsRequest::default()).await;
     assert_eq!(ended.map(drop).map_err(|status| status.code()), Err(tonic::Code::PermissionDenied), "of Madang's own");
+    server.stop().await;
+}
+
+/// They are not left to be read until everything is gone over a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_said_is_erased_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let said = json!({"user": bob.id, "clientId": ClientId::now().to_string(), "text": "secret"});
+    let (status, ack) = call(&server, "POST", "/v1/messages", &ann.token, said).await;
+    assert_eq!(status, 200, "{ack}");
+    let body = json!({"password": "correct horse", "eraseMessages": true});
+    assert_eq!(call(&server, "POST", "/v1/me/deletion", &ann.token, body).await.0, 204);
+    let path = format!("/v1/conversations/{}/messages", ack["conversation"].as_str().unwrap());
+    // The second time begins ten seconds after the first.
+    madang_tests::until_within(Duration::from_secs(9), "hers is gone", async || {
+        let (_, page) = call(&server, "GET", &path, &bob.token, Value::Null).await;
+        (page["messages"][0]["deleted"] == true && page["messages"][0]["text"] == "").then_some(())
+    })
+    .await;
     server.stop().await;
 }
