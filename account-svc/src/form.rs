@@ -48,15 +48,16 @@ pub fn kind(kind: i32) -> Result<UserKind, Refusal> {
     }
 }
 
-/// A device: a UUID and a kind; name and app of at most 100 code points.
+/// A device: a UUID and a kind; name and app of at most 100 code points. A kind that this server does not know is that of an app
+/// that is newer, and counts as a browser, which is always notified: so nothing that it should hear of is kept from it.
 pub fn device(device: Option<Device>) -> Result<Device, Refusal> {
-    let device =
+    let mut device =
         device.ok_or_else(|| invalid("device", "device is missing: give its id (a UUID that it keeps) and kind"))?;
     if device.id.parse::<DeviceId>().is_err() {
         return Err(invalid("device.id", "device.id must be a UUID in lower-case canonical text"));
     }
     if device.kind() == DeviceKind::Unspecified {
-        return Err(invalid("device.kind", "device.kind must be DEVICE_KIND_WEB, _MOBILE, _DESKTOP or _SERVICE"));
+        device.set_kind(DeviceKind::Web);
     }
     for (field, text) in [("device.name", &device.name), ("device.app", &device.app)] {
         if text.chars().count() > 100 || text.contains('\0') {
@@ -91,5 +92,10 @@ mod tests {
             ("device.name".into(), "device.app".into())
         );
         assert!(device(None).is_err() && device(Some(Device::default())).is_err());
+        // Also one that is not known yet, as protobuf has it: its number stays in the field.
+        for (kind, expected) in [(0, DeviceKind::Web), (77, DeviceKind::Web), (4, DeviceKind::Service)] {
+            let new = Device { id: DeviceId::new().to_string(), kind, ..Device::default() };
+            assert_eq!(device(Some(new)).unwrap().kind, i32::from(expected), "{kind}");
+        }
     }
 }

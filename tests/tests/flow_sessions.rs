@@ -239,3 +239,27 @@ async fn a_refresh_token_works_until_a_minute_after_the_next_one_was_used() {
     good(&other).await;
     server.stop().await;
 }
+
+/// An app that is newer than the server says of its device what the server has no word for yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_a_kind_that_is_not_known_counts_as_a_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    for (handle, kind) in [("word", json!("DEVICE_KIND_FRIDGE")), ("number", json!(77))] {
+        let device = json!({"id": device(), "kind": kind, "future": {"a": [1]}});
+        let body = json!({"handle": handle, "password": "correct horse", "device": device, "future": 1});
+        let (status, tokens) = call(&server, "POST", "/v1/accounts", "", body.clone()).await;
+        assert_eq!(status, 201, "{tokens}");
+        let (status, tokens) = call(&server, "POST", "/v1/sessions", "", body).await;
+        assert_eq!(status, 201, "{tokens}");
+        let token = tokens["accessToken"].as_str().unwrap();
+        assert_eq!(sessions(&server, token).await[0]["device"]["kind"], "DEVICE_KIND_WEB");
+        let mut socket = Socket::raw(&server).await;
+        socket.send(json!({"id": 1, "hello": {"token": token, "device": device, "future": "x"}})).await;
+        let frame = socket.next().await;
+        assert!(frame["ready"].is_object(), "{frame}");
+        // Nor is it named at sign-up what somebody is called: they are called by their handle then.
+        assert_eq!(call(&server, "GET", "/v1/me", token, Value::Null).await.1["name"], handle);
+    }
+    server.stop().await;
+}

@@ -857,7 +857,7 @@ pub struct Push {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum DeviceKind {
-    /// Not said; refused where a device is asked for.
+    /// Not said, or not known to the server: it counts as a browser.
     Unspecified = 0,
     /// A browser.
     Web = 1,
