@@ -1,9 +1,12 @@
 //! A client's frame in JSON. Nearly all can be read as they are written; what can't is looked at again as proto3's JSON
 //! mapping has it, so that only who writes like that pays for it.
 
+mod once;
+
 use super::{Cut, ID, invalid, unknown};
 use madang_mesh::json::{drop_nulls, make_whole};
 use madang_proto::client::v1::ClientFrame;
+use once::read_once;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,8 +27,8 @@ pub(super) fn read(line: &str) -> Cut {
 }
 
 fn read_again(line: &str) -> Cut {
-    let not_json = |error| (id_of_broken(line), invalid(format!("not JSON: {error}")));
-    let mut value: Value = serde_json::from_str(line).map_err(not_json)?;
+    let not_json = |error| (id_of_broken(line), invalid(format!("not a frame: {error}")));
+    let mut value = read_once(line).map_err(not_json)?;
     drop_nulls(&mut value);
     make_whole(&mut value);
     let Value::Object(fields) = &value else { return Err((0, invalid("a frame is a JSON object"))) };
@@ -45,9 +48,11 @@ fn id(value: &Value) -> Option<u32> {
     }
 }
 
-/// The id of a line with a text in it that can't be: half of a surrogate pair, which is no Unicode.
+/// The id of a line with a text in it that can't be (half of a surrogate pair, which is no Unicode), or with something twice.
 fn id_of_broken(line: &str) -> u32 {
-    serde_json::from_str::<OnlyId>(line).ok().and_then(|frame| id(&frame.id)).unwrap_or(0)
+    let Ok(OnlyId { id: mut number }) = serde_json::from_str(line) else { return 0 };
+    make_whole(&mut number);
+    id(&number).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -97,6 +102,22 @@ mod tests {
         for id in ["1.5", "4294967296.0", "-1e0", "{}"] {
             assert_eq!(refused(&format!(r#"{{"id":{id},"ping":{{}}}}"#)), (0, Reason::InvalidFrame), "{id}");
         }
+    }
+
+    /// Also where it is looked at again for another reason; nobody knows which of the two is meant.
+    #[test]
+    fn what_stands_twice_is_refused_with_the_id() {
+        for twice in [
+            r#"{"id":7,"send":{"user":"a","text":"one"},"send":{"user":"a","text":"two"}}"#,
+            r#"{"id":7.0,"ping":{},"ping":{}}"#,
+            r#"{"id":7,"ping":null,"read":{"seq":1},"read":{"seq":2}}"#,
+            r#"{"id":7,"send":{"user":"a","text":"one","text":"two"}}"#,
+            r#"{"id":7,"send":{"user":"a","replyTo":null,"text":"one","text":"two"}}"#,
+            r#"{"id":7,"send":{"text":"a"},"read":{"seq":1}}"#,
+        ] {
+            assert_eq!(refused(twice), (7, Reason::InvalidFrame), "{twice}");
+        }
+        assert_eq!(refused(r#"{"id":7,"ping":{},"id":8}"#), (0, Reason::InvalidFrame), "which is its id?");
     }
 
     #[test]
