@@ -77,13 +77,14 @@ impl NotifyService for Rpc {
     async fn set_subscription(&self, request: Request<SetSubscriptionRequest>) -> Answer<SetSubscriptionResponse> {
         let SetSubscriptionRequest { user: whose, device: on, target, locale, preview } = request.into_inner();
         let (user, device) = (user(&whose)?, device(&on)?);
+        // First: what this deployment has is told to nobody who asks for a device that is not theirs.
+        let session = self.session(user, device).await?;
         let target = form::target(target, self.loopback).map_err(|refusal| to_status(&refusal))?;
         if self.providers.get(target.provider).is_none() {
             let message = "this deployment has no account with this provider: the operator sets one";
             return Err(refuse(Reason::NotConfigured, message));
         }
         let locale = form::locale(locale).map_err(|refusal| to_status(&refusal))?;
-        let session = self.session(user, device).await?;
         let subscription = Subscription {
             id: Uuid::new_v4(),
             user,

@@ -266,3 +266,20 @@ async fn a_server_that_is_not_a_tests_calls_nobody_on_its_machine() {
     }
     server.stop().await;
 }
+
+/// Who has no such device is told nothing of what this deployment can do, nor whether the rest was right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_ones_own_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_with(folder.path(), &[]).await;
+    let (ann, bob) = (sign_up(&server, "ann").await, sign_up(&server, "bob").await);
+    let fcm = json!({"fcm": {"token": "x"}});
+    let nobodys = uuid::Uuid::new_v4().to_string();
+    for (device, status, reason) in
+        [(&bob.device, 404, "NOT_FOUND"), (&nobodys, 404, "NOT_FOUND"), (&ann.device, 409, "NOT_CONFIGURED")]
+    {
+        let answer = call(&server, "PUT", &format!("/v1/devices/{device}/push"), &ann.token, fcm.clone()).await;
+        assert_eq!((answer.0, answer.1["reason"].as_str()), (status, Some(reason)));
+    }
+    server.stop().await;
+}
