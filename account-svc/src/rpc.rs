@@ -29,6 +29,11 @@ fn user(text: &str) -> Result<UserId, Status> {
     text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, "user must be a user's id").of("user")))
 }
 
+fn session(text: &str) -> Result<SessionId, Status> {
+    let message = "session must be a session's id: a UUID in lower-case canonical text";
+    text.parse().map_err(|_| to_status(&Refusal::new(Reason::InvalidField, message).of("session")))
+}
+
 fn asked_for(whose: &str, key: String, asked: Vec<u8>) -> Result<requests::Request, Status> {
     let wrong = |_| to_status(&Refusal::new(Reason::InvalidField, "asked must have 32 bytes").of("asked"));
     Ok(requests::Request { user: user(whose)?, key, asked: asked.try_into().map_err(wrong)? })
@@ -59,11 +64,9 @@ impl AccountService for Accounts {
 
     async fn end_session(&self, request: Request<EndSessionRequest>) -> Answer<EndSessionResponse> {
         let EndSessionRequest { user: whose, session } = request.into_inner();
-        if let Ok(session) = session.parse::<SessionId>() {
-            let whose = user(&whose)?;
-            self.store.end(Some(whose), session, now_ms()).await.map_err(stored)?;
-            self.changed(whose);
-        }
+        let (whose, session) = (user(&whose)?, self::session(&session)?);
+        self.store.end(Some(whose), session, now_ms()).await.map_err(stored)?;
+        self.changed(whose);
         Ok(Response::new(EndSessionResponse {}))
     }
 
@@ -121,9 +124,7 @@ impl AccountService for Accounts {
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<ChangePasswordResponse> {
         let ChangePasswordRequest { user: whose, session, old_password, new_password } = request.into_inner();
-        let invalid =
-            |_| to_status(&Refusal::new(Reason::InvalidField, "session must be a session's id").of("session"));
-        let (whose, session) = (user(&whose)?, session.parse().map_err(invalid)?);
+        let (whose, session) = (user(&whose)?, self::session(&session)?);
         let changed = Self::change_password(self, whose, session, old_password, new_password).await;
         changed.map_err(|error| to_status(&error))?;
         Ok(Response::new(ChangePasswordResponse {}))

@@ -3,6 +3,8 @@
 use crate::{
     Shared,
     auth::Caller,
+    conversations::Page,
+    pages::page,
     problem::{Body, Params, Patch, Path, Problem, invalid, present},
 };
 use axum::{
@@ -73,21 +75,41 @@ pub(crate) async fn refresh(
     Ok(Json(tokens(answer.tokens)))
 }
 
-/// Somebody's sessions, as clients see them.
-pub(crate) async fn sessions_of(shared: &mut Shared, me: Claims) -> Result<Value, Problem> {
-    let answer = shared.account.list_sessions(ListSessionsRequest { user: me.user.to_string() }).await?.into_inner();
+/// All sessions of somebody, the one used last first.
+async fn all_sessions(shared: &mut Shared, me: &Claims) -> Result<Vec<Session>, Problem> {
+    let answer = shared.account.list_sessions(ListSessionsRequest { user: me.user.to_string() }).await?;
+    Ok(answer.into_inner().sessions)
+}
+
+/// Sessions, as clients see them.
+fn shown(sessions: Vec<Session>, me: &Claims) -> Value {
     let current = me.session.to_string();
-    let sessions = answer.sessions.into_iter().map(|each| {
+    let sessions = sessions.into_iter().map(|each| {
         json!({
             "session": each.session, "device": each.device, "createdAt": each.created_at.to_string(),
             "usedAt": each.used_at.to_string(), "current": each.session == current,
         })
     });
-    Ok(sessions.collect())
+    sessions.collect()
 }
 
-pub(crate) async fn sessions(State(mut shared): State<Shared>, Caller(me): Caller) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "sessions": sessions_of(&mut shared, me).await? })))
+/// Somebody's sessions, as clients see them.
+pub(crate) async fn sessions_of(shared: &mut Shared, me: Claims) -> Result<Value, Problem> {
+    Ok(shown(all_sessions(shared, &me).await?, &me))
+}
+
+pub(crate) async fn sessions(
+    State(mut shared): State<Shared>,
+    Caller(me): Caller,
+    Params(asked): Params<Page>,
+) -> Result<Json<Value>, Problem> {
+    let mut sessions = all_sessions(&mut shared, &me).await?;
+    if asked.limit > 0 || !asked.page_token.is_empty() {
+        // One that is used meanwhile must not move to a page that has been given.
+        sessions.sort_by(|one, other| (other.created_at, &other.session).cmp(&(one.created_at, &one.session)));
+    }
+    let (sessions, next) = page(sessions, &asked.page_token, asked.limit)?;
+    Ok(Json(json!({ "sessions": shown(sessions, &me), "nextPageToken": next })))
 }
 
 pub(crate) async fn log_out(

@@ -3,8 +3,9 @@
 use crate::{
     Shared,
     auth::Caller,
-    conversations::{id, with_last_messages, with_profiles},
-    problem::{Body, Path, Problem, idempotency_key, number},
+    conversations::{Page, id, with_last_messages, with_profiles},
+    pages::page,
+    problem::{Body, Params, Path, Problem, idempotency_key, number},
 };
 use axum::{
     Json,
@@ -42,10 +43,13 @@ pub(crate) async fn list(
     State(mut shared): State<Shared>,
     Caller(me): Caller,
     Path(c): Path<String>,
+    Params(asked): Params<Page>,
 ) -> Result<Json<Value>, Problem> {
     let request = ListInvitesRequest { user: me.user.to_string(), conversation: id(&c)? };
     let invites = shared.group.list_invites(request).await?.into_inner().invites;
-    Ok(Json(json!({ "invites": invites.into_iter().map(shown).collect::<Vec<_>>() })))
+    let (invites, next) = page(invites, &asked.page_token, asked.limit)?;
+    let invites: Vec<_> = invites.into_iter().map(shown).collect();
+    Ok(Json(json!({ "invites": invites, "nextPageToken": next })))
 }
 
 pub(crate) async fn create(

@@ -13,6 +13,7 @@ pub mod limit;
 pub(crate) mod newness;
 pub mod once;
 pub mod openapi;
+pub(crate) mod pages;
 pub mod pictures;
 pub mod problem;
 pub mod push;

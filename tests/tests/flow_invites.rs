@@ -77,6 +77,11 @@ async fn admins_make_invites_and_strangers_see_what_for() {
     assert_ne!(code, other);
     let (_, list) = club.ask(0, "GET", "{g}/invites", Value::Null).await;
     let of = |code: &str| list["invites"].as_array().unwrap().iter().find(|each| each["code"] == code).unwrap().clone();
+    let (_, page) = club.ask(0, "GET", "{g}/invites?limit=1", Value::Null).await;
+    let next = format!("{{g}}/invites?limit=1&pageToken={}", page["nextPageToken"].as_str().unwrap());
+    let (_, next) = club.ask(0, "GET", &next, Value::Null).await;
+    let pages = [page["invites"].as_array().unwrap().clone(), next["invites"].as_array().unwrap().clone()];
+    assert_eq!((json!(pages.concat()), &next["nextPageToken"]), (list["invites"].clone(), &json!("")));
     let owner = &club.people[0].id;
     assert_eq!(of(&code), json!({"code": code, "expiresAt": "9000000000000", "maxUses": 3, "uses": 0, "by": owner}));
     assert_eq!(of(&other), json!({"code": other, "expiresAt": "0", "maxUses": 0, "uses": 0, "by": owner}));

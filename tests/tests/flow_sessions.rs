@@ -263,3 +263,47 @@ async fn a_device_of_a_kind_that_is_not_known_counts_as_a_browser() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_come_in_pages_and_end_by_their_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let first = sign_up(&server, "ann").await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(log_in(&server, &device()).await);
+    }
+    let ask = async |method: &str, path: &str| call(&server, method, path, &first.token, Value::Null).await;
+    let (mut found, mut path) = (Vec::new(), "/v1/sessions?limit=2".to_owned());
+    loop {
+        let (status, page) = ask("GET", &path).await;
+        assert_eq!(status, 200, "{page}");
+        let sessions = page["sessions"].as_array().unwrap();
+        assert!(sessions.len() <= 2, "{page}");
+        found.extend(sessions.iter().map(|each| each["session"].as_str().unwrap().to_owned()));
+        // One that comes later is used meanwhile, and another begins.
+        let body = json!({"refreshToken": all[0]["refreshToken"]});
+        all[0] = call(&server, "POST", "/v1/sessions/refresh", "", body).await.1;
+        log_in(&server, &device()).await;
+        let token = page["nextPageToken"].as_str().unwrap();
+        if token.is_empty() {
+            break;
+        }
+        path = format!("/v1/sessions?limit=2&pageToken={token}");
+    }
+    assert_eq!(found.len(), 5);
+    assert!(all.iter().all(|each| found.iter().any(|one| each["session"] == one.as_str())));
+    let (status, refused) = ask("GET", "/v1/sessions?pageToken=x").await;
+    assert_eq!((status, &refused["field"]), (400, &json!("pageToken")));
+
+    let (status, refused) = ask("DELETE", "/v1/sessions/garbage").await;
+    assert_eq!((status, &refused["reason"], &refused["field"]), (400, &json!("INVALID_FIELD"), &json!("session")));
+    // One that is not there is ended already; whose it was, if anybody's, is not said, and it goes on.
+    let bob = sign_up(&server, "bob").await;
+    let his = sessions(&server, &bob.token).await[0]["session"].as_str().unwrap().to_owned();
+    for gone in [his, device(), found[0].clone(), found[0].clone()] {
+        assert_eq!(ask("DELETE", &format!("/v1/sessions/{gone}")).await.0, 204, "{gone}");
+    }
+    assert_eq!(sessions(&server, &bob.token).await.len(), 1);
+    server.stop().await;
+}

@@ -1,6 +1,6 @@
 //! More endpoints: blocks, the end of an account, its export.
 
-use super::endpoints::{DELETE, Endpoint, GET, LIMIT, POST, PUT, object};
+use super::endpoints::{DELETE, Endpoint, GET, LIMIT, POST, PUT, TOKEN, object};
 use serde_json::Value;
 
 /// All of them.
@@ -24,7 +24,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/blocks",
         id: "listBlocks",
         summary: "Whom one blocks.",
-        query: &[("pageToken", "string", "From the page before, to go on behind it."), LIMIT],
+        query: &[TOKEN, LIMIT],
         answer: ("200", "Blocks", "A page of them."),
         ..GET
     },

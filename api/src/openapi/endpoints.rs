@@ -38,6 +38,9 @@ pub(super) const DELETE: Endpoint = Endpoint { method: "delete", ..GET };
 
 const AT_LEAST: (&str, &str, &str) =
     ("atLeast", "uint64", "Wait until the answer is as of this revision, at most 2 s; then 503.");
+pub(super) const TOKEN: (&str, &str, &str) = ("pageToken", "string", "From the page before, to go on behind it.");
+/// Of a list that is short.
+pub(super) const LIMIT_OR_ALL: (&str, &str, &str) = ("limit", "limit", "How much to give; 0: all.");
 pub(super) const LIMIT: (&str, &str, &str) = ("limit", "limit", "How much to give; 0: 50. Over 200 counts as 200.");
 
 /// All of them.
@@ -63,8 +66,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/v1/sessions",
         id: "listSessions",
-        summary: "One's own sessions.",
-        answer: ("200", "Sessions", "All of them."),
+        summary: "One's own sessions: the one used last first; in pages, the one begun last.",
+        query: &[TOKEN, LIMIT_OR_ALL],
+        answer: ("200", "Sessions", "All of them, or a page."),
         ..GET
     },
     Endpoint {
@@ -80,7 +84,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/sessions/{session}",
         id: "logOut",
         summary: "End a session of one's own, or `current`.",
-        answer: ("204", "", "It has ended; its socket is closed."),
+        answer: ("204", "", "There is none of one's own with this id any more; its socket is closed."),
         ..DELETE
     },
     Endpoint { path: "/v1/me", id: "getMe", summary: "One's own profile.", answer: ("200", "User", "It."), ..GET },
@@ -417,7 +421,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ),
         ("Refresh", object(&[("refreshToken", "string", true)])),
         ("Session", object(&session)),
-        ("Sessions", object(&[("sessions", "[Session]", true)])),
+        ("Sessions", object(&[("sessions", "[Session]", true), ("nextPageToken", "string", true)])),
         (
             "Profile",
             object(&[("handle", "string", false), ("name", "string", false), ("statusMessage", "string?", false)]),

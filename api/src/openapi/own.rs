@@ -1,6 +1,6 @@
 //! More endpoints: one's own settings of a conversation, and invites to groups.
 
-use super::endpoints::{DELETE, Endpoint, GET, POST, object};
+use super::endpoints::{DELETE, Endpoint, GET, LIMIT_OR_ALL, POST, TOKEN, object};
 use serde_json::Value;
 
 /// All of them.
@@ -18,7 +18,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/groups/{c}/invites",
         id: "listInvites",
         summary: "The invites of a group of which one is an admin.",
-        answer: ("200", "Invites", "All of them, the newest first."),
+        query: &[TOKEN, LIMIT_OR_ALL],
+        answer: ("200", "Invites", "All of them, or a page, the newest first."),
         ..GET
     },
     Endpoint {
@@ -81,7 +82,7 @@ pub(super) fn objects() -> Vec<(&'static str, Value)> {
         ("ChangedSettings", object(&settings)),
         ("NewInvite", object(&[("expiresAt", "int64?", false), ("maxUses", "uint32?", false)])),
         ("Invite", object(&invite)),
-        ("Invites", object(&[("invites", "[Invite]", true)])),
+        ("Invites", object(&[("invites", "[Invite]", true), ("nextPageToken", "string", true)])),
         ("Invited", object(&invited)),
     ]
 }
