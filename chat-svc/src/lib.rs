@@ -163,11 +163,11 @@ pub async fn build_on(config: Config, context: Context, inbox: Arc<dyn Inbox>, s
         lag_bytes: settings.lag_bytes,
         tenure: leases.tenure(),
     };
-    let (fan_out, channels) = (world.fan_out.clone(), context.channels);
+    let (fan_out, typing, channels) = (world.fan_out.clone(), world.typing.clone(), context.channels);
     let rates = Arc::new(rates::Rates::new(settings.send_rate, settings.send_burst));
     let tenure = leases.tenure();
     let drained = drain.clone();
-    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, rates, map, drain: drained, tenure };
+    let rpc = Rpc { router, homes, connections, presences, fan_out, inbox, typing, rates, map, drain: drained, tenure };
     Service { rpc, world, leases, channels, leave, drain }
 }
 

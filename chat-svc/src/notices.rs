@@ -10,8 +10,15 @@ use madang_proto::{
     chat::v1::{NotifyRequest, home_service_client::HomeServiceClient},
     id::UserId,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, watch};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 /// How many notices are on their way to other processes at most; more are dropped.
 const IN_FLIGHT: usize = 64;
@@ -35,8 +42,31 @@ impl Notices {
         Self { connections, map, process, channels, permits: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }
 
-    /// Tells users, but for the one whom it is about. An empty frame tells nobody anything: whom the users may see is looked
-    /// at anew.
+    /// What is known of blocks of these users is no more good, in any process: the others are told by an empty frame. Each
+    /// of the tasks ends when one of them has heard, or can't be reached.
+    pub fn doubt(&self, users: &[UserId]) -> JoinSet<()> {
+        self.connections.notify(users, Bytes::new());
+        let addresses: HashSet<String> = {
+            let map = self.map.borrow();
+            let elsewhere = map.homes.values().filter(|home| home.process != self.process);
+            elsewhere.map(|home| home.address.clone()).collect()
+        };
+        let users: Bytes = users.iter().flat_map(|user| *user.bytes()).collect::<Vec<u8>>().into();
+        let mut telling = JoinSet::new();
+        for address in addresses {
+            let Ok(channel) = self.channels.get(&address) else { continue };
+            let request = NotifyRequest { users: users.clone(), ..NotifyRequest::default() };
+            telling.spawn(async move {
+                let told = tokio::time::timeout(DEADLINE, HomeServiceClient::new(channel).notify(request)).await;
+                if !matches!(told, Ok(Ok(_))) {
+                    tracing::debug!(%address, "a process did not hear that blocks have changed");
+                }
+            });
+        }
+        telling
+    }
+
+    /// Tells users, but for the one whom it is about.
     pub fn send(&self, users: &[UserId], except: UserId, frame: &Bytes) {
         let mut here = Vec::new();
         let mut elsewhere: HashMap<String, Vec<u8>> = HashMap::new();

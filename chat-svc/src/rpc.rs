@@ -12,6 +12,7 @@ use crate::{
     rates::Rates,
     refusals,
     router::Router,
+    typing::Typing,
 };
 use acting::OneUser;
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub struct Rpc {
     pub(crate) presences: Presences,
     pub(crate) fan_out: FanOut,
     pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) typing: Typing,
     pub(crate) rates: Arc<Rates>,
     pub(crate) map: watch::Receiver<ShardMap>,
     pub(crate) drain: CancellationToken,
@@ -418,6 +420,9 @@ impl HomeService for Rpc {
                 self.give(user, event.clone(), count).await.map_err(|refusal| to_status(&refusal))?;
             }
             return Ok(Response::new(NotifyResponse {}));
+        }
+        if frame.is_empty() {
+            self.typing.forget(&users);
         }
         self.connections.notify(&here, frame);
         Ok(Response::new(NotifyResponse {}))

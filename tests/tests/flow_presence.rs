@@ -174,5 +174,29 @@ async fn writing_in_a_group_is_not_shown_where_there_is_a_block() {
             }
         }
     }
+    // A block begins and ends at once, also where it was just known who may know.
+    let block = format!("/v1/blocks/{}", alice.id);
+    let typing = json!({"typing": {"conversation": group["conversation"]}});
+    for id in [4, 6] {
+        assert_eq!(call(&server, "PUT", &block, &bob.token, Value::Null).await.0, 204);
+        at_alice.send(typing.clone()).await;
+        let said = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": "b"});
+        at_alice.send(json!({"id": id, "send": said})).await;
+        assert!(at_alice.answer(id).await["ack"].is_object());
+        loop {
+            let frame = at_bob.next().await;
+            assert!(!frame["typing"].is_object(), "{frame}");
+            if frame["event"]["message"]["text"] == "b" {
+                break;
+            }
+        }
+        assert_eq!(call(&server, "DELETE", &block, &bob.token, Value::Null).await.0, 204);
+        until("bob sees her write again", async || {
+            at_alice.send(typing.clone()).await;
+            let seen = async { while !at_bob.next().await["typing"].is_object() {} };
+            tokio::time::timeout(Duration::from_secs(1), seen).await.ok()
+        })
+        .await;
+    }
     server.stop().await;
 }

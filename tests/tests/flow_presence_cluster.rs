@@ -2,12 +2,14 @@
 //! blocks count there.
 #![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
 
+use madang_proto::id::ClientId;
 use madang_tests::{
     client::{Person, Socket, call_at, sign_up_at},
     cluster::Cluster,
+    until,
 };
 use serde_json::{Value, json};
-use std::{collections::HashSet, net::SocketAddr};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 async fn connect(door: SocketAddr, person: &Person) -> Socket {
     let (socket, ready) = Socket::connect_at(door, person, "").await;
@@ -45,7 +47,8 @@ async fn homes_tell_each_other_who_is_there() {
     let (ann, others) = people.split_first().unwrap();
     let members: Vec<&str> = others.iter().map(|person| person.id.as_str()).collect();
     let body = json!({"name": "모두", "members": members});
-    assert_eq!(call_at(api, "POST", "/v1/groups", &ann.token, body).await.0, 201);
+    let (status, group) = call_at(api, "POST", "/v1/groups", &ann.token, body).await;
+    assert_eq!(status, 201, "{group}");
     let all: Vec<&Person> = others.iter().collect();
     let mut at_ann = connect(gateway, ann).await;
     at_ann.send(json!({"id": 2, "watch": {"users": members}})).await;
@@ -75,6 +78,31 @@ async fn homes_tell_each_other_who_is_there() {
         }
     }
     drop(cho);
+    // Nor are they told that she writes, whichever process is home of the group and of what the two say to each other.
+    let group = group["conversation"].clone();
+    let typing = json!({"typing": {"conversation": group}});
+    for (person, n) in others[1..6].iter().zip(20..) {
+        let mut socket = connect(gateway, person).await;
+        until("they see her write", async || {
+            at_ann.send(typing.clone()).await;
+            let seen = async { while !socket.next().await["typing"].is_object() {} };
+            tokio::time::timeout(Duration::from_secs(3), seen).await.ok()
+        })
+        .await;
+        assert_eq!(call_at(api, "PUT", &block, &person.token, Value::Null).await.0, 204);
+        at_ann.send(typing.clone()).await;
+        let text = n.to_string();
+        let said = json!({"conversation": group, "clientId": ClientId::now().to_string(), "text": text});
+        assert!(at_ann.ask(json!({"id": n, "send": said})).await["ack"].is_object());
+        loop {
+            let frame = socket.next().await;
+            assert!(!frame["typing"].is_object(), "{frame}");
+            if frame["event"]["message"]["text"] == text.as_str() {
+                break;
+            }
+        }
+        assert_eq!(call_at(api, "DELETE", &block, &person.token, Value::Null).await.0, 204);
+    }
     // A home is restarted: watches begin anew, by the client, and find everybody where they are then.
     let restarted = cluster.chats.pop().unwrap().restart().await;
     cluster.chats.push(restarted);

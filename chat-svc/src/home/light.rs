@@ -84,11 +84,22 @@ impl Home {
             absent.blocks = Blocks::Unknown;
         }
         batch.forget_blocks(&ask.conversation);
-        // The actor's own watches are looked at anew by the event of their account.
+        let mut answer = ask.answer;
         if let (Some(actor), Some(other)) = (ask.actor, other) {
-            self.world.notices.send(&[other], actor, &Bytes::new());
+            self.world.typing.forget(&[actor, other]);
+            let elsewhere = self.world.notices.doubt(&[actor, other]);
+            if !elsewhere.is_empty() {
+                // Whoever is answered may go by that, in whatever process.
+                let proven = answer;
+                answer = Box::new(|result| {
+                    tokio::spawn(async move {
+                        elsewhere.join_all().await;
+                        proven(result);
+                    });
+                });
+            }
         }
-        batch.prove(ask.answer);
+        batch.prove(answer);
     }
 
     /// Whether there is a block, as account-svc has it. What has changed meanwhile waits behind this.
