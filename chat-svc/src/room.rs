@@ -200,8 +200,8 @@ pub fn number(
         change(state, &event);
         let after = state.members.present();
         let recipients = if before.len() > after.len() { before } else { after };
-        let joined = |user: &UserId| state.members.get(user).map(|member| member.joined_seq);
-        let (recipients, blind) = split_blind(recipients, state.history, &event, joined);
+        let joined = |user: &UserId| state.members.get(user).map_or(0, |member| member.joined_seq);
+        let (recipients, blind) = split_blind(recipients, &event, |user| state.hidden_upto(user, joined(user)));
         events.push(Numbered { event, recipients, blind });
     };
     match request {
@@ -221,10 +221,7 @@ pub fn number(
                 push(state.insert(empty(ConversationKind::Direct)), Body::Created(direct(actor, other)), None);
             }
             let state = member_of(state, actor)?;
-            if content.reply_to > state.last_seq {
-                let message = format!("replyTo names message {}, the newest is {}", content.reply_to, state.last_seq);
-                return Err(Refusal::new(Reason::MessageNotFound, message));
-            }
+            amend::check_reply(state, actor, content.reply_to, true)?;
             push(state, Body::Message(content), Some((client_id, hash)));
         }
         Request::Amend(amendment) => {

@@ -17,7 +17,7 @@ struct Stage {
     at_ann: Socket,
     at_bob: Socket,
     asked: u64,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -32,7 +32,7 @@ impl Stage {
         let group = group["conversation"].as_str().unwrap().to_owned();
         let (at_ann, _) = Socket::connect(&server, &ann, "").await;
         let (at_bob, _) = Socket::connect(&server, &bob, "").await;
-        let mut stage = Self { server, ann, bob, group, at_ann, at_bob, asked: 1, _folder: folder };
+        let mut stage = Self { server, ann, bob, group, at_ann, at_bob, asked: 1, folder };
         for text in texts {
             stage.bob("send", json!({"text": text})).await;
         }
@@ -59,6 +59,12 @@ impl Stage {
 
     async fn bob(&mut self, kind: &str, fields: Value) -> Value {
         self.ask(false, kind, fields).await
+    }
+
+    /// Over a new socket.
+    async fn bob_later(&mut self, kind: &str, fields: Value) -> Value {
+        (self.at_bob, _) = Socket::connect(&self.server, &self.bob, "").await;
+        self.bob(kind, fields).await
     }
 
     async fn history(&self, who: &Person, at_least: &Value) -> Vec<Value> {
@@ -131,7 +137,7 @@ async fn a_deleted_message_has_nothing_left_to_see() {
     assert_eq!(history[3]["deleted"], true);
     // Nothing of its text is in the file either, once SQLite.s write-ahead log has gone round.
     stage.server.stop().await;
-    let found = std::fs::read(stage._folder.path().join("messages.db")).unwrap();
+    let found = std::fs::read(stage.folder.path().join("messages.db")).unwrap();
     assert!(!found.windows(6).any(|part| part == "비밀".as_bytes()), "the text is still in messages.db");
 }
 
@@ -204,6 +210,43 @@ async fn who_joined_later_counts_changes_of_what_they_may_not_see() {
         json!({"seq": "1", "emoji": "👍", "conversation": stage.group, "clientId": ClientId::now().to_string()});
     at_cho.send(json!({"id": 9, "react": react})).await;
     assert_eq!(at_cho.answer(9).await["error"]["reason"], "MESSAGE_NOT_FOUND");
+    stage.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cleared_is_changed_for_the_others_alone() {
+    let mut stage = Stage::new(&["one", "two"]).await;
+    let clear = format!("/v1/conversations/{}/settings", stage.group);
+    let (status, settings) = call(&stage.server, "PATCH", &clear, &stage.ann.token, json!({"clearedSeq": "1"})).await;
+    assert_eq!((status, &settings["clearedSeq"]), (200, &json!("1")));
+    event(&mut stage.at_ann, "settings").await;
+    let edited = stage.bob("edit", json!({"seq": "1", "text": "still one"})).await;
+    loop {
+        let next = stage.at_ann.next().await["event"].clone();
+        assert!(next["edited"].is_null(), "it comes without its body: {next}");
+        if next["revision"] == edited["revision"] {
+            break;
+        }
+    }
+    assert_eq!(event(&mut stage.at_bob, "edited").await["edited"]["text"], "still one");
+    for kind in ["react", "edit", "delete"] {
+        let answer = stage.ann(kind, json!({"seq": "1", "emoji": "👍", "text": "x"})).await;
+        assert_eq!(answer, "MESSAGE_NOT_FOUND", "{kind}");
+    }
+    assert_eq!(stage.ann("send", json!({"text": "to one", "replyTo": "1"})).await, "MESSAGE_NOT_FOUND");
+    assert!(stage.ann("react", json!({"seq": "2", "emoji": "👍"})).await["revision"].is_string());
+    // The same after a restart, also of what is sent again.
+    stage.server.stop().await;
+    stage.server = start(stage.folder.path()).await;
+    (stage.at_ann, _) = Socket::connect(&stage.server, &stage.ann, "").await;
+    let edited = stage.bob_later("edit", json!({"seq": "1", "text": "one still"})).await;
+    loop {
+        let next = stage.at_ann.next().await["event"].clone();
+        assert!(next["edited"]["seq"] != "1", "it comes without its body: {next}");
+        if next["revision"] == edited["revision"] {
+            break;
+        }
+    }
     stage.server.stop().await;
 }
 

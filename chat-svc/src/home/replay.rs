@@ -198,12 +198,16 @@ async fn replay(
                 Some(row) => passed.recipients(row, event.revision),
                 None => before.iter().chain(&*room.state.members.present()).copied().collect(),
             };
-            let joined = |user: &UserId| match row {
-                Some(row) => passed.joined_seq(row, user, event.revision),
-                None => room.state.members.get(user).map(|member| member.joined_seq),
+            // What they have cleared since is not shown again either.
+            let hidden = |user: &UserId| {
+                let joined = match row {
+                    Some(row) => passed.joined_seq(row, user, event.revision),
+                    None => room.state.members.get(user).map(|member| member.joined_seq),
+                };
+                room.state.hidden_upto(user, joined.unwrap_or(0))
             };
             let recipients = recipients.into_iter().collect();
-            let (recipients, blind) = crate::room::split_blind(recipients, room.state.history, event, joined);
+            let (recipients, blind) = crate::room::split_blind(recipients, event, hidden);
             deliveries.extend(event::outgoing(event, recipients, blind));
         }
         if !deliveries.is_empty() {

@@ -50,24 +50,48 @@ pub fn no_message(seq: u64) -> Refusal {
     Refusal::new(Reason::MessageNotFound, format!("there is no message {seq} here: check the number"))
 }
 
+impl State {
+    /// Up to which message a member sees none: those of before they came, and what they have cleared.
+    #[must_use]
+    pub fn hidden_upto(&self, user: &UserId, joined_seq: u64) -> u64 {
+        let before = if self.history == History::All { 0 } else { joined_seq };
+        before.max(self.settings.get(user).map_or(0, |settings| settings.cleared_seq))
+    }
+}
+
 /// Whether a member sees a message.
 pub(super) fn sees(state: &State, user: UserId, seq: u64) -> bool {
     let joined = state.members.get(&user).map(|member| member.joined_seq);
-    joined.is_some_and(|joined| state.history == History::All || joined < seq)
+    joined.is_some_and(|joined| state.hidden_upto(&user, joined) < seq)
 }
 
-/// Of the members who are sent an event, those who may not see the message that it changes: they get it without its
-/// body. With the others first.
+/// What is answered to must be there, and seen by who answers: as for a reaction. What they have `cleared` since is left in
+/// what they said before.
+pub(super) fn check_reply(state: &State, user: UserId, seq: u64, cleared: bool) -> Result<(), Refusal> {
+    let joined = state.members.get(&user).map_or(0, |member| member.joined_seq);
+    let hidden = match state.history {
+        _ if cleared => state.hidden_upto(&user, joined),
+        History::All => 0,
+        _ => joined,
+    };
+    if seq != 0 && !(hidden + 1..=state.last_seq).contains(&seq) {
+        let message = format!("replyTo names message {seq}, which is not here: check the number");
+        return Err(Refusal::new(Reason::MessageNotFound, message));
+    }
+    Ok(())
+}
+
+/// Of the members who are sent an event, those who may not see the message that it changes, of which there are none for
+/// them up to some number: they get it without its body. With the others first.
 #[must_use]
 pub fn split_blind(
     recipients: Arc<[UserId]>,
-    history: History,
     event: &LoggedEvent,
-    joined_seq: impl Fn(&UserId) -> Option<u64>,
+    hidden_upto: impl Fn(&UserId) -> u64,
 ) -> (Arc<[UserId]>, Arc<[UserId]>) {
     let none: Arc<[UserId]> = Arc::default();
-    let Some(seq) = facts::changed(event).filter(|_| history != History::All) else { return (recipients, none) };
-    let blind = |user: &UserId| joined_seq(user).is_some_and(|joined| joined >= seq);
+    let Some(seq) = facts::changed(event) else { return (recipients, none) };
+    let blind = |user: &UserId| hidden_upto(user) >= seq;
     if !recipients.iter().any(blind) {
         return (recipients, none);
     }
@@ -89,10 +113,7 @@ pub(super) fn amended(
             if facts.sender != actor {
                 return Err(Refusal::new(Reason::NotSender, "only who sent a message edits it"));
             }
-            if content.reply_to > state.last_seq {
-                let message = format!("replyTo names message {}, the newest is {}", content.reply_to, state.last_seq);
-                return Err(Refusal::new(Reason::MessageNotFound, message));
-            }
+            check_reply(state, actor, content.reply_to, false)?;
             if facts.content == hash {
                 return Ok(None);
             }

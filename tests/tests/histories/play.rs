@@ -331,8 +331,12 @@ impl History<'_> {
             _ => json!({"notify": null, "data": null}),
         };
         let (path, place) = (format!("/v1/conversations/{id}/settings"), self.begin(who, id, Op::Set));
+        let clear = patch["clearedSeq"].is_string().then(|| self.done().record.clear(&self.people[who].id, id, n));
         if let Some(answer) = self.ask(who, Some(place), id, ("PATCH", &path, patch.clone())).await {
             self.end(place, 0, 0, false);
+            if let Some(clear) = clear {
+                self.done().record.cleared(clear, number(&answer["clearedSeq"]));
+            }
             let whose = (id.to_owned(), self.people[who].id.clone());
             self.done().settings.entry(whose).or_default().push((number(&answer["updatedAt"]), patch));
         }

@@ -51,11 +51,23 @@ struct Block {
     to: usize,
 }
 
+/// Somebody clears a conversation for themselves.
+#[derive(Debug, Clone)]
+struct Clear {
+    by: String,
+    room: String,
+    /// Up to here; before it is answered, at most.
+    upto: u64,
+    from: usize,
+    to: usize,
+}
+
 /// All that was asked for.
 #[derive(Debug, Default)]
 pub struct Record {
     pub asked: Vec<Asked>,
     blocks: Vec<Block>,
+    clears: Vec<Clear>,
     /// Whose account has ended, and since when.
     pub gone: Option<(String, usize)>,
     now: usize,
@@ -98,6 +110,30 @@ impl Record {
 
     pub fn blocked(&mut self, place: usize) {
         self.blocks[place].to = self.tick();
+    }
+
+    /// Somebody begins to clear a conversation up to some message; its place.
+    pub fn clear(&mut self, by: &str, room: &str, upto: u64) -> usize {
+        let (by, room, from) = (by.to_owned(), room.to_owned(), self.tick());
+        self.clears.push(Clear { by, room, upto, from, to: usize::MAX });
+        self.clears.len() - 1
+    }
+
+    /// It is cleared up to this one.
+    pub fn cleared(&mut self, place: usize, upto: u64) {
+        let to = self.tick();
+        let clear = &mut self.clears[place];
+        (clear.upto, clear.to) = (upto, to);
+    }
+
+    /// Whether what something changes may have been cleared by who asked for it, and whether it may not have.
+    fn clears(&self, asked: &Asked) -> (bool, bool) {
+        let Some(seq) = asked.op.changes().filter(|_| !matches!(asked.op, Op::Erased { .. })) else {
+            return (false, true);
+        };
+        let of = |each: &&Clear| each.by == asked.by && each.room == asked.room && seq <= each.upto;
+        let all = || self.clears.iter().filter(of);
+        (all().any(|each| each.from < asked.to), !all().any(|each| each.to < asked.from))
     }
 
     /// Something was done that nobody asked for at that moment: what follows from the end of an account.
@@ -297,6 +333,7 @@ impl Record {
             None => (false, true),
         };
         let unsure = self.may_meet_unknown(asked);
+        let (cleared, shown) = self.clears(asked);
         // Nobody writes first to who is no more there.
         let to_gone = self.gone.as_ref().is_some_and(|(gone, since)| Some(gone) == to_whom && since < from);
         let fair = match outcome {
@@ -308,7 +345,9 @@ impl Record {
                 let may = |room: &Room| room.refusals(by, op, most).is_empty();
                 // What changes nothing of a group is answered with the revision as of which it is so.
                 let begins = matches!(op, Op::Say { .. }) && *revision == 2;
-                free && !(to_gone && begins) && (unsure || may(at(revision - 1)) || (group && may(at(*revision))))
+                free && shown
+                    && !(to_gone && begins)
+                    && (unsure || may(at(revision - 1)) || (group && may(at(*revision))))
             }
             Outcome::Refused(reason) => {
                 let may = |room: &Room| room.refusals(by, op, most).contains(&reason.as_str());
@@ -316,6 +355,7 @@ impl Record {
                 unsure
                     || met().any(may)
                     || (blocked && reason == "BLOCKED")
+                    || (cleared && reason == "MESSAGE_NOT_FOUND")
                     || used_up
                     || (to_gone && reason == "USER_NOT_FOUND")
             }
@@ -323,6 +363,7 @@ impl Record {
         let story = || {
             let mut all: Vec<_> = of_room().map(|each| format!("{each:?}")).collect();
             all.extend(self.blocks.iter().map(|each| format!("{each:?}")));
+            all.extend(self.clears.iter().filter(|each| each.room == *room).map(|each| format!("{each:?}")));
             all.join("\n")
         };
         assert!(

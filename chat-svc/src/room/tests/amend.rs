@@ -166,10 +166,53 @@ fn who_joined_later_may_not_change_what_was_before_and_hears_of_it_without_its_b
     // The same from the log.
     let mut room = Room::begun(nothing(&stage.events[0].event));
     assert!(stage.events.iter().all(|each| room.replay(&each.event)));
-    let joined = |user: &UserId| room.state.members.get(user).map(|member| member.joined_seq);
+    let hidden = |user: &UserId| room.state.hidden_upto(user, room.state.members.get(user).unwrap().joined_seq);
     let edited = stage.events.iter().find(|each| !each.blind.is_empty()).unwrap();
-    let (_, blind) = split_blind(room.state.members.present(), room.state.history, &edited.event, joined);
+    let (_, blind) = split_blind(room.state.members.present(), &edited.event, hidden);
     assert_eq!(&*blind, &[user(3)]);
+}
+
+#[test]
+fn what_somebody_has_cleared_is_gone_for_them_alone() {
+    let mut stage = Stage::default();
+    let first = Request::Send { first_to: Some(user(2)), client_id: ClientId::now(), hash: 1, content: content("1") };
+    stage.ask(1, first).unwrap();
+    for text in ["2", "3", "4"] {
+        stage.ask(2, said(text)).unwrap();
+    }
+    let clear = ChangeSettings { cleared_seq: Some(3), ..ChangeSettings::default() };
+    stage.ask(1, Request::Settings(clear)).unwrap();
+    for seq in 1..=3 {
+        assert_eq!(stage.amend(1, seq, react("👍")), Err(Reason::MessageNotFound), "{seq}");
+    }
+    assert_eq!(stage.amend(1, 1, edit("x")), Err(Reason::MessageNotFound), "also what was one's own");
+    assert_eq!(stage.amend(1, 4, react("👍")), Ok(None));
+    assert_eq!(stage.amend(2, 2, edit("more")), Ok(None));
+    assert_eq!((&*stage.last().recipients, &*stage.last().blind), (&[user(2)][..], &[user(1)][..]));
+    assert_eq!(stage.amend(2, 4, edit("more")), Ok(None));
+    assert_eq!((stage.last().recipients.len(), stage.last().blind.len()), (2, 0));
+}
+
+#[test]
+fn who_answers_a_message_sees_it() {
+    let answer = |seq| {
+        let content = Content { reply_to: seq, ..content("yes") };
+        Request::Send { first_to: None, client_id: ClientId::now(), hash: seq, content }
+    };
+    let mut stage = Stage::group(&[1, 2]);
+    stage.ask(2, said("1")).unwrap();
+    stage.ask(1, Request::Add(vec![user(3)])).unwrap();
+    assert_eq!(stage.ask(3, answer(1)), Err(Reason::MessageNotFound), "it was before they came");
+    assert_eq!(stage.ask(3, answer(2)), Err(Reason::MessageNotFound), "there is none");
+    stage.ask(2, said("2")).unwrap();
+    assert_eq!(stage.ask(3, answer(2)), Ok(None));
+    assert_eq!(stage.ask(1, answer(1)), Ok(None));
+    let changed = |seq| How::Edit(Content { reply_to: seq, ..content("no") }, 5);
+    assert_eq!(stage.amend(3, 3, changed(1)), Err(Reason::MessageNotFound));
+    let clear = ChangeSettings { cleared_seq: Some(2), ..ChangeSettings::default() };
+    stage.ask(3, Request::Settings(clear)).unwrap();
+    assert_eq!(stage.ask(3, answer(2)), Err(Reason::MessageNotFound), "they have cleared it");
+    assert_eq!(stage.amend(3, 3, changed(2)), Ok(None), "what answers it already goes on to");
 }
 
 #[test]
