@@ -70,11 +70,14 @@ pub struct Config {
     /// The format of the records that it writes to the log: a newer one only once no version runs any more that can't read it.
     #[arg(long, env = "MADANG_LOG_FORMAT", default_value_t = record::USUAL, value_parser = record::written)]
     pub log_format: u32,
+    /// The only gateway that there is runs in this process, and ends with it.
+    #[arg(skip)]
+    pub alone: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { log_format: record::USUAL }
+        Self { log_format: record::USUAL, alone: false }
     }
 }
 
@@ -113,7 +116,7 @@ pub async fn build(config: Config, context: Context, inbox: Arc<dyn Inbox>) -> R
 
 /// The same, where the databases are reached by another way than their services.
 pub async fn build_on(config: Config, context: Context, inbox: Arc<dyn Inbox>, sources: Arc<dyn Sources>) -> Service {
-    let format = config.log_format;
+    let Config { log_format: format, alone } = config;
     let settings = &context.settings;
     let (leave, drain) = (CancellationToken::new(), CancellationToken::new());
     let wanted = lease::Config {
@@ -142,6 +145,7 @@ pub async fn build_on(config: Config, context: Context, inbox: Arc<dyn Inbox>, s
         channels: context.channels.clone(),
         sources: sources.clone(),
         shards: settings.shards,
+        alone,
     });
     tokio::spawn(presences.clone().run(drain.clone()));
     let (held, board) = (leases.held.clone(), presences.board());

@@ -67,6 +67,8 @@ pub struct Ways {
     pub sources: Arc<dyn Sources>,
     /// How many shards there are.
     pub shards: u32,
+    /// No other process has sockets.
+    pub alone: bool,
 }
 
 /// A handle to what this process knows of who is there.
@@ -145,7 +147,7 @@ impl Presences {
     /// Of this process; nothing is asked until it runs.
     #[must_use]
     pub fn new(ways: Ways) -> Self {
-        let (board, watches) = (Board::new(ways.shards), Mutex::new(Watches::new(ways.shards)));
+        let (board, watches) = (Board::new(ways.shards, ways.alone), Mutex::new(Watches::new(ways.shards)));
         Self { ways: Arc::new(ways), board, watches: Arc::new(watches), begun: Arc::default() }
     }
 

@@ -161,8 +161,14 @@ async fn a_million_rooms_of_which_one_in_a_hundred_is_live() {
         registry: registry.clone(),
     };
     let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
-    let connections =
-        Connections::spawn(inbox, Arc::new(peers), config, madang_chat::presence::Board::new(1), held, cancel.clone());
+    let connections = Connections::spawn(
+        inbox,
+        Arc::new(peers),
+        config,
+        madang_chat::presence::Board::new(1, false),
+        held,
+        cancel.clone(),
+    );
     let memory = Memory::new(LIMIT);
     let notices = Notices::new(connections, map, "test".into(), channels);
     let world = World {

@@ -140,7 +140,8 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
     let account = madang_account::build(args.account, of(Service::Account)).await?;
     let store = madang_store::build(args.store, of(Service::Store)).await?;
     let group = madang_group::build(args.group, of(Service::Group)).await?;
-    let chat = madang_chat::build(madang_chat::Config::default(), of(Service::Chat), inbox).await?;
+    let chat = madang_chat::Config { alone: true, ..madang_chat::Config::default() };
+    let chat = madang_chat::build(chat, of(Service::Chat), inbox).await?;
     let notify = madang_notify::build(args.notify, of(Service::Notify)).await?;
     let gateway = madang_gateway::build(of(Service::Gateway)).await?;
     let api = madang_api::build(of(Service::Api)).await?;

@@ -101,6 +101,7 @@ async fn when_somebody_was_there_is_zero_until_they_were() {
     at_alice.send(send(2, &bob, "hello", ClientId::now())).await;
     assert!(at_alice.answer(2).await["ack"].is_object());
     watch(&mut at_alice, 3, &[&bob]).await;
+    let since = std::time::Instant::now();
     let mut told = async || loop {
         let frame = at_alice.next().await;
         if frame["presence"].is_object() {
@@ -109,6 +110,7 @@ async fn when_somebody_was_there_is_zero_until_they_were() {
         }
     };
     assert_eq!(told().await, (false, false), "he never was");
+    assert!(since.elapsed() < Duration::from_secs(5), "there is no other gateway that could bring him");
     let (at_bob, _) = Socket::connect(&server, &bob, "").await;
     assert_eq!(told().await, (true, true));
     drop(at_bob);

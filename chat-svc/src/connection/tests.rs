@@ -65,7 +65,14 @@ fn serve(
     tail_bytes: usize,
 ) -> Connections {
     let config = Config { shards: 2, devices: 16, tail_bytes };
-    Connections::spawn(inbox.clone(), homes.clone(), config, Board::new(2), held.subscribe(), CancellationToken::new())
+    Connections::spawn(
+        inbox.clone(),
+        homes.clone(),
+        config,
+        Board::new(2, false),
+        held.subscribe(),
+        CancellationToken::new(),
+    )
 }
 
 fn rig() -> Rig {

@@ -78,7 +78,8 @@ fn home(log: Arc<Gate>, conversation: ConversationId) -> Home {
         registry: registry.clone(),
     };
     let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
-    let connections = Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1), held, cancel);
+    let connections =
+        Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1, false), held, cancel);
     let nowhere = channels.get("http://127.0.0.1:1").unwrap();
     let sources = Arc::new(Services {
         group: GroupServiceClient::new(nowhere.clone()),

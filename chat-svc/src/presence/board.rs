@@ -7,7 +7,7 @@ use madang_mesh::{
 };
 use madang_proto::id::UserId;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +17,8 @@ use tokio::time::Instant;
 const CHANGES: usize = 65_536;
 /// Of how many users who are not connected it is remembered when they were.
 const GONE: usize = 262_144;
-/// So long after a shard came here, who has not connected yet is not taken for absent: gateways bring them.
+/// So long after a shard came here, who has not connected yet is not taken for absent: gateways bring them. Not in a process
+/// that is alone, when a shard first comes: it has all sockets itself, and none is older than it.
 pub const SETTLED: Duration = Duration::from_secs(10);
 
 /// Whether somebody is there.
@@ -57,8 +58,10 @@ struct Inner {
     changes: VecDeque<UserId>,
     /// The number of the newest change.
     version: u64,
-    /// The shards that are here, and since when.
+    /// The shards that are here, and when who has not connected by then is absent.
     shards: HashMap<Shard, Instant>,
+    /// Those that have been here.
+    known: HashSet<Shard>,
 }
 
 /// Who is connected to this process.
@@ -67,6 +70,8 @@ pub struct Board {
     epoch: u64,
     /// How many shards there are.
     count: u32,
+    /// All sockets that there are, are of this process.
+    alone: bool,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -88,10 +93,10 @@ impl Inner {
 }
 
 impl Board {
-    /// Nobody yet; `count`: how many shards there are.
+    /// Nobody yet; `count`: how many shards there are; `alone`: no other process has sockets.
     #[must_use]
-    pub fn new(count: u32) -> Self {
-        Self { epoch: rand::random_range(1..=u64::MAX), count, inner: Arc::default() }
+    pub fn new(count: u32, alone: bool) -> Self {
+        Self { epoch: rand::random_range(1..=u64::MAX), count, alone, inner: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -100,7 +105,9 @@ impl Board {
 
     /// A shard's users come here from now on.
     pub fn begun(&self, shard: Shard) {
-        self.lock().shards.insert(shard, Instant::now());
+        let mut inner = self.lock();
+        let (first, now) = (inner.known.insert(shard), Instant::now());
+        inner.shards.insert(shard, if self.alone && first { now } else { now + SETTLED });
     }
 
     /// They go elsewhere: what is known of them is forgotten, and nobody is told that they went.
@@ -138,10 +145,10 @@ impl Board {
         let now = Instant::now();
         answer.presences = all
             .filter_map(|user| {
-                let since = inner.shards.get(&shard_of(user.bytes(), self.count))?;
+                let settled = inner.shards.get(&shard_of(user.bytes(), self.count))?;
                 let presence = match inner.users.get(&user) {
                     Some(entry) => Presence { online: entry.connections > 0, last_seen: entry.last_seen },
-                    None if now - *since >= SETTLED => Presence { online: false, last_seen: 0 },
+                    None if *settled <= now => Presence { online: false, last_seen: 0 },
                     None => return None,
                 };
                 Some((user, if presence.online { Presence { last_seen: 0, ..presence } } else { presence }))
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn who_asks_again_hears_of_changes_alone() {
-        let (board, ann, bob) = (Board::new(1), UserId::new(), UserId::new());
+        let (board, ann, bob) = (Board::new(1, false), UserId::new(), UserId::new());
         board.begun(0);
         let (phone, laptop) = (board.present(ann), board.present(ann));
         let first = board.answer([ann, bob].into_iter(), 0, 0);
@@ -192,9 +199,22 @@ mod tests {
         assert!(board.answer([].into_iter(), first.epoch + 1, 0).lost, "another life");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_is_alone_waits_for_no_gateway_but_for_those_whom_it_sent_away_itself() {
+        let (board, ann) = (Board::new(1, true), UserId::new());
+        let known = || board.answer([ann].into_iter(), 0, 0).presences;
+        board.begun(0);
+        assert_eq!(known(), [(ann, Presence { online: false, last_seen: 0 })]);
+        board.ended(0);
+        board.begun(0);
+        assert!(known().is_empty(), "its own gateway has yet to open her socket again");
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(known().len(), 1);
+    }
+
     #[test]
     fn what_is_too_much_to_remember_is_asked_for_again() {
-        let (board, ann) = (Board::new(1), UserId::new());
+        let (board, ann) = (Board::new(1, false), UserId::new());
         board.begun(0);
         let before = board.answer([ann].into_iter(), 0, 0);
         for _ in 0..=CHANGES {
@@ -208,7 +228,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_that_those_went_whose_home_is_elsewhere() {
-        let (board, ann) = (Board::new(1), UserId::new());
+        let (board, ann) = (Board::new(1, false), UserId::new());
         board.begun(0);
         let connection = board.present(ann);
         let before = board.answer([ann].into_iter(), 0, 0);
@@ -219,7 +239,7 @@ mod tests {
     }
     #[test]
     fn a_connection_of_before_a_shard_went_and_came_back_does_not_count_when_it_ends() {
-        let (board, ann) = (Board::new(1), UserId::new());
+        let (board, ann) = (Board::new(1, false), UserId::new());
         board.begun(0);
         let before = board.present(ann);
         board.ended(0);

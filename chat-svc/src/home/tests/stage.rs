@@ -327,7 +327,7 @@ impl Stage {
         };
         let config = connection::Config { shards: 1, devices: 16, tail_bytes: 1 << 20 };
         let connections =
-            Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1), held, cancel);
+            Connections::spawn(inbox, Arc::new(peers), config, crate::presence::Board::new(1, false), held, cancel);
         let notices = Notices::new(connections, map, "test".into(), channels);
         World {
             log: self.log.clone(),
