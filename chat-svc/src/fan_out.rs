@@ -23,12 +23,15 @@ use publisher::{Lane, Publisher};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How many commits wait for a destination at most; then homes wait.
 const QUEUE: usize = 256;
+/// How long a home that begins waits for inboxes at most.
+const PUBLISHED: Duration = Duration::from_secs(1);
 
 /// What a home has committed: one log record.
 pub struct Committed {
@@ -79,10 +82,15 @@ pub struct Rewound {
 #[derive(Clone)]
 pub struct FanOut {
     lanes: Arc<[(mpsc::Sender<Parcel>, Arc<Lane>)]>,
+    inbox: Arc<dyn Inbox>,
+    since: Arc<tokio::sync::Mutex<Option<Since>>>,
     progress: Arc<Mutex<Progress>>,
     /// The recipients of a room by shard, for rooms that spoke lately.
     split: Arc<Mutex<HashMap<usize, Split>>>,
 }
+
+/// Since when the inboxes have what was sent to them, and when they said so.
+type Since = (Instant, Arc<[i64]>);
 
 /// Recipients, split by destination; the list is kept so that its address stays its own.
 struct Split {
@@ -115,9 +123,9 @@ impl FanOut {
             (sender, lane)
         };
         let lanes = (0..shards).map(start).collect();
-        let beacons = publisher::beacons(inbox, shards, progress.clone());
+        let beacons = publisher::beacons(inbox.clone(), shards, progress.clone());
         tokio::spawn(vital("beacons", async move { cancel.run_until_cancelled(beacons).await }));
-        Self { lanes, progress, split: Arc::default() }
+        Self { lanes, inbox, since: Arc::default(), progress, split: Arc::default() }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -148,7 +156,49 @@ impl FanOut {
     /// Goes on where the shard's home before this one had come to, as the log says: with each destination, whose commits
     /// up to there are passed over. What follows up to the marker is given by the new home at once.
     pub fn resume(&self, shard: Shard, reached: &[FanOutPosition], marker: Position) {
+        self.begin(shard, reached, marker);
+        self.serve(shard);
+    }
+
+    /// The same for a home that replays the log: what is to be sent again is given before anybody can ask what there is.
+    pub async fn catch_up(&self, shard: Shard, reached: &[FanOutPosition], marker: Position, commits: Vec<Committed>) {
+        self.begin(shard, reached, marker);
+        let last = commits.last().map_or(0, |commit| commit.position);
+        for committed in commits {
+            self.committed(committed).await;
+        }
+        let since = Instant::now();
+        while self.lowest(shard) < last && since.elapsed() < PUBLISHED {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.serve(shard);
+    }
+
+    fn begin(&self, shard: Shard, reached: &[FanOutPosition], marker: Position) {
         self.progress().resume(shard, reached, marker);
+    }
+
+    fn serve(&self, shard: Shard) {
+        self.progress().serving.insert(shard);
+    }
+
+    /// Since when each destination's inbox has what was sent to it, microseconds since 1970; 0: for long, or that can't be said.
+    pub async fn inboxes_since(&self) -> Arc<[i64]> {
+        // All homes of a process ask as they begin, mostly at once.
+        let mut known = self.since.lock().await;
+        if let Some((at, since)) = &*known
+            && at.elapsed() < PUBLISHED
+        {
+            return since.clone();
+        }
+        let since = |shard| async move {
+            let asked = tokio::time::timeout(PUBLISHED, self.inbox.since(shard)).await;
+            asked.ok().and_then(Result::ok).unwrap_or(0)
+        };
+        let shards = 0..u32::try_from(self.lanes.len()).unwrap_or(0);
+        let since: Arc<[i64]> = futures_util::future::join_all(shards.map(since)).await.into();
+        *known = Some((Instant::now(), since.clone()));
+        since
     }
 
     /// The shard's home is not here any more: nobody is told how far it has come.

@@ -48,6 +48,11 @@ pub trait Inbox: Send + Sync + 'static {
     async fn publish(&self, shard: Shard, user: Option<UserId>, payload: Bytes) -> Result<(), Unavailable>;
     /// Tells those who read the inbox now; dropped where nobody does.
     async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable>;
+    /// Since when it has what was put in, microseconds since 1970 by its clock: what was sent before that is not in it. 0:
+    /// for long, or that is not known.
+    async fn since(&self, _shard: Shard) -> Result<i64, Unavailable> {
+        Ok(0)
+    }
     /// Reads from the oldest entry kept, then follows; ends when the inbox is lost, or an entry was.
     async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable>;
 }

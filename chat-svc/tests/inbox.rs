@@ -5,6 +5,7 @@
 use async_nats::jetstream;
 use futures_util::{StreamExt, stream::BoxStream};
 use madang_chat::inbox::{Heard, Inbox, InboxEntry, jetstream::JetStreamInbox, memory::MemoryInbox};
+use madang_mesh::clock::now_micros;
 use madang_proto::id::UserId;
 
 /// The next entry, and whether an end was said before it.
@@ -19,11 +20,16 @@ async fn entry(heard: &mut BoxStream<'static, Heard>) -> (InboxEntry, bool) {
     }
 }
 
-async fn check(inbox: &dyn Inbox, shard: u32) {
+async fn check(inbox: &dyn Inbox, shard: u32, began: i64) {
     inbox.create(shard).await.unwrap();
     inbox.create(shard).await.unwrap();
     let mut heard = inbox.read(shard).await.unwrap();
     assert_eq!(heard.next().await, Some(Heard::End), "there is nothing yet");
+    let young = async || {
+        let since = inbox.since(shard).await.unwrap();
+        (began..=now_micros()).contains(&since)
+    };
+    assert!(young().await);
     for n in 1..=50_u8 {
         inbox.publish(shard, (n % 2 == 0).then(UserId::new), vec![n].into()).await.unwrap();
     }
@@ -43,11 +49,29 @@ async fn check(inbox: &dyn Inbox, shard: u32) {
     assert_eq!(heard.next().await, Some(Heard::Beacon("how much further".into())));
     inbox.publish(shard, None, vec![51].into()).await.unwrap();
     assert_eq!(entry(&mut heard).await.0.sequence, 51);
+    assert!(young().await);
 }
 
 #[tokio::test]
 async fn memory_inbox_conforms() {
-    check(&MemoryInbox::new(), 0).await;
+    let began = now_micros();
+    check(&MemoryInbox::new(), 0, began).await;
+}
+
+#[tokio::test]
+async fn what_a_memory_inbox_is_given_before_it_is_read_is_read_first() {
+    let inbox = MemoryInbox::new();
+    for n in 1..=20_u8 {
+        inbox.publish(0, None, vec![n].into()).await.unwrap();
+    }
+    let mut heard = inbox.read(0).await.unwrap();
+    for n in 1..=20 {
+        assert_eq!(entry(&mut heard).await.0.sequence, n);
+    }
+    assert_eq!(heard.next().await, Some(Heard::End));
+    drop(heard);
+    inbox.publish(0, None, vec![21].into()).await.unwrap();
+    assert_eq!(inbox.read(0).await.unwrap().next().await, Some(Heard::End), "nobody has read it");
 }
 
 /// Tests on one server don't meet: each has a shard that no layout has.
@@ -62,8 +86,11 @@ async fn jetstream(shard: u32) -> (JetStreamInbox, jetstream::Context) {
 
 #[tokio::test]
 async fn jetstream_inbox_conforms() {
-    let (inbox, _) = jetstream(900).await;
-    check(&inbox, 900).await;
+    let began = now_micros();
+    let (inbox, context) = jetstream(900).await;
+    check(&inbox, 900, began).await;
+    context.get_stream("INBOX_1_900").await.unwrap().purge().sequence(3).await.unwrap();
+    assert_eq!(inbox.since(900).await.unwrap(), 0, "it has been there for longer than it keeps entries");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A home goes on where the one before it had come to.
+    /// A home goes on where the one before it had come to; nobody is told yet how far that is.
     pub fn resume(&mut self, shard: Shard, reached: &[FanOutPosition], marker: Position) {
         self.newest.insert(shard, marker);
         for each in reached {
@@ -28,7 +28,6 @@ impl Progress {
             let (sent, _) = self.sent.entry((shard, each.shard)).or_default();
             *sent = each.sent.max(*sent);
         }
-        self.serving.insert(shard);
     }
 
     /// A commit is given to the fan-out; what a home before this one has published of it is taken out.

@@ -2,6 +2,8 @@
 //! and store-svc stands up to it, on top of group-svc's rows; give the fan-out what the home before had not published; then
 //! serve.
 
+mod again;
+
 use super::{
     Home, World, lost,
     pressure::{Checkpoint, Pressure},
@@ -71,7 +73,8 @@ pub async fn take_over(shard: Shard, world: World, before: Option<shelf::Ask>) -
         extend_back(&world, shard, earlier, &mut records).await?;
         from = earlier;
     }
-    let reached = fanned_out(&records).unwrap_or_default();
+    let mut reached = fanned_out(&records).unwrap_or_default();
+    from = again::send(&world, shard, (first, from), &mut records, &mut reached).await?;
     let lowest = reached.iter().map(|each| each.position).min().map_or(epoch, |position| position + 1).max(first);
     if lowest < from {
         extend_back(&world, shard, lowest, &mut records).await?;
@@ -79,10 +82,7 @@ pub async fn take_over(shard: Shard, world: World, before: Option<shelf::Ask>) -
     }
     let horizon_ms = records.first().map_or_else(now_micros, |logged| logged.at_micros) / 1000;
     let (rooms, commits) = replay(shard, &world, &records, lowest, horizon_ms).await?;
-    world.fan_out.resume(shard, &reached, epoch);
-    for committed in commits {
-        world.fan_out.committed(committed).await;
-    }
+    world.fan_out.catch_up(shard, &reached, epoch, commits).await;
     tracing::info!(shard, epoch, from, rooms = rooms.len(), "home");
     let pressure = Pressure::new(passed.min(epoch), grew(&records, passed));
     let mut home = Home::new(shard, world, epoch, pressure, horizon_ms);

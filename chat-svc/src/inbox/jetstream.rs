@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use madang_mesh::{
+    clock::now_micros,
     shard::{LAYOUT, Shard},
     streams::{
         self, PATIENCE,
@@ -89,6 +90,25 @@ impl Inbox for JetStreamInbox {
 
     async fn announce(&self, shard: Shard, payload: Bytes) -> Result<(), Unavailable> {
         self.client.publish(beacons(shard), payload).await.map_err(unavailable)
+    }
+
+    async fn since(&self, shard: Shard) -> Result<i64, Unavailable> {
+        let there = self.context.get_stream(name(shard)).await;
+        let stream = match there {
+            Ok(stream) => stream,
+            Err(_) => {
+                self.create(shard).await?;
+                self.context.get_stream(name(shard)).await.map_err(unavailable)?
+            }
+        };
+        // When it was made does not tell: a cluster remembers that for a stream of which it has lost everything.
+        let state = &stream.cached_info().state;
+        let micros = |at: i128| i64::try_from(at / 1000).unwrap_or(0);
+        Ok(match (state.last_sequence, state.first_sequence) {
+            (0, _) => now_micros(),
+            (_, 1) => micros(state.first_timestamp.unix_timestamp_nanos()),
+            _ => 0,
+        })
     }
 
     async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {

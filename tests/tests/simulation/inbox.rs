@@ -30,6 +30,8 @@ struct Shelf {
     there: bool,
     /// Counts how often it was lost.
     life: u64,
+    /// When this one began.
+    since: i64,
     sequence: u64,
     entries: VecDeque<InboxEntry>,
     news: watch::Sender<u64>,
@@ -44,6 +46,7 @@ fn shelf<T>(shard: Shard, act: impl FnOnce(&mut Shelf) -> T) -> T {
     let new = || Shelf {
         there: false,
         life: 0,
+        since: clock::wall_micros(),
         sequence: 0,
         entries: VecDeque::new(),
         news: watch::Sender::new(0),
@@ -57,6 +60,7 @@ pub fn lose(shard: Shard) {
     shelf(shard, |shelf| {
         (shelf.there, shelf.life, shelf.sequence) = (chance(500) && shelf.there, shelf.life + 1, 0);
         shelf.entries.clear();
+        shelf.since = clock::wall_micros();
         shelf.news.send_modify(|news| *news += 1);
     });
 }
@@ -111,6 +115,11 @@ impl Inbox for SimulatedInbox {
         // Nobody reading is no fault.
         let send = move || shelf(shard, |shelf| drop(shelf.beacons.send(payload)));
         net::call(self.0, Port::Inbox, send).await.map_err(|_| Unavailable("timed out".into()))
+    }
+
+    async fn since(&self, shard: Shard) -> Result<i64, Unavailable> {
+        let since = net::call(self.0, Port::Inbox, move || shelf(shard, |shelf| shelf.since)).await;
+        since.map_err(|_| Unavailable("timed out".into()))
     }
 
     async fn read(&self, shard: Shard) -> Result<BoxStream<'static, Heard>, Unavailable> {
