@@ -313,8 +313,6 @@ impl Home {
         }
         self.fetch();
         if batch.is_empty() {
-            self.note_unchanged(&mut batch);
-            // Sent again right behind what changed nothing, which is known now.
             self.ready.extend(batch.answer_all());
             return if self.ready.is_empty() { None } else { self.begin() };
         }

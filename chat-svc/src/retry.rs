@@ -5,9 +5,10 @@
 //! moves the horizon back by reading ids from the store.
 
 use crate::room::facts;
+use bytes::Bytes;
 use madang_proto::{
-    id::{ClientId, UserId},
-    log::v1::LoggedEvent,
+    id::{ClientId, ConversationId, UserId},
+    log::v1::{LoggedEvent, Record, UnchangedRequest},
     reason::{Reason, Refusal},
 };
 use std::collections::{HashMap, VecDeque};
@@ -177,6 +178,30 @@ pub fn used(event: &LoggedEvent) -> Option<(Key, Use)> {
     let key = (UserId::from_slice(&event.actor).ok()?, ClientId::from_slice(&event.client_id).ok()?);
     let (hash, revision, at_micros) = (event.request_hash, event.revision, event.at_micros);
     Some((key, Use { hash, seq: facts::message_of(event)?, revision, at_micros }))
+}
+
+/// A request that changed nothing, as the log has it.
+#[must_use]
+pub fn unchanged(conversation: &ConversationId, (user, client_id): &Key, used: &Use) -> UnchangedRequest {
+    let slice = Bytes::copy_from_slice;
+    UnchangedRequest {
+        conversation: slice(conversation.bytes()),
+        actor: slice(user.bytes()),
+        client_id: slice(client_id.bytes()),
+        request_hash: used.hash,
+        seq: used.seq,
+        revision: used.revision,
+        at_micros: used.at_micros,
+    }
+}
+
+/// The client ids of the requests of a record that changed nothing, each with its conversation.
+pub fn all_unchanged(record: &Record) -> impl Iterator<Item = (ConversationId, Key, Use)> {
+    record.unchanged.iter().filter_map(|it| {
+        let key = (UserId::from_slice(&it.actor).ok()?, ClientId::from_slice(&it.client_id).ok()?);
+        let used = Use { hash: it.request_hash, seq: it.seq, revision: it.revision, at_micros: it.at_micros };
+        Some((ConversationId::from_slice(&it.conversation).ok()?, key, used))
+    })
 }
 
 /// When the client says that it made the id, in ms, if that is within the limits.

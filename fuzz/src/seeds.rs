@@ -187,8 +187,16 @@ fn records() -> Vec<Record> {
         body: Some(body),
     };
     let events: Vec<_> = bodies.into_iter().enumerate().map(event).collect();
-    let head = vec![FanOutPosition { shard: 1, position: 2, sent: 1 }];
-    let all = Record { format: 1, process: "p".into(), epoch: 1, nonce: 2, events: events.clone(), fan_out: head };
+    let fan_out = vec![FanOutPosition { shard: 1, position: 2, sent: 1 }];
+    let unchanged = vec![log::UnchangedRequest {
+        conversation: bytes(9),
+        actor: bytes(1),
+        client_id: bytes(5),
+        seq: 1,
+        revision: 2,
+        ..log::UnchangedRequest::default()
+    }];
+    let all = Record { format: 1, process: "p".into(), epoch: 1, nonce: 2, events: events.clone(), fan_out, unchanged };
     let mut gap = all.clone();
     gap.events.remove(2);
     let marker = Record { events: Vec::new(), epoch: 0, ..all.clone() };

@@ -4,7 +4,7 @@
 use crate::{
     ask::{Answer, Ask, What},
     home::fetch::Absent,
-    retry::{Key, Known, Use},
+    retry::{self, Key, Known, Use},
     room::{
         self, Amendment, Blocks, How, Limits, Numbered, Request, Room, State, Verdict, blocks,
         facts::{self, Facts},
@@ -125,7 +125,7 @@ pub struct Batch {
     events: Vec<Event>,
     answers: Vec<(Answer, Result<Ack, Refusal>)>,
     again: Vec<Ask>,
-    /// Client ids of requests that changed nothing: no event has them.
+    /// Client ids of requests that changed nothing: no event has them, but the record.
     unchanged: Vec<(ConversationId, Key, Use)>,
     /// Somebody wants to know that this is the home: it is appended, even without an event.
     proves: bool,
@@ -172,7 +172,7 @@ impl Batch {
 
     /// Whether nothing of it needs the log.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && !self.proves
+        self.events.is_empty() && self.unchanged.is_empty() && !self.proves
     }
 
     /// What was known of blocks in a conversation that it begins is no more good.
@@ -337,6 +337,7 @@ impl Batch {
                 if let Some((key, hash)) = used {
                     self.used.insert((conversation, key));
                     self.unchanged.push((conversation, key, Use { hash, seq, revision, at_micros }));
+                    self.bytes += weight(0);
                 }
                 let ack = Ack { conversation: conversation.to_string(), seq, revision, at, duplicate: true };
                 self.answers.push((answer, Ok(ack)));
@@ -393,7 +394,9 @@ impl Batch {
     pub fn encode(&mut self, format: u32, process: &str, epoch: Position, fan_out: Vec<FanOutPosition>) -> Bytes {
         // Events are lent to the record, not copied: they come back in the same order.
         let events = self.events.iter_mut().map(|(_, numbered, _)| std::mem::take(&mut numbered.event)).collect();
-        let record = Record { format, process: process.to_owned(), epoch, nonce: self.nonce, events, fan_out };
+        let unchanged = self.unchanged.iter().map(|(room, key, used)| retry::unchanged(room, key, used)).collect();
+        let (process, nonce) = (process.to_owned(), self.nonce);
+        let record = Record { format, process, epoch, nonce, events, fan_out, unchanged };
         let payload = record.encode_to_vec();
         for (slot, event) in self.events.iter_mut().zip(record.events) {
             slot.1.event = event;

@@ -20,7 +20,7 @@ use prost::Message as _;
 
 impl Home {
     /// A request that changed nothing is one as well: sent again it gets the same answer, though something else has changed
-    /// meanwhile. No event has its client id, so that a home that takes over does not know it.
+    /// meanwhile. No event has its client id, but its record: a home that takes over finds it there.
     pub(super) fn note_unchanged(&mut self, batch: &mut Batch) {
         for (conversation, key, used) in batch.unchanged() {
             if let Some(room) = self.rooms.get_mut(&conversation) {

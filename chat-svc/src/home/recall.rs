@@ -8,6 +8,7 @@ use super::{Home, fetch::Fetched};
 use crate::{
     ask::Ask,
     retry::{self, Key, MARGIN_MS, Use},
+    room::Room,
 };
 use futures_util::StreamExt;
 use madang_mesh::{
@@ -33,6 +34,8 @@ pub struct Recalled {
     /// Up to when: when the home began.
     until_ms: i64,
     ids: HashMap<ConversationId, Vec<(Key, Use)>>,
+    /// Those of requests that changed nothing, each as of when that was asked, ms since 1970.
+    unchanged: HashMap<ConversationId, Vec<(i64, Key, Use)>>,
 }
 
 /// How far a home is with that.
@@ -82,12 +85,18 @@ impl Home {
                 self.wait_for_ids(ask, wanted, false);
             }
             Recall::Here(recalled) => {
-                let reaches = recalled.since_ms <= since_micros / 1000;
-                let room = self.rooms.get_mut(&conversation).filter(|room| {
-                    // What came after the home's beginning is in memory.
-                    reaches && room.seen.horizon_ms() <= recalled.until_ms
-                });
-                let Some(room) = room else { return self.wait_for_ids(ask, wanted, true) };
+                // What came after the home's beginning is in memory.
+                let in_memory = |room: &&mut Room| room.seen.horizon_ms() <= recalled.until_ms;
+                let Some(room) = self.rooms.get_mut(&conversation).filter(in_memory) else {
+                    return self.wait_for_ids(ask, wanted, true);
+                };
+                // Of these store-svc does not know.
+                for (at_ms, key, used) in recalled.unchanged.get(&conversation).into_iter().flatten() {
+                    room.seen.note_at(*at_ms, *key, *used);
+                }
+                if recalled.since_ms > since_micros / 1000 {
+                    return self.wait_for_ids(ask, wanted, true);
+                }
                 let ids = recalled.ids.get(&conversation).cloned().unwrap_or_default();
                 room.seen.extend_back(recalled.since_ms * 1000, ids);
                 self.weigh(&conversation);
@@ -123,10 +132,12 @@ async fn read(log: &dyn Log, shard: Shard, epoch: Position) -> Result<Recalled, 
     // Before the log's first record nothing was.
     let since_ms = if from == 1 { 1 } else { since_ms };
     let since_ms = if from == first && from > 1 { at(log, shard, from).await?.at_micros / 1000 } else { since_ms };
-    let (mut ids, mut count) = (HashMap::<_, Vec<_>>::new(), 0);
+    let (mut ids, mut unchanged) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+    let mut count = 0;
     let mut entries = log.read(shard, from).await?;
     for _ in from..epoch {
         let entry = entries.next().await.ok_or_else(|| Error::Unavailable("the log ended".into()))??;
+        let at_micros = entry.at_micros;
         let record = record::read(entry.payload).map_err(|error| Error::Unavailable(error.to_string()))?;
         for event in &record.events {
             let id = ConversationId::from_slice(&event.conversation);
@@ -134,11 +145,15 @@ async fn read(log: &dyn Log, shard: Shard, epoch: Position) -> Result<Recalled, 
             ids.entry(id).or_default().push(used);
             count += 1;
         }
+        for (id, key, used) in retry::all_unchanged(&record) {
+            unchanged.entry(id).or_default().push((at_micros / 1000, key, used));
+            count += 1;
+        }
         if count > MOST {
             return Err(Error::Unavailable(format!("it has more than {MOST} of {} min", REACH_MS / 60_000)));
         }
     }
-    Ok(Recalled { since_ms, until_ms, ids })
+    Ok(Recalled { since_ms, until_ms, ids, unchanged })
 }
 
 async fn at(log: &dyn Log, shard: Shard, position: Position) -> Result<Entry, Error> {

@@ -210,6 +210,12 @@ async fn replay(
             let (recipients, blind) = crate::room::split_blind(recipients, event, hidden);
             deliveries.extend(event::outgoing(event, recipients, blind));
         }
+        for (conversation, key, used) in retry::all_unchanged(&logged.record) {
+            // Of one that these records don't change it is found where it is looked for.
+            if let Some(room) = rooms.get_mut(&conversation) {
+                room.seen.note_at(logged.at_micros / 1000, key, used);
+            }
+        }
         if !deliveries.is_empty() {
             commits.push(Committed { shard, position: logged.position, deliveries });
         }

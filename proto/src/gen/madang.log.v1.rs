@@ -20,6 +20,34 @@ pub struct Record {
     /// How far the fan-out has come, for the next home.
     #[prost(message, repeated, tag = "6")]
     pub fan_out: ::prost::alloc::vec::Vec<FanOutPosition>,
+    /// Requests that changed nothing, and so have no event: sent again, each gets the same answer, whatever has changed meanwhile.
+    #[prost(message, repeated, tag = "7")]
+    pub unchanged: ::prost::alloc::vec::Vec<UnchangedRequest>,
+}
+/// A request that changed nothing, and what it was answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnchangedRequest {
+    /// Of which conversation, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub conversation: ::prost::bytes::Bytes,
+    /// Who asked, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub actor: ::prost::bytes::Bytes,
+    /// Their id of it, 16 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub client_id: ::prost::bytes::Bytes,
+    /// A hash of what was asked.
+    #[prost(fixed64, tag = "4")]
+    pub request_hash: u64,
+    /// The message that it would have changed.
+    #[prost(uint64, tag = "5")]
+    pub seq: u64,
+    /// The event that has left the message as it was wanted.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+    /// When that was.
+    #[prost(int64, tag = "7")]
+    pub at_micros: i64,
 }
 /// How far the fan-out of the shard has come with one destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
