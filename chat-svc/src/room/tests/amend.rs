@@ -210,7 +210,7 @@ fn who_answers_a_message_sees_it() {
     let changed = |seq| How::Edit(Content { reply_to: seq, ..content("no") }, 5);
     assert_eq!(stage.amend(3, 3, changed(1)), Err(Reason::MessageNotFound));
     let clear = ChangeSettings { cleared_seq: Some(2), ..ChangeSettings::default() };
-    stage.ask(3, Request::Settings(clear, None)).unwrap();
+    stage.ask(3, Request::Settings(clear, Some(Box::default()))).unwrap();
     assert_eq!(stage.ask(3, answer(2)), Err(Reason::MessageNotFound), "they have cleared it");
     assert_eq!(stage.amend(3, 3, changed(2)), Ok(None), "what answers it already goes on to");
 }
