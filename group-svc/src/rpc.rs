@@ -332,9 +332,15 @@ impl GroupService for Groups {
         let (whose, id) = (user(&whose)?, conversation(&id)?);
         good_key(&key)?;
         if !key.is_empty() {
-            let room = self.room(id, 0).await?;
-            let since = self.first_asked(whose, format!("add {id} {key}"), &room).await?;
-            users.retain(|each| !each.parse().is_ok_and(|user| has_left(&room, user, since)));
+            match self.room(id, 0).await {
+                Ok(room) => {
+                    let since = self.first_asked(whose, format!("add {id} {key}"), &room).await?;
+                    users.retain(|each| !each.parse().is_ok_and(|user| has_left(&room, user, since)));
+                }
+                // A direct conversation that has just begun, or none at all: its home knows. Nobody has left either.
+                Err(status) if status.code() == tonic::Code::NotFound => {}
+                Err(status) => return Err(status),
+            }
         }
         let add = |users| Ok(Body::AddMembers(chat::AddMembers { users }));
         let (ack, refused) = self.bring("users", &users, (id, whose), add).await?;

@@ -93,4 +93,9 @@ async fn who_has_left_since_it_was_first_asked_under_a_key_is_not_brought_back()
     assert_eq!(stage.add_under("l", ann, &[cho]).await.unwrap().revision, 4);
     assert_eq!(stage.remove(cho, cho).await, Ok(5));
     assert_eq!(stage.add_under("k", bob, &[cho]).await.unwrap().revision, 6);
+    // What the database does not have yet its home may know.
+    stage.turns(&[Turn::Down; 100]);
+    let (user, conversation, users) = (ann.to_string(), ConversationId::new().to_string(), vec![cho.to_string()]);
+    let begun = AddMembersRequest { user, conversation, users, idempotency_key: "m".into() };
+    assert_eq!(self::code(stage.groups.add_members(Request::new(begun)).await).map(|_| ()), Err(Code::Unavailable));
 }
