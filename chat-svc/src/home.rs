@@ -14,6 +14,7 @@ mod memory;
 mod pressure;
 mod recall;
 mod replay;
+mod unchanged;
 mod upkeep;
 mod waiting;
 
@@ -154,6 +155,7 @@ struct Home {
     horizon_ms: i64,
     /// What waits for something that is being fetched.
     waits: waiting::Waits,
+    unchanged: unchanged::Unchanged,
     /// What the log's newest records have of before this home.
     recall: recall::Recall,
     ready: VecDeque<Ask>,
@@ -217,6 +219,7 @@ impl Home {
             rooms: HashMap::new(),
             horizon_ms,
             waits: waiting::Waits::new(),
+            unchanged: unchanged::Unchanged::default(),
             recall: recall::Recall::default(),
             ready: VecDeque::new(),
             absent: HashMap::new(),

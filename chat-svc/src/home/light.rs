@@ -22,10 +22,12 @@ impl Home {
     /// A request that changed nothing is one as well: sent again it gets the same answer, though something else has changed
     /// meanwhile. No event has its client id, but its record: a home that takes over finds it there.
     pub(super) fn note_unchanged(&mut self, batch: &mut Batch) {
+        let now_ms = clock::now_micros() / 1000;
         for (conversation, key, used) in batch.unchanged() {
             if let Some(room) = self.rooms.get_mut(&conversation) {
-                room.seen.note_at(clock::now_micros() / 1000, key, used);
+                room.seen.note_at(now_ms, key, used);
             }
+            self.unchanged.note(conversation, now_ms, (key, used));
         }
     }
 

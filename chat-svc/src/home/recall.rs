@@ -35,7 +35,7 @@ pub struct Recalled {
     until_ms: i64,
     ids: HashMap<ConversationId, Vec<(Key, Use)>>,
     /// Those of requests that changed nothing, each as of when that was asked, ms since 1970.
-    unchanged: HashMap<ConversationId, Vec<(i64, Key, Use)>>,
+    unchanged: Vec<(ConversationId, i64, (Key, Use))>,
 }
 
 /// How far a home is with that.
@@ -66,8 +66,13 @@ impl Home {
     }
 
     /// It has been read, or can't be: who waits for it goes on.
-    pub(super) fn recalled(&mut self, recalled: Option<Recalled>) {
+    pub(super) fn recalled(&mut self, mut recalled: Option<Recalled>) {
         let Recall::Reading(waiting, useful) = std::mem::take(&mut self.recall) else { return };
+        for (conversation, at_ms, of) in
+            recalled.iter_mut().flat_map(|recalled| std::mem::take(&mut recalled.unchanged))
+        {
+            self.unchanged.note(conversation, at_ms, of);
+        }
         self.recall = recalled.filter(|_| useful).map_or(Recall::Gone, Recall::Here);
         for conversation in waiting {
             self.go_on_with_ids(conversation, None);
@@ -78,6 +83,11 @@ impl Home {
     /// store-svc.
     pub(super) fn find_ids(&mut self, ask: Ask, (since_micros, revision): (i64, u64)) {
         let (conversation, wanted) = (ask.conversation, (since_micros, revision));
+        if let Some(room) = self.rooms.get_mut(&conversation) {
+            for (at_ms, key, used) in self.unchanged.of(&conversation) {
+                room.seen.note_at(at_ms, key, used);
+            }
+        }
         match &mut self.recall {
             Recall::Gone => self.wait_for_ids(ask, wanted, true),
             Recall::Reading(waiting, _) => {
@@ -90,10 +100,6 @@ impl Home {
                 let Some(room) = self.rooms.get_mut(&conversation).filter(in_memory) else {
                     return self.wait_for_ids(ask, wanted, true);
                 };
-                // Of these store-svc does not know.
-                for (at_ms, key, used) in recalled.unchanged.get(&conversation).into_iter().flatten() {
-                    room.seen.note_at(*at_ms, *key, *used);
-                }
                 if recalled.since_ms > since_micros / 1000 {
                     return self.wait_for_ids(ask, wanted, true);
                 }
@@ -132,7 +138,7 @@ async fn read(log: &dyn Log, shard: Shard, epoch: Position) -> Result<Recalled, 
     // Before the log's first record nothing was.
     let since_ms = if from == 1 { 1 } else { since_ms };
     let since_ms = if from == first && from > 1 { at(log, shard, from).await?.at_micros / 1000 } else { since_ms };
-    let (mut ids, mut unchanged) = (HashMap::<_, Vec<_>>::new(), HashMap::<_, Vec<_>>::new());
+    let (mut ids, mut unchanged) = (HashMap::<_, Vec<_>>::new(), Vec::new());
     let mut count = 0;
     let mut entries = log.read(shard, from).await?;
     for _ in from..epoch {
@@ -146,7 +152,7 @@ async fn read(log: &dyn Log, shard: Shard, epoch: Position) -> Result<Recalled, 
             count += 1;
         }
         for (id, key, used) in retry::all_unchanged(&record) {
-            unchanged.entry(id).or_default().push((at_micros / 1000, key, used));
+            unchanged.push((id, at_micros / 1000, (key, used)));
             count += 1;
         }
         if count > MOST {

@@ -6,6 +6,7 @@ use crate::{
     room::Request,
 };
 use futures_util::FutureExt;
+use madang_mesh::clock::now_micros;
 use tokio::task::JoinHandle;
 
 impl Home {
@@ -17,6 +18,7 @@ impl Home {
         }
         self.gather_marks(self.ticks.is_multiple_of(20));
         self.forget_recalled();
+        self.unchanged.forget_old(now_micros() / 1000);
         let rooms = i64::try_from(self.rooms.len()).unwrap_or(i64::MAX);
         ROOMS.with_label_values(&[&self.shard.to_string()]).set(rooms);
         if self.looking.as_ref().is_some_and(JoinHandle::is_finished)

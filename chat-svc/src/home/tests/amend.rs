@@ -96,12 +96,16 @@ async fn the_next_home_knows_by_its_log_or_by_what_was_handed_over() {
 async fn a_retry_of_what_changed_nothing_changes_nothing_later() {
     enum Then {
         Stays,
+        Forgets,
         HandedOver,
         /// How far the databases have come.
         Dies(u64),
     }
-    for then in [Then::Stays, Then::HandedOver, Then::Dies(0), Then::Dies(1), Then::Dies(5)] {
-        let stage = Stage::new();
+    for then in [Then::Stays, Then::Forgets, Then::HandedOver, Then::Dies(0), Then::Dies(1), Then::Dies(5)] {
+        let mut stage = Stage::new();
+        if matches!(then, Then::Forgets) {
+            stage.memory = 0;
+        }
         let mut home = stage.home(None).await;
         let (ann, bob) = (UserId::new(), UserId::new());
         let (room, id) = (ConversationId::direct(ann, bob), ClientId::now());
@@ -113,6 +117,13 @@ async fn a_retry_of_what_changed_nothing_changes_nothing_later() {
         home.ask(room, bob, change(1, ClientId::now(), 6, removed)).await.unwrap().unwrap();
         match then {
             Then::Stays => {}
+            Then::Forgets => {
+                let (all, asked) = (stage.log.entries().len() as u64, stage.databases.rooms_asked.load(SeqCst));
+                stage.write(all).await;
+                tokio::time::sleep(12 * TICK).await;
+                home.ask(room, ann, What::Read(1, None)).await.unwrap().unwrap();
+                assert!(stage.databases.rooms_asked.load(SeqCst) > asked, "it was forgotten");
+            }
             Then::HandedOver => {
                 let left = home.stop().await;
                 home = stage.home(left.map(handed)).await;
