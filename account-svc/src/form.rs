@@ -1,7 +1,7 @@
 //! The form of what people give: handles, names, passwords, devices.
 
 use madang_proto::{
-    client::v1::{Device, DeviceKind, UserKind},
+    client::v1::{Device, UserKind},
     id::DeviceId,
     reason::{Reason, Refusal},
 };
@@ -48,28 +48,25 @@ pub fn kind(kind: i32) -> Result<UserKind, Refusal> {
     }
 }
 
-/// A device: a UUID and a kind; name and app of at most 100 code points. A kind that this server does not know is that of an app
-/// that is newer, and counts as a browser, which is always notified: so nothing that it should hear of is kept from it.
+/// A device: a UUID and a kind; name and app of at most 100 code points.
 pub fn device(device: Option<Device>) -> Result<Device, Refusal> {
-    let mut device =
+    let device =
         device.ok_or_else(|| invalid("device", "device is missing: give its id (a UUID that it keeps) and kind"))?;
     if device.id.parse::<DeviceId>().is_err() {
         return Err(invalid("device.id", "device.id must be a UUID in lower-case canonical text"));
-    }
-    if device.kind() == DeviceKind::Unspecified {
-        device.set_kind(DeviceKind::Web);
     }
     for (field, text) in [("device.name", &device.name), ("device.app", &device.app)] {
         if text.chars().count() > 100 || text.contains('\0') {
             return Err(invalid(field, &format!("{field} takes at most 100 characters, and no NUL")));
         }
     }
-    Ok(device)
+    Ok(device.of_known_kind())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use madang_proto::client::v1::DeviceKind;
 
     #[test]
     fn forms_at_their_limits() {

@@ -155,6 +155,7 @@ struct Home {
     horizon_ms: i64,
     /// What waits for something that is being fetched.
     waits: waiting::Waits,
+    /// Client ids that no event has.
     unchanged: unchanged::Unchanged,
     /// What the log's newest records have of before this home.
     recall: recall::Recall,

@@ -66,6 +66,18 @@ impl Handler for Elsewhere {
     }
 }
 
+/// A process that reads alone, batches of at most so many entries.
+fn config(max_batch: usize) -> Config {
+    let (lag, others_hear) = (Lag::new(1), watch::channel(false).1);
+    Config { group: "test".into(), max_batch, linger: Duration::ZERO, lag, others_hear }
+}
+
+/// Its leases, of so many shards.
+async fn join(shards: u32, registry: &Arc<MemoryRegistry>, drain: &CancellationToken) -> Leases {
+    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards };
+    lease::join(wanted, registry.clone(), drain.clone()).await
+}
+
 async fn until(what: &str, is: impl Fn() -> bool) {
     let wait = async {
         while !is() {
@@ -86,18 +98,10 @@ async fn it_says_how_far_behind_it_is() {
 
     let (lag, drain) = (Lag::new(1), CancellationToken::new());
     let gate = Arc::new(Gate { allowed: Semaphore::new(0), handled: AtomicU64::new(0) });
-    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
-    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-    let others_hear = watch::channel(false).1;
-    let config = Config {
-        group: "test".into(),
-        max_batch: 1,
-        linger: Duration::ZERO,
-        lag: lag.clone(),
-        others_hear: others_hear.clone(),
-    };
+    let leases = join(1, &registry, &drain).await;
+    let reading = Config { lag: lag.clone(), ..config(1) };
     let running =
-        tokio::spawn(subscription::run(config, leases, log.clone(), registry.clone(), gate.clone(), drain.clone()));
+        tokio::spawn(subscription::run(reading, leases, log.clone(), registry.clone(), gate.clone(), drain.clone()));
 
     assert_eq!(lag.of(0), Duration::MAX, "what nobody has looked at is not fresh");
     gate.allowed.add_permits(1);
@@ -110,10 +114,9 @@ async fn it_says_how_far_behind_it_is() {
     // Another replica, which reads nothing: it knows from what the reader publishes.
     let of_other = Lag::new(1);
     let leases = Leases::none();
-    let config =
-        Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: of_other.clone(), others_hear };
+    let not_reading = Config { lag: of_other.clone(), ..config(1) };
     let elsewhere = Arc::new(Elsewhere { gate: gate.clone(), begun: AtomicBool::new(false) });
-    let other = subscription::run(config, leases, log.clone(), registry, elsewhere.clone(), drain.clone());
+    let other = subscription::run(not_reading, leases, log.clone(), registry, elsewhere.clone(), drain.clone());
     let other = tokio::spawn(other);
     assert!(of_other.fresh(0, PATIENCE).await);
     // What comes now is not handled: from then on, nothing more is proven.
@@ -180,10 +183,9 @@ async fn who_is_cut_off_alone_gets_old_and_where_all_are_nobody_does() {
     log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
     let (lag, drain, (hear, others_hear)) = (Lag::new(1), CancellationToken::new(), watch::channel(true));
     let gate = Arc::new(Gate { allowed: Semaphore::new(9), handled: AtomicU64::new(0) });
-    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
-    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-    let config = Config { group: "test".into(), max_batch: 1, linger: Duration::ZERO, lag: lag.clone(), others_hear };
-    let running = tokio::spawn(subscription::run(config, leases, log.clone(), registry, gate, drain.clone()));
+    let leases = join(1, &registry, &drain).await;
+    let reading = Config { lag: lag.clone(), others_hear, ..config(1) };
+    let running = tokio::spawn(subscription::run(reading, leases, log.clone(), registry, gate, drain.clone()));
     assert!(lag.fresh(0, Duration::from_secs(60)).await, "all is handled");
     log.is.store(true, SeqCst);
     until("it gets old", || lag.of(0) > Duration::from_secs(4)).await;
@@ -222,14 +224,12 @@ async fn what_comes_soon_after_a_batch_is_gathered_and_what_comes_after_a_rest_i
     let registry = Arc::new(MemoryRegistry::new());
     log.create(0).await.unwrap();
     let (drain, batches) = (CancellationToken::new(), Arc::new(Batches::default()));
-    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
-    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
+    let leases = join(1, &registry, &drain).await;
     // Longer than a machine that is busy with other things takes for the two that follow.
     let linger = Duration::from_secs(12);
-    let config =
-        Config { group: "test".into(), max_batch: 64, linger, lag: Lag::new(1), others_hear: watch::channel(false).1 };
+    let reading = Config { linger, ..config(64) };
     let running =
-        tokio::spawn(subscription::run(config, leases, log.clone(), registry, batches.clone(), drain.clone()));
+        tokio::spawn(subscription::run(reading, leases, log.clone(), registry, batches.clone(), drain.clone()));
 
     let began = Instant::now();
     log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
@@ -281,21 +281,14 @@ async fn a_shard_that_is_lost_waits_neither_for_what_is_being_handled_nor_for_ot
         log.append(shard, Bytes::from_static(b"one"), None).await.unwrap();
     }
     let drain = CancellationToken::new();
-    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 2 };
-    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-    let config = Config {
-        group: "test".into(),
-        max_batch: 1,
-        linger: Duration::ZERO,
-        lag: Lag::new(2),
-        others_hear: watch::channel(false).1,
-    };
+    let leases = join(2, &registry, &drain).await;
+    let reading = Config { lag: Lag::new(2), ..config(1) };
     let waits = Arc::new(Waits {
         leaving: CancellationToken::new(),
         handling: AtomicU64::new(0),
         released: tokio::sync::Barrier::new(2),
     });
-    let running = tokio::spawn(subscription::run(config, leases, log, registry, waits.clone(), drain.clone()));
+    let running = tokio::spawn(subscription::run(reading, leases, log, registry, waits.clone(), drain.clone()));
     until("both are being handled", || waits.handling.load(SeqCst) == 2).await;
     drain.cancel();
     tokio::time::timeout(PATIENCE, running).await.expect("nothing is waited for").unwrap();
@@ -398,13 +391,10 @@ async fn what_was_lost_is_read_again_while_more_comes() {
     let registry = Arc::new(MemoryRegistry::new());
     log.create(0).await.unwrap();
     let drain = CancellationToken::new();
-    let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
-    let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-    let (lag, others_hear) = (Lag::new(1), watch::channel(false).1);
-    let config = Config { group: "test".into(), max_batch: 10, linger: Duration::ZERO, lag, others_hear };
+    let leases = join(1, &registry, &drain).await;
     let handler = Arc::new(Forgetful::default());
     let running =
-        tokio::spawn(subscription::run(config, leases, log.clone(), registry, handler.clone(), drain.clone()));
+        tokio::spawn(subscription::run(config(10), leases, log.clone(), registry, handler.clone(), drain.clone()));
     let writing = tokio::spawn(async move {
         loop {
             log.append(0, Bytes::from_static(b"more"), None).await.unwrap();
@@ -426,19 +416,11 @@ async fn who_may_miss_what_is_trimmed_goes_on_behind_it() {
         let (registry, drain) = (Arc::new(MemoryRegistry::new()), CancellationToken::new());
         let append = async || log.append(0, Bytes::from_static(b"some"), None).await.unwrap();
         append().await;
-        let wanted = Lease { group: "test".into(), process: "one".into(), address: String::new(), shards: 1 };
-        let leases = lease::join(wanted, registry.clone(), drain.clone()).await;
-        let config = Config {
-            group: "test".into(),
-            max_batch: 1,
-            linger: Duration::ZERO,
-            lag: Lag::new(1),
-            others_hear: watch::channel(false).1,
-        };
+        let leases = join(1, &registry, &drain).await;
         let gate = Gate { allowed: Semaphore::new(0), handled: AtomicU64::new(0) };
         let slow = Arc::new(Slow { log: log.clone(), begun: AtomicU64::new(0), gate });
         let running =
-            tokio::spawn(subscription::run(config, leases, log.clone(), registry, slow.clone(), drain.clone()));
+            tokio::spawn(subscription::run(config(1), leases, log.clone(), registry, slow.clone(), drain.clone()));
         until("the first is being handled", || slow.begun.load(SeqCst) == 1).await;
         for _ in 2..=6 {
             append().await;

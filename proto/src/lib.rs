@@ -4,6 +4,7 @@
 //! a driver, a runtime or a service.
 
 pub mod access;
+mod device;
 pub mod event;
 pub mod id;
 pub mod reason;

@@ -93,14 +93,7 @@ impl Inbox for JetStreamInbox {
     }
 
     async fn since(&self, shard: Shard) -> Result<i64, Unavailable> {
-        let there = self.context.get_stream(name(shard)).await;
-        let stream = match there {
-            Ok(stream) => stream,
-            Err(_) => {
-                self.create(shard).await?;
-                self.context.get_stream(name(shard)).await.map_err(unavailable)?
-            }
-        };
+        let stream = self.context.get_or_create_stream(self.config(shard)).await.map_err(unavailable)?;
         // When it was made does not tell: a cluster remembers that for a stream of which it has lost everything.
         let state = &stream.cached_info().state;
         let micros = |at: i128| i64::try_from(at / 1000).unwrap_or(0);

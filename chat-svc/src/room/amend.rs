@@ -51,11 +51,15 @@ pub fn no_message(seq: u64) -> Refusal {
 }
 
 impl State {
+    /// Up to which message who came then was never shown any.
+    fn before(&self, joined_seq: u64) -> u64 {
+        if self.history == History::All { 0 } else { joined_seq }
+    }
+
     /// Up to which message a member sees none: those of before they came, and what they have cleared.
     #[must_use]
     pub fn hidden_upto(&self, user: &UserId, joined_seq: u64) -> u64 {
-        let before = if self.history == History::All { 0 } else { joined_seq };
-        before.max(self.settings.get(user).map_or(0, |settings| settings.cleared_seq))
+        self.before(joined_seq).max(self.settings.get(user).map_or(0, |settings| settings.cleared_seq))
     }
 }
 
@@ -69,11 +73,7 @@ pub(super) fn sees(state: &State, user: UserId, seq: u64) -> bool {
 /// what they said before.
 pub(super) fn check_reply(state: &State, user: UserId, seq: u64, cleared: bool) -> Result<(), Refusal> {
     let joined = state.members.get(&user).map_or(0, |member| member.joined_seq);
-    let hidden = match state.history {
-        _ if cleared => state.hidden_upto(&user, joined),
-        History::All => 0,
-        _ => joined,
-    };
+    let hidden = if cleared { state.hidden_upto(&user, joined) } else { state.before(joined) };
     if seq != 0 && !(hidden + 1..=state.last_seq).contains(&seq) {
         let message = format!("replyTo names message {seq}, which is not here: check the number");
         return Err(Refusal::new(Reason::MessageNotFound, message));

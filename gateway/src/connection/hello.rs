@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use madang_mesh::token::{Claims, bad_token};
 use madang_proto::{
-    client::v1::{Device, DeviceKind, Hello, client_frame::Body},
+    client::v1::{Device, Hello, client_frame::Body},
     id::DeviceId,
     reason::{Reason, Refusal},
 };
@@ -45,14 +45,11 @@ pub(super) async fn first(socket: &mut WebSocket, encoding: Encoding, shared: &S
     let Some(Body::Hello(Hello { token, device, resume })) = frame.body else {
         return Err((refuse(Reason::InvalidFrame, "the first frame must be a hello"), protocol));
     };
-    let Some(mut device) = device.filter(|device| device.id.parse::<DeviceId>().is_ok()) else {
+    let Some(device) = device.filter(|device| device.id.parse::<DeviceId>().is_ok()) else {
         let text = "hello needs a device with an id: a UUID that it keeps";
         return Err((refuse(Reason::InvalidField, text), protocol));
     };
-    if device.kind() == DeviceKind::Unspecified {
-        // One that this server does not know yet: as where it logs in, a browser, which is notified in any case.
-        device.set_kind(DeviceKind::Web);
-    }
+    let device = device.of_known_kind();
     let claims = shared.verifier.verify(&token, Some(&device)).await.map_err(|refusal| {
         let end = match refusal.reason {
             Reason::BadToken => (code::BAD_TOKEN, "bad token"),

@@ -1,5 +1,6 @@
 //! What may be sent again is, once: a call that never left this process, or one that changes nothing and found its
-//! server gone, or unable to reach what it needs; not one that was waited for in vain where it came. Within a budget, so that an overload is not made worse: a fifth of the calls, and ten a second.
+//! server gone, or unable to reach what it needs; not one that was waited for in vain where it came. Within a budget, so
+//! that an overload is not made worse: a fifth of the calls, and ten a second.
 
 use super::caused_by;
 use crate::{calls::Method, metrics, status::from_status};

@@ -6,7 +6,7 @@ use crate::{
     registry::Unavailable,
     shard::{LAYOUT, Shard},
     streams::{
-        self, PATIENCE,
+        self, PATIENCE, There,
         follow::{Followed, follow},
     },
 };
@@ -21,7 +21,7 @@ use async_nats::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 /// What the server answers where the last sequence is another.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
@@ -68,9 +68,7 @@ impl JetStreamLog {
 
     /// The shards that have a log, whatever number of shards is configured.
     pub async fn shards(&self) -> Result<Vec<Shard>, Error> {
-        let prefix = format!("LOG_{LAYOUT}_");
-        let names: Vec<String> = self.context.stream_names().try_collect().await.map_err(unavailable)?;
-        Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
+        There::ask(&self.context).await.map(|there| there.shards()).map_err(silent)
     }
 
     /// How a shard's stream is made.
