@@ -108,7 +108,7 @@ pub async fn run(
 ) {
     let reader = Arc::new(Reader { config, log, registry, handler, reached: Mutex::default() });
     let mut held = leases.held.clone();
-    let looking = tokio::spawn(look::look(reader.clone()));
+    let looking = tokio::spawn(vital("the look at the log", look::look(reader.clone())));
     let mut running: HashMap<Shard, (CancellationToken, JoinHandle<()>)> = HashMap::new();
     loop {
         let now = if drain.is_cancelled() { BTreeSet::new() } else { held.borrow_and_update().clone() };
@@ -259,7 +259,8 @@ impl Reader {
                 }
                 entry = entries.next() => batch.push(entry.ok_or_else(|| End::Again("the log ended".into()))?.map_err(failed)?),
             }
-            self.gather(&mut entries, &mut batch, next).await.map_err(failed)?;
+            // What came before something went wrong is handled all the same.
+            let gathered = self.gather(&mut entries, &mut batch, next).await;
             next = Instant::now() + self.config.linger;
             for entry in &batch {
                 cursor += 1;
@@ -274,6 +275,7 @@ impl Reader {
             self.lock().insert(shard, cursor.max(handled));
             batch.clear();
             *pause = FIRST;
+            gathered.map_err(failed)?;
         }
     }
 

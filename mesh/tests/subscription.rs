@@ -142,10 +142,18 @@ async fn it_says_how_far_behind_it_is() {
     running.await.unwrap();
 }
 
-/// A log that this process is cut off from while it is told so.
+/// A log that this process is cut off from while it is told so, and that has lost what comes after a while.
 struct CutOff {
     log: SqliteLog,
     is: AtomicBool,
+    /// After so many entries.
+    lost_after: usize,
+}
+
+impl CutOff {
+    fn new(log: SqliteLog) -> Self {
+        Self { log, is: AtomicBool::new(false), lost_after: usize::MAX }
+    }
 }
 
 #[async_trait]
@@ -166,7 +174,9 @@ impl Log for CutOff {
     }
 
     async fn read(&self, shard: Shard, from: Position) -> Result<Entries, Error> {
-        self.log.read(shard, from).await
+        let missing = Error::Missing { wanted: from + 2, first: 1, last: from };
+        let lost = stream::iter([Err(missing)]).chain(stream::pending());
+        Ok(self.log.read(shard, from).await?.take(self.lost_after).chain(lost).boxed())
     }
 
     async fn trim(&self, shard: Shard, before: Position) -> Result<(), Error> {
@@ -177,7 +187,7 @@ impl Log for CutOff {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_cut_off_alone_gets_old_and_where_all_are_nobody_does() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Arc::new(CutOff { log: SqliteLog::open(folder.path()).unwrap(), is: AtomicBool::new(false) });
+    let log = Arc::new(CutOff::new(SqliteLog::open(folder.path()).unwrap()));
     let registry = Arc::new(MemoryRegistry::new());
     log.create(0).await.unwrap();
     log.append(0, Bytes::from_static(b"one"), None).await.unwrap();
@@ -191,6 +201,23 @@ async fn who_is_cut_off_alone_gets_old_and_where_all_are_nobody_does() {
     until("it gets old", || lag.of(0) > Duration::from_secs(4)).await;
     hear.send_replace(false);
     until("it is as good as anybody", || lag.of(0) < Duration::from_secs(2)).await;
+    drain.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_the_log_was_lost_is_handled() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(CutOff { lost_after: 2, ..CutOff::new(SqliteLog::open(folder.path()).unwrap()) });
+    let registry = Arc::new(MemoryRegistry::new());
+    log.create(0).await.unwrap();
+    for each in ["one", "two", "three"] {
+        log.append(0, Bytes::from_static(each.as_bytes()), None).await.unwrap();
+    }
+    let (drain, gate) = (CancellationToken::new(), Gate { allowed: Semaphore::new(9), handled: AtomicU64::new(0) });
+    let (leases, gate) = (join(1, &registry, &drain).await, Arc::new(gate));
+    let running = tokio::spawn(subscription::run(config(64), leases, log, registry, gate.clone(), drain.clone()));
+    until("what came is handled", || gate.handled.load(SeqCst) == 2).await;
     drain.cancel();
     running.await.unwrap();
 }

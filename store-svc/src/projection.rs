@@ -1,6 +1,6 @@
 //! From the log to rows: what each event leaves in history.
 
-use crate::messages::{Change, Entry as Row, Head, Messages, emoji_key, feed::Kept};
+use crate::messages::{self, Change, Entry as Row, Head, Messages, emoji_key, feed::Kept};
 use async_trait::async_trait;
 use madang_mesh::{
     log::{Entry, Position},
@@ -38,35 +38,44 @@ impl Projection {
     }
 
     /// Waits until the rows hold a conversation's revision; how far they have come, or none in time.
-    pub async fn wait_for(&self, conversation: ConversationId, revision: u64, patience: Duration) -> Option<Head> {
+    pub async fn wait_for(
+        &self,
+        conversation: ConversationId,
+        revision: u64,
+        patience: Duration,
+    ) -> Result<Option<Head>, messages::Error> {
         let mut looks = self.written.looks();
         let reached = async {
             loop {
-                let now = self.store.head(conversation).await.ok()?;
+                let now = self.store.head(conversation).await?;
                 if now.revision >= revision {
-                    return Some(now);
+                    return Ok::<_, messages::Error>(now);
                 }
                 looks.again().await;
             }
         };
-        tokio::time::timeout(patience, reached).await.ok().flatten()
+        tokio::time::timeout(patience, reached).await.ok().transpose()
     }
 
     /// Waits until the rows hold these revisions of many conversations; whether they do in time.
-    pub async fn wait_for_all(&self, mut wanted: Vec<(ConversationId, u64)>, patience: Duration) -> bool {
+    pub async fn wait_for_all(
+        &self,
+        mut wanted: Vec<(ConversationId, u64)>,
+        patience: Duration,
+    ) -> Result<bool, messages::Error> {
         let mut looks = self.written.looks();
         let reached = async {
             while !wanted.is_empty() {
-                let heads = self.store.heads(wanted.iter().map(|(id, _)| *id).collect()).await.ok()?;
+                let heads = self.store.heads(wanted.iter().map(|(id, _)| *id).collect()).await?;
                 let behind = wanted.into_iter().zip(heads).filter(|((_, revision), head)| head.revision < *revision);
                 wanted = behind.map(|(each, _)| each).collect();
                 if !wanted.is_empty() {
                     looks.again().await;
                 }
             }
-            Some(())
+            Ok::<_, messages::Error>(())
         };
-        tokio::time::timeout(patience, reached).await.ok().flatten().is_some()
+        Ok(tokio::time::timeout(patience, reached).await.ok().transpose()?.is_some())
     }
 }
 

@@ -141,7 +141,7 @@ impl History {
 
     /// Waits until the store has a revision.
     async fn reach(&self, id: ConversationId, revision: u64) -> Result<Head, Status> {
-        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)
+        self.projection.wait_for(id, revision, PATIENCE).await.map_err(failed)?.ok_or_else(behind)
     }
 }
 
@@ -219,7 +219,7 @@ impl StoreService for History {
     ) -> Result<Response<ListClientIdsResponse>, Status> {
         let ListClientIdsRequest { conversation: id, since_micros, at_least } = request.into_inner();
         let id = conversation(&id)?;
-        self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+        self.reach(id, at_least).await?;
         let uses = self.store.uses(id, since_micros, IDS + 1).await.map_err(failed)?;
         if uses.len() > IDS {
             let message = "too many messages since then: the id counts as expired";

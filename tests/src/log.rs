@@ -27,6 +27,25 @@ impl Log {
     }
 }
 
+/// Says all of it where its test fails.
+pub struct IfFailed(Log);
+
+impl Log {
+    /// The same, to be said where the test fails that holds it.
+    #[must_use]
+    pub const fn if_failed(self) -> IfFailed {
+        IfFailed(self)
+    }
+}
+
+impl Drop for IfFailed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what was said in the log:\n{}", self.0.text());
+        }
+    }
+}
+
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);

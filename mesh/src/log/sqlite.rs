@@ -202,6 +202,7 @@ fn commit(
     let transaction = connection.transaction()?;
     let mut lasts: HashMap<Shard, Position> = HashMap::new();
     let mut written: Vec<Option<(Shard, Entry)>> = Vec::with_capacity(gathered.len());
+    let mut freed = VecDeque::new();
     {
         let mut insert = transaction.prepare_cached("INSERT INTO record VALUES (?1, ?2, ?3, ?4)")?;
         let mut head =
@@ -224,11 +225,9 @@ fn commit(
                     written.push(Some((*shard, Entry { position: *last, at_micros, payload: payload.clone() })));
                 }
                 Request::Trim { shard, before, .. } => {
-                    let freed: i64 = sum.query_row(params![shard, number(*before)], |row| row.get(0))?;
+                    let bytes: i64 = sum.query_row(params![shard, number(*before)], |row| row.get(0))?;
                     trim.execute(params![shard, number(*before)])?;
-                    let entry = shared.shard(*shard);
-                    let mut tail = entry.tail();
-                    tail.kept_bytes = tail.kept_bytes.saturating_sub(freed.unsigned_abs());
+                    freed.push_back(bytes.unsigned_abs());
                     written.push(None);
                 }
             }
@@ -258,7 +257,7 @@ fn commit(
                 drop(answer.send(Err(Error::Conflict { expected: expected.unwrap_or(0) })));
             }
             (Request::Trim { shard, before, answer }, _) => {
-                forget(&shared.shard(shard), before);
+                forget(&shared.shard(shard), before, freed.pop_front().unwrap_or_default());
                 drop(answer.send(Ok(())));
             }
         }
@@ -281,9 +280,10 @@ fn publish(shard: &ShardTail, entry: Entry) {
     shard.last.send_replace(position);
 }
 
-fn forget(shard: &ShardTail, before: Position) {
+fn forget(shard: &ShardTail, before: Position, bytes: u64) {
     let last = *shard.last.borrow();
     let mut tail = shard.tail();
+    tail.kept_bytes = tail.kept_bytes.saturating_sub(bytes);
     tail.first = tail.first.max(before.min(last + 1));
     while tail.entries.front().is_some_and(|entry| entry.position < before) {
         let Some(oldest) = tail.entries.pop_front() else { break };
@@ -349,11 +349,14 @@ impl Reader {
         if self.next < first || self.next > newest + 1 {
             return Err(Error::Missing { wanted: self.next, first, last: newest });
         }
-        if last.wait_for(|last| *last >= self.next).await.is_err() {
-            return Err(Error::Unavailable("the log was closed".into()));
-        }
+        let newest = match last.wait_for(|last| *last >= self.next).await {
+            Ok(last) => *last,
+            Err(_) => return Err(Error::Unavailable("the log was closed".into())),
+        };
         let cached = self.cached();
-        let entries = if cached.is_empty() { self.stored().await? } else { cached };
+        let mut entries = if cached.is_empty() { self.stored().await? } else { cached };
+        // What is there already and not said to be is not given out: it would look as if the log had lost what comes before its end.
+        entries.truncate(usize::try_from(newest + 1 - self.next).unwrap_or(usize::MAX));
         match entries.last() {
             Some(newest) => self.next = newest.position + 1,
             None => {
@@ -409,6 +412,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     fn append(requests: &mut Vec<Request>, payload: &'static str) -> oneshot::Receiver<Result<Position, Error>> {
         let (answer, receiver) = oneshot::channel();
@@ -421,12 +425,43 @@ mod tests {
         Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None))
     }
 
+    fn log(folder: &Path) -> (Connection, Shared) {
+        let file = folder.join("log.db");
+        let (connection, shared) = (Connection::open(&file).unwrap(), Shared { file, shards: Arc::default() });
+        prepare(&connection, &shared).unwrap();
+        (connection, shared)
+    }
+
+    /// A writer that is held up before it says what it has written.
+    #[tokio::test]
+    async fn what_is_not_said_to_be_there_yet_is_not_read_and_not_missing() {
+        for cached in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut connection, shared) = log(folder.path());
+            let mut gathered = Vec::new();
+            drop(append(&mut gathered, "first"));
+            commit(&mut connection, &mut gathered, &shared, truncate).unwrap();
+            let shard = shared.shard(0);
+            connection.execute("INSERT INTO record VALUES (0, 2, 7, CAST('second' AS BLOB))", []).unwrap();
+            let second = Entry { position: 2, at_micros: 7, payload: "second".into() };
+            if cached {
+                shard.tail().entries.push_back(second);
+            } else {
+                shard.tail().entries.clear();
+            }
+            let mut reader = Reader { shared: shared.clone(), entry: shard.clone(), shard: 0, next: 1, ended: false };
+            let positions = |entries: Vec<Entry>| entries.iter().map(|entry| entry.position).collect::<Vec<_>>();
+            assert_eq!(positions(reader.chunk().await.unwrap()), [1], "{cached}");
+            assert!(reader.chunk().now_or_never().is_none(), "{cached}: it is waited for");
+            shard.last.send_replace(2);
+            assert_eq!(positions(reader.chunk().await.unwrap()), [2], "{cached}");
+        }
+    }
+
     #[test]
     fn what_is_committed_is_answered_so_also_where_the_disk_can_not_be_tidied() {
         let folder = tempfile::tempdir().unwrap();
-        let mut connection = Connection::open(folder.path().join("log.db")).unwrap();
-        let shared = Shared { file: folder.path().join("log.db"), shards: Arc::default() };
-        prepare(&connection, &shared).unwrap();
+        let (mut connection, shared) = log(folder.path());
         let mut gathered = Vec::new();
         let first = append(&mut gathered, "first");
         let (answer, trimmed) = oneshot::channel();

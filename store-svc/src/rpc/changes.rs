@@ -78,7 +78,9 @@ impl History {
             return Ok(Some(ListChangesResponse { revision, ..ListChangesResponse::default() }));
         }
         let oldest_micros = clock::now_micros() - i64::from(self.changes_days) * DAY;
-        let Access { first_seq, last_seq, .. } = access;
+        let Access { first_seq, last_seq, first_revision } = access;
+        // What was there before they came is no reason to page anew: they may see none of it.
+        let since = since.max(first_revision.saturating_sub(1)).min(revision);
         let wanted = Since { revision: since, until: revision, first_seq, last_seq, limit: limit + 1, oldest_micros };
         let Some(changes) = self.store.changes(id, wanted).await.map_err(failed)? else { return Ok(None) };
         let mut answer = ListChangesResponse::default();
@@ -90,7 +92,7 @@ impl History {
             _ => whole.min(revision),
         };
         answer.more = answer.revision < revision;
-        let revisions = (since.saturating_add(1).max(access.first_revision), answer.revision);
+        let revisions = (since.saturating_add(1), answer.revision);
         let mut notices = self.store.notices(id, (0, u64::MAX >> 1), revisions).await.map_err(failed)?;
         let full = notices.len() >= NOTICES;
         if cut_notices(&mut notices) || full {
@@ -176,7 +178,7 @@ impl History {
             // As new as the list is: nothing is read.
             return Ok(ConversationChanges { conversation, revision, ..Default::default() });
         }
-        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        self.reach(id, revision).await?;
         let access = Access { first_seq, first_revision, last_seq };
         let Some(found) = self.since(id, user, access, revision, since, MESSAGES).await? else {
             return Ok(ConversationChanges { conversation, revision: since, too_old: true, ..Default::default() });
@@ -208,7 +210,7 @@ impl History {
         // group-svc knows of what this store may not have yet: no message is shown as it was before.
         let wanted: HashMap<ConversationId, u64> =
             asked.iter().filter_map(|(id, _)| Some((*id, *known.get(id)?))).collect();
-        if !self.projection.wait_for_all(wanted.into_iter().collect(), PATIENCE).await {
+        if !self.projection.wait_for_all(wanted.into_iter().collect(), PATIENCE).await.map_err(failed)? {
             return Err(behind());
         }
         let mut found = self.store.messages(asked).await.map_err(failed)?;

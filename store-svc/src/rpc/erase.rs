@@ -1,7 +1,7 @@
 //! Erasing what was said. The log decides here as well: each message's home is asked to take it back, a page at a time, and
 //! everybody hears of it like of any deletion. What is gone already is passed over, so any step may be done again.
 
-use super::{History, PATIENCE, behind, conversation, failed};
+use super::{History, conversation, failed};
 use madang_mesh::status::{from_status, invalid_field, to_status};
 use madang_proto::{
     chat::v1::{EraseMessages, Operation, operation::Body},
@@ -103,7 +103,7 @@ impl History {
     ) -> Result<Option<Place>, Status> {
         // The home's own word for how far the conversation has come: so nothing is left that was acknowledged before.
         let mut revision = self.erase_at_home(id, sender.unwrap_or(UserId::from(Uuid::nil())), Vec::new()).await?;
-        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        self.reach(id, revision).await?;
         let mut next = from;
         loop {
             let page = self.store.page(id, next, u64::MAX >> 1, PAGE, false).await.map_err(failed)?;
@@ -119,7 +119,7 @@ impl History {
             }
         }
         // Answered, it is gone from history.
-        self.projection.wait_for(id, revision, PATIENCE).await.ok_or_else(behind)?;
+        self.reach(id, revision).await?;
         let more = !self.store.page(id, next, u64::MAX >> 1, 1, false).await.map_err(failed)?.is_empty();
         Ok(more.then_some(Place { conversation: id, seq: next }))
     }

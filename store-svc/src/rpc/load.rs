@@ -1,6 +1,6 @@
 //! Who reacted: to one message, for its home; and which of many reactions are a reader's own.
 
-use super::{History, PATIENCE, behind, conversation, failed};
+use super::{History, conversation, failed};
 use crate::messages::emoji_key;
 use madang_mesh::status::to_status;
 use madang_proto::{
@@ -15,7 +15,7 @@ impl History {
     pub(super) async fn load(&self, request: LoadMessageRequest) -> Result<LoadMessageResponse, Status> {
         let LoadMessageRequest { conversation: id, seq, at_least } = request;
         let id = conversation(&id)?;
-        self.projection.wait_for(id, at_least, PATIENCE).await.ok_or_else(behind)?;
+        self.reach(id, at_least).await?;
         let missing =
             || to_status(&Refusal::new(Reason::MessageNotFound, "there is no such message: check the number"));
         let mut loaded = self.store.load(id, seq).await.map_err(failed)?.ok_or_else(missing)?;

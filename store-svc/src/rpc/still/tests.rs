@@ -229,3 +229,19 @@ async fn a_list_waits_for_what_is_as_new_as_the_list() {
     let found = history.batch_get_messages(asked()).await.unwrap().into_inner().found;
     assert_eq!(found.len(), 1);
 }
+
+#[tokio::test]
+async fn who_came_late_is_not_told_that_what_they_may_not_see_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = Group { first: (ASKED, Some(1)), later: (ASKED, Some(1)), asked: Arc::default() };
+    let (id, history) = history(&group, folder.path()).await;
+    let old = Message { seq: 1, revision: 3, ..Message::default() };
+    let used = ClientIdUse { seq: 1, revision: 3, at_micros: 1, client_id: vec![1], ..Default::default() };
+    let old = vec![Entry::Message { conversation: id, message: Box::new(old), used }];
+    history.store.apply(0, old, 2).await.unwrap();
+    let since = async |first_seq, first_revision| {
+        let access = Access { first_seq, first_revision, last_seq: 17 };
+        history.since(id, READER, access, 33, 0, 50).await.unwrap().map(|found| found.messages.len())
+    };
+    assert_eq!((since(1, 1).await, since(15, 29).await), (None, Some(3)));
+}
