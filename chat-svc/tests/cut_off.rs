@@ -21,6 +21,7 @@ use madang_proto::{
     id::UserId, store::v1::store_service_client::StoreServiceClient,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +65,7 @@ async fn chat(name: &str, registry: &Arc<MemoryRegistry>, channels: &Channels) -
         registry: Arc::new(way.clone()),
         channels: channels.clone(),
         peers: Peers::default(),
+        until: Instant::now(),
     };
     let nowhere = channels.get("http://127.0.0.1:1").unwrap();
     let sources = home::Services {

@@ -9,6 +9,7 @@ pub mod token;
 use madang_mesh::{
     lease,
     operations::Operations,
+    postgres::Postgres,
     process,
     rate::Rate,
     secret::Secret,
@@ -62,7 +63,11 @@ pub struct Service {
 /// Builds a group-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store: Arc<dyn GroupStore> = match (&config.group_postgres, &config.data) {
-        (Some(url), _) => Arc::new(PostgresGroups::open(url).await?),
+        (Some(url), _) => {
+            let reached = Postgres::reached(url, "Postgres (--group-postgres)", context.until).await;
+            reached.map_err(store::Error::from)?;
+            Arc::new(PostgresGroups::open(url).await?)
+        }
         (None, Some(folder)) => Arc::new(SqliteGroups::open(folder)?),
         (None, None) => return Err(Error::NoStore),
     };

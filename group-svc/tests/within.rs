@@ -21,6 +21,7 @@ use madang_proto::{
 };
 use prost::Message as _;
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -59,6 +60,7 @@ impl Stage {
             registry: Arc::new(MemoryRegistry::new()),
             channels: channels.clone(),
             peers: Peers { chat: nobody(), account: nobody(), ..Peers::default() },
+            until: Instant::now(),
         };
         let config = Config { data: Some(folder.path().to_owned()), group_postgres: None };
         let service = madang_group::build(config, context).await.unwrap();

@@ -4,7 +4,7 @@
 mod belongs;
 mod secure;
 
-use crate::secret::Secret;
+use crate::{again, secret::Secret};
 pub use belongs::Belongs;
 use diesel::{ConnectionError, ConnectionResult, sql_query, sql_types::BigInt};
 use diesel_async::{
@@ -14,6 +14,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use secure::Target;
 use std::{fmt::Display, time::Duration};
+use tokio::time::{Instant, timeout};
 use tokio_postgres::{Config, NoTls, error::SqlState};
 
 /// Only one process migrates at a time: the number is any, the same for all, since services may share a database.
@@ -49,10 +50,16 @@ pub struct Unavailable {
     why: String,
     /// It refuses who comes: waiting does not help.
     pub denied: bool,
+    /// What it is reached by is wrong: not even another answer of the server would help.
+    wrong: bool,
 }
 
 fn unavailable(error: impl Display) -> Unavailable {
-    Unavailable { why: error.to_string(), denied: false }
+    Unavailable { why: error.to_string(), denied: false, wrong: false }
+}
+
+fn wrong(error: impl Display) -> Unavailable {
+    Unavailable { wrong: true, ..unavailable(error) }
 }
 
 /// The connections of a service.
@@ -61,6 +68,14 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Tries to reach the server until then, for a service that begins before it; also where it lets nobody in: it may be
+    /// told of a new password after this process is. `what`: how it is named to operators.
+    pub async fn reached(url: &Secret, what: &str, until: Instant) -> Result<(), Unavailable> {
+        let reach = async || timeout(2 * PATIENCE, connect(url.reveal())).await.map_err(unavailable)?;
+        again::until(until, what, |error: &Unavailable| !error.wrong, reach).await?;
+        Ok(())
+    }
+
     /// Connects, and brings the tables up to date.
     pub async fn open(url: &Secret, migrations: EmbeddedMigrations) -> Result<Self, Unavailable> {
         // In a task of its own: migrating blocks the one that it runs in.
@@ -76,7 +91,7 @@ impl Postgres {
 
     /// A connection, once one is free: within three seconds, or not.
     pub async fn connection(&self) -> Result<Connection, Unavailable> {
-        let connection = tokio::time::timeout(PATIENCE, self.pool.get()).await;
+        let connection = timeout(PATIENCE, self.pool.get()).await;
         connection.map_err(|_| unavailable("Postgres has no connection free in time"))?.map_err(unavailable)
     }
 }
@@ -84,7 +99,7 @@ impl Postgres {
 /// What goes wrong does not repeat the URL.
 async fn connect(url: &str) -> Result<AsyncPgConnection, Unavailable> {
     let Target { url, tls } = Target::parse(url)?;
-    let config = noticing(url.parse::<Config>().map_err(unavailable)?);
+    let config = noticing(url.parse::<Config>().map_err(wrong)?);
     let connection = match tls {
         None => {
             let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
@@ -123,7 +138,7 @@ fn refused(error: tokio_postgres::Error) -> Unavailable {
     let denied = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
     if code.is_some_and(|code| denied.contains(code)) {
         let why = format!("it does not let the user of its address in{cause}; check user and password there");
-        return Unavailable { why, denied: true };
+        return Unavailable { why, denied: true, wrong: false };
     }
     unavailable(format!("{error}{cause}"))
 }
@@ -137,7 +152,7 @@ async fn establish(url: &str) -> ConnectionResult<AsyncPgConnection> {
 }
 
 async fn migrate(url: Secret, migrations: EmbeddedMigrations) -> Result<(), Unavailable> {
-    let connected = tokio::time::timeout(2 * PATIENCE, connect(url.reveal())).await;
+    let connected = timeout(2 * PATIENCE, connect(url.reveal())).await;
     let mut connection = connected.map_err(unavailable)??;
     let lock = sql_query("SELECT pg_advisory_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK);
     lock.execute(&mut connection).await.map_err(unavailable)?;

@@ -35,8 +35,8 @@ pub use tikv_jemallocator::Jemalloc as Allocator;
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How long reaching NATS may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// For how long a service tries to, before it ends. After a cold start of everything NATS comes late: whoever ended at once would
-/// be started again after ever longer pauses, on Kubernetes up to five minutes, with NATS there. Less than the 120 s that a
+/// For how long a service tries to, and then to reach its database, before it ends. After a cold start of everything they come late:
+/// whoever ended at once would be started again after ever longer pauses, on Kubernetes up to five minutes, with them there. Less than the 120 s that a
 /// start-up probe of the chart gives.
 const REACH: Duration = Duration::from_secs(100);
 const _: () = assert!(REACH.as_secs() + CONNECT.as_secs() < 120);
@@ -350,7 +350,8 @@ where
         }
     };
     // Also where NATS lets nobody in: it may be told of a new password after this process is.
-    let (client, registry) = again::until(Instant::now() + REACH, "NATS", |_| true, reach).await?;
+    let until = Instant::now() + REACH;
+    let (client, registry) = again::until(until, "NATS", |_| true, reach).await?;
     check_shards(&registry, args.settings.shards).await?;
     let (patience, [public, within]) = (args.settings.drain_window() + GRACE, doors(&args.settings));
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -372,6 +373,7 @@ where
         registry: Arc::new(registry),
         channels: Channels::secured(tls.clone(), &peers),
         peers,
+        until,
     };
     let service = build(context, client).await.map_err(|error| Error::Build(error.into()))?;
 

@@ -26,7 +26,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tower::ServiceBuilder;
@@ -48,6 +51,8 @@ pub struct Context {
     pub channels: Channels,
     /// Where the other services are.
     pub peers: Peers,
+    /// Until when what a service stands on is tried to be reached while it begins.
+    pub until: Instant,
 }
 
 /// Where the other services are, one address each (a name that the network balances, or `inproc://NAME`).

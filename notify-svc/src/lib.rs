@@ -28,7 +28,9 @@ use audience::Audience;
 use ends::Ends;
 use madang_mesh::{
     homes::Homes,
-    lease, process,
+    lease,
+    postgres::Postgres,
+    process,
     serve::Context,
     subscription::{self, Lag},
 };
@@ -61,7 +63,11 @@ pub struct Service {
 /// Builds a notify-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store: Arc<dyn Subscriptions> = match (&config.notify_postgres, &config.data) {
-        (Some(url), _) => Arc::new(PostgresSubscriptions::open(url).await?),
+        (Some(url), _) => {
+            let reached = Postgres::reached(url, "Postgres (--notify-postgres)", context.until).await;
+            reached.map_err(store::Error::from)?;
+            Arc::new(PostgresSubscriptions::open(url).await?)
+        }
         (None, Some(folder)) => Arc::new(SqliteSubscriptions::open(folder)?),
         (None, None) => return Err(Error::NoStore),
     };

@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -131,6 +131,7 @@ pub async fn start(mut args: Args) -> anyhow::Result<Running> {
             account: inside("account"),
             notify: inside("notify"),
         },
+        until: Instant::now(),
     };
     let of = |service: Service| {
         let channels = channels.of(service);

@@ -26,7 +26,10 @@ use messages::{
 use projection::Projection;
 use rpc::{History, Pages, stream::CONSUMERS};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -92,9 +95,9 @@ impl Config {
         }
     }
 
-    async fn store(self) -> Result<Arc<dyn Messages>, Error> {
+    async fn store(self, until: Instant) -> Result<Arc<dyn Messages>, Error> {
         if !self.cassandra.is_empty() {
-            return Ok(Arc::new(CassandraMessages::open(&self.options()).await?));
+            return Ok(Arc::new(CassandraMessages::reach(&self.options(), until).await?));
         }
         let folder = self.data.ok_or(Error::NoStore)?;
         Ok(Arc::new(SqliteMessages::open(&folder)?))
@@ -113,6 +116,14 @@ pub enum Error {
     /// An address of another service is none.
     #[error(transparent)]
     Address(#[from] madang_mesh::channel::InvalidAddress),
+}
+
+impl Error {
+    /// Whether the database refuses who comes: then it does not help to wait.
+    #[must_use]
+    pub const fn denied(&self) -> bool {
+        matches!(self, Self::Store(messages::Error::Denied(_)))
+    }
 }
 
 /// A store-svc that is ready to run.
@@ -136,7 +147,7 @@ pub async fn prepare(config: Config, data: &str) -> Result<(), Error> {
 /// Builds a store-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let (changes_days, events_days) = (config.changes_days, config.events_days);
-    let store = config.store().await?;
+    let store = config.store(context.until).await?;
     let projection = Arc::new(Projection::new(store.clone()));
     let group = GroupServiceClient::new(context.channels.get(&context.peers.group)?);
     let history = Arc::new(History {

@@ -25,6 +25,9 @@ pub enum Error {
     /// The database can't be reached, or does not do what it should.
     #[error("the database failed: {0}")]
     Unavailable(String),
+    /// It refuses who comes: waiting does not help, unless its password is changed.
+    #[error("it does not let the user of --cassandra-user in ({0}): check that and --cassandra-password")]
+    Denied(String),
     /// A row can't be read.
     #[error("a row can't be read: {0}")]
     Row(#[from] prost::DecodeError),

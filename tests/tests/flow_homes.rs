@@ -30,6 +30,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
+    time::Instant,
 };
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
@@ -204,6 +205,7 @@ async fn rig(flags: &[&str]) -> Rig {
             store: "inproc://store".into(),
             notify: "inproc://notify".into(),
         },
+        until: Instant::now(),
     };
     let config = madang_account::Config { data: Some(folder.path().to_owned()), ..cli.account };
     let account = madang_account::build(config, context.clone()).await.unwrap();

@@ -1,15 +1,16 @@
-//! TLS to NATS, Postgres and Cassandra: with the authority that is named, and with no other.
-#![allow(missing_docs, clippy::unwrap_used)] // a test: a panic is its failure
+//! TLS to NATS, Postgres and Cassandra: with the authority that is named, and with no other. Databases that come late are waited for.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // a test: a panic is its failure
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use madang_group::store::postgres::PostgresGroups;
 use madang_mesh::{
+    postgres::Postgres,
     process::{NatsTls, connect},
     secret::Secret,
     serve::free,
 };
 use madang_store::messages::{
-    Messages,
+    Error, Messages,
     cassandra::{CassandraMessages, Options, Tls},
 };
 use madang_tests::{secure, until};
@@ -20,6 +21,11 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    time::Instant,
 };
 
 fn secret(text: &str) -> Secret {
@@ -85,6 +91,30 @@ async fn postgres_is_who_its_certificate_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_waited_for_unless_its_address_is_wrong() {
+    let address = std::env::var("MADANG_TEST_POSTGRES").unwrap();
+    let (_, server) = address.split_once('@').unwrap();
+    let (server, _) = server.split_once('/').unwrap();
+    let before = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let late = secret(&address.replace(server, &before.local_addr().unwrap().to_string()));
+    let server = server.to_owned();
+    let coming = async {
+        // Twice there is nobody who answers.
+        for _ in 0..2 {
+            drop(before.accept().await.unwrap());
+        }
+        let (mut client, _) = before.accept().await.unwrap();
+        let _ = copy_bidirectional(&mut client, &mut TcpStream::connect(&server).await.unwrap()).await;
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    tokio::join!(async { Postgres::reached(&late, "Postgres", end).await.unwrap() }, coming);
+    for wrong in ["postgres://h:none/d", "postgres://u@h/d?sslmode=verify-full&sslrootcert=/nowhere"] {
+        Postgres::reached(&secret(wrong), "Postgres", end).await.unwrap_err();
+    }
+    assert!(Instant::now() < end, "not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nats_is_who_its_certificate_says() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = secure::door(folder.path());
@@ -109,8 +139,9 @@ async fn nats_is_who_its_certificate_says() {
     assert!(connect("test", &elsewhere, &trusting(Some(&cert))).await.is_err(), "another name");
 }
 
-/// A node of Cassandra that speaks nothing but TLS, with who shows a certificate; gives it and its address.
-async fn cassandra(folder: &Path, cert: &str, key: &str) -> (tokio::process::Child, String) {
+/// A node of Cassandra that speaks nothing but TLS, with who shows a certificate and has a password; gives how it is started, and
+/// where it will be.
+async fn cassandra(folder: &Path, cert: &str, key: &str) -> (tokio::process::Command, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let planned = tokio::process::Command::new("python3")
         .args(["backends/run.py", "--plan"])
@@ -123,56 +154,60 @@ async fn cassandra(folder: &Path, cert: &str, key: &str) -> (tokio::process::Chi
     let server = plan["servers"].as_array().unwrap().iter().find(|server| server["name"] == "cassandra").unwrap();
     let pair = folder.join("cassandra-1/both.pem");
     fs::write(&pair, [fs::read(key).unwrap(), fs::read(cert).unwrap()].concat()).unwrap();
-    let tls = format!(
-        "client_encryption_options:\n  enabled: true\n  optional: false\n  require_client_auth: true\n  \
+    let guarded = format!(
+        "authenticator:\n  class_name: PasswordAuthenticator\nclient_encryption_options:\n  enabled: true\n  optional: false\n  require_client_auth: true\n  \
          ssl_context_factory: {{class_name: org.apache.cassandra.security.PEMBasedSslContextFactory}}\n  \
          keystore: {}\n  truststore: {cert}\n",
         pair.display()
     );
     let config = folder.join("cassandra-1/conf/cassandra.yaml");
-    fs::write(&config, fs::read_to_string(&config).unwrap() + &tls).unwrap();
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &guarded).unwrap();
     let command: Vec<_> = server["command"].as_array().unwrap().iter().map(|part| part.as_str().unwrap()).collect();
     let log = fs::File::create(folder.join("cassandra.log")).unwrap();
-    let mut child = tokio::process::Command::new(command[0])
-        .args(&command[1..])
-        .current_dir(root)
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let address = format!("127.0.0.1:{}", server["port"]);
-    while tokio::net::TcpStream::connect(&address).await.is_err() {
-        let ended = child.try_wait().unwrap();
-        assert!(ended.is_none(), "{}", fs::read_to_string(folder.join("cassandra.log")).unwrap());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    (child, address)
+    let mut start = tokio::process::Command::new(command[0]);
+    start.args(&command[1..]).current_dir(root).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
+    (start, format!("127.0.0.1:{}", server["port"]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cassandra_is_who_its_certificate_says_and_learns_who_comes() {
+async fn cassandra_is_waited_for_is_who_its_certificate_says_and_learns_who_comes() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = tempfile::tempdir().unwrap();
     let (cert, key) = secure::door(certificates.path());
-    let (_server, address) = cassandra(folder.path(), &cert, &key).await;
+    let (mut start, address) = cassandra(folder.path(), &cert, &key).await;
     let pair = Some((PathBuf::from(&cert), PathBuf::from(&key)));
     let tls = |ca: &str, name: Option<&str>, shown: &Option<(PathBuf, PathBuf)>| {
         Some(Tls { ca: ca.into(), name: name.map(str::to_owned), shown: shown.clone() })
     };
-    let open = async |tls: Option<Tls>| {
-        let options = Options {
-            nodes: vec![address.clone()],
-            datacenter: "datacenter1".into(),
-            keyspace: "secured".into(),
-            replicas: 1,
-            credentials: None,
-            tls,
-        };
-        CassandraMessages::open(&options).await.map_err(|error| error.to_string())
+    let with = |tls: Option<Tls>, login: Option<(&str, &str)>| Options {
+        nodes: vec![address.clone()],
+        datacenter: "datacenter1".into(),
+        keyspace: "secured".into(),
+        replicas: 1,
+        credentials: login.map(|(user, password)| (user.into(), secret(password))),
+        tls,
     };
-    let messages = open(tls(&cert, Some("localhost"), &pair)).await.unwrap();
+    let (right, end) = (tls(&cert, Some("localhost"), &pair), Instant::now() + Duration::from_secs(200));
+    // Its first user is made a while after it begins.
+    let owner = Some(("cassandra", "cassandra"));
+    let options = with(right.clone(), owner);
+    let reaching = tokio::spawn(async move { CassandraMessages::reach(&options, end).await });
+    // What is wrong of itself is not tried again.
+    let nowhere = with(tls("/nowhere", Some("localhost"), &pair), owner);
+    assert!(CassandraMessages::reach(&nowhere, end).await.is_err());
+    assert!(!reaching.is_finished(), "nothing is there yet");
+    let _server = start.spawn().unwrap();
+    let messages = reaching.await.unwrap();
+    let messages = messages.unwrap_or_else(|error| {
+        panic!("{error}: {}", fs::read_to_string(folder.path().join("cassandra.log")).unwrap());
+    });
     assert_eq!(messages.cursor(0).await.unwrap(), 0);
+    for login in [Some(("cassandra", "horse")), Some(("nobody", "horse")), None] {
+        let refused = CassandraMessages::open(&with(right.clone(), login)).await.err().unwrap();
+        assert!(matches!(refused, Error::Denied(_)), "{refused:?}");
+        assert!(!refused.to_string().contains("horse"), "{refused}");
+    }
+    let open = async |tls: Option<Tls>| CassandraMessages::open(&with(tls, owner)).await;
     let other = tempfile::tempdir().unwrap();
     let (other, _) = secure::door(other.path());
     let refused = [

@@ -1,7 +1,7 @@
 //! TLS to Postgres, as libpq's addresses ask for it: `?sslmode=verify-full&sslrootcert=FILE`. The server's certificate is always
 //! checked, its name as well: `require` and `verify-ca`, which would take another's, are read as `verify-full`.
 
-use super::{Unavailable, unavailable};
+use super::{Unavailable, wrong};
 use crate::tls::trust::Trust;
 use std::{
     convert::Infallible,
@@ -34,7 +34,7 @@ impl Target {
         }
         if !wanted {
             if roots.is_some() {
-                return Err(unavailable("sslrootcert is of use only with sslmode=verify-full"));
+                return Err(wrong("sslrootcert is of use only with sslmode=verify-full"));
             }
             return Ok(Self { url: url.into(), tls: None });
         }
@@ -51,7 +51,7 @@ impl Connector {
     /// With the authorities of a file, or those of this machine.
     fn new(roots: Option<&str>) -> Result<Self, Unavailable> {
         let roots = roots.filter(|file| *file != "system").map(Path::new);
-        let trust = Trust::open(roots, None, &[]).map_err(|error| unavailable(format!("sslrootcert={error}")))?;
+        let trust = Trust::open(roots, None, &[]).map_err(|error| wrong(format!("sslrootcert={error}")))?;
         Ok(Self(trust))
     }
 }

@@ -5,6 +5,7 @@
 mod balancing;
 pub mod belongs;
 mod changes;
+mod connect;
 mod feed;
 mod guard;
 mod rows;
@@ -16,23 +17,18 @@ use async_trait::async_trait;
 use balancing::Balancing;
 use cdrs_tokio::{
     TryFromRow,
-    authenticators::{NoneAuthenticatorProvider, SaslAuthenticatorProvider, StaticPasswordAuthenticatorProvider},
-    cluster::{
-        NodeAddress, connect_generic,
-        session::{NodeDistanceEvaluatorWrapper, ReconnectionPolicyWrapper, RetryPolicyWrapper, Session},
-    },
+    cluster::session::Session,
     consistency::Consistency,
     frame::{Envelope, TryFromRow, message_batch::BatchType},
-    load_balancing::node_distance_evaluator::TopologyAwareNodeDistanceEvaluator,
     query::{BatchQueryBuilder, PreparedQuery, QueryValues},
     query_values,
-    retry::{ConstantReconnectionPolicy, FallthroughRetryPolicy},
     statement::StatementParamsBuilder,
     types::{blob::Blob, prelude::Value},
 };
+pub use connect::{Options, Tls};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
-use guard::{CONNECT, Cluster, Guarded, Manager, Secure};
-use madang_mesh::{log::Position, metrics, secret::Secret, shard::Shard, tls::trust::Trust};
+use guard::{Guarded, Manager};
+use madang_mesh::{again, log::Position, metrics, shard::Shard};
 use madang_proto::{
     client::v1::{Event, Message},
     id::ConversationId,
@@ -45,11 +41,13 @@ use safe::Safe;
 use statements::{Statements, prepare_keyspace};
 use std::{
     collections::{BTreeMap, HashSet},
-    path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 type CassandraSession = Session<Guarded, Manager, Balancing>;
 
@@ -74,44 +72,6 @@ static HOLES: LazyLock<IntCounter> = LazyLock::new(|| {
     let help = "Pages that lacked a message at quorum and were read again from all replicas.";
     metrics::counter("madang_store_holes_total", help)
 });
-
-/// How to reach Cassandra.
-#[derive(Clone, Default)]
-pub struct Options {
-    /// Some of its nodes, `HOST:PORT`.
-    pub nodes: Vec<String>,
-    /// The data centre of this process; its nodes alone are asked.
-    pub datacenter: String,
-    /// The keyspace; made if it is not there.
-    pub keyspace: String,
-    /// How many replicas a new keyspace has.
-    pub replicas: u32,
-    /// A user and a password, where the cluster wants them.
-    pub credentials: Option<(String, Secret)>,
-    /// TLS to the nodes, if it is spoken.
-    pub tls: Option<Tls>,
-}
-
-/// Whose certificates of nodes are believed, and what is shown to them.
-#[derive(Clone)]
-pub struct Tls {
-    /// Authorities, PEM; `system`: those of this machine.
-    pub ca: PathBuf,
-    /// Of whom the nodes' certificates are; none: of each one's address.
-    pub name: Option<String>,
-    /// A certificate to show, and its key, PEM.
-    pub shown: Option<(PathBuf, PathBuf)>,
-}
-
-impl Tls {
-    fn open(self) -> Result<Secure, Error> {
-        let ca = Some(self.ca.as_path()).filter(|file| *file != Path::new("system"));
-        let shown = self.shown.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-        let trust =
-            Trust::open(ca, shown, &[]).map_err(|error| Error::Unavailable(format!("TLS to Cassandra: {error}")))?;
-        Ok(Secure { trust, name: self.name })
-    }
-}
 
 /// The messages, in Cassandra.
 pub struct CassandraMessages {
@@ -175,40 +135,21 @@ fn id(conversation: ConversationId) -> Blob {
 }
 
 impl CassandraMessages {
+    /// The same, trying until then, for a service that begins before its database is there; also where it is not let in: it
+    /// may be told of a new password after this process is.
+    pub async fn reach(options: &Options, until: Instant) -> Result<Self, Error> {
+        // Files that can't be read do not pass.
+        options.tls.clone().map(Tls::open).transpose()?;
+        again::until(until, "Cassandra (--cassandra)", |_| true, || Self::open(options)).await
+    }
+
     /// Connects, and makes what is missing.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let safe = Arc::new(Safe::new());
-        let session = Self::connect(options, &safe).await?;
+        let session = connect::connect(options, &safe).await?;
         prepare_keyspace(&session, options).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
         Ok(Self { session, statements, gate: Semaphore::new(IN_FLIGHT), safe, kept: Mutex::default() })
-    }
-
-    async fn connect(options: &Options, safe: &Arc<Safe>) -> Result<CassandraSession, Error> {
-        let mut addresses = Vec::new();
-        for node in &options.nodes {
-            addresses.extend(NodeAddress::from(node.as_str()).resolve_address().await?);
-        }
-        let authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync> = match &options.credentials {
-            None => Arc::new(NoneAuthenticatorProvider),
-            Some((user, password)) => {
-                Arc::new(StaticPasswordAuthenticatorProvider::new(user.as_str(), password.reveal()))
-            }
-        };
-        let secure = options.tls.clone().map(Tls::open).transpose()?;
-        let cluster = Cluster { authenticator, secure, safe: safe.clone() };
-        let connecting = connect_generic(
-            &cluster,
-            addresses,
-            Balancing::new(),
-            // Retries are ours: the log comes again.
-            RetryPolicyWrapper(Box::new(FallthroughRetryPolicy)),
-            ReconnectionPolicyWrapper(Arc::new(ConstantReconnectionPolicy::new(Duration::from_secs(2)))),
-            NodeDistanceEvaluatorWrapper(Box::new(TopologyAwareNodeDistanceEvaluator::new(options.datacenter.clone()))),
-            None,
-        );
-        // Without a node that answers it would try for ever.
-        Ok(timeout(2 * CONNECT, connecting).await.map_err(late)??)
     }
 
     async fn execute(&self, statement: &PreparedQuery, values: QueryValues, size: i32) -> Result<Envelope, Error> {

@@ -38,6 +38,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::{mpsc, watch},
+    time::Instant,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -172,6 +173,7 @@ async fn chat(id: usize, name: String, runtime: Handle, drain: CancellationToken
         registry: Arc::new(SimulatedRegistry(id)),
         channels: channels.clone(),
         peers: Peers::default(),
+        until: Instant::now(),
     };
     let service = madang_chat::build_on(
         madang_chat::Config::default(),

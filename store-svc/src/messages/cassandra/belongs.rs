@@ -1,6 +1,6 @@
 //! To which cluster a keyspace belongs, read before anything is made there, and noted once.
 
-use super::{CassandraMessages, CassandraSession, Error, Options, PATIENCE, Safe, late};
+use super::{CassandraMessages, CassandraSession, Error, Options, PATIENCE, Safe, connect::connect, late};
 use cdrs_tokio::{
     TryFromRow, consistency::Consistency, frame::TryFromRow, query::QueryValues, query_values,
     statement::StatementParamsBuilder,
@@ -32,7 +32,7 @@ async fn rows<R: TryFromRow>(session: &CassandraSession, query: String, values: 
 
 /// What the keyspace says; nothing is changed.
 pub async fn read(options: &Options) -> Result<Data, Error> {
-    let session = CassandraMessages::connect(options, &Arc::new(Safe::new())).await?;
+    let session = connect(options, &Arc::new(Safe::new())).await?;
     let tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?".to_owned();
     let tables: Vec<Table> = rows(&session, tables, query_values!(options.keyspace.as_str())).await?;
     if tables.is_empty() {

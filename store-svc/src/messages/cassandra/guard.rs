@@ -14,7 +14,7 @@ use cdrs_tokio::{
     },
     compression::Compression,
     error::{Error, Result},
-    frame::{Envelope, Version},
+    frame::{Envelope, Version, message_error::ErrorType},
     frame_encoding::{FrameEncodingFactory, ProtocolFrameEncodingFactory},
     future::BoxFuture,
     transport::{CdrsTransport, TransportTcp},
@@ -32,7 +32,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::mpsc::Sender,
+    sync::{mpsc::Sender, watch},
     time::timeout,
 };
 use tokio_rustls::client::TlsStream;
@@ -152,9 +152,23 @@ pub(super) struct Manager {
     secure: Option<Secure>,
     keyspace: Arc<KeyspaceHolder>,
     safe: Arc<Safe>,
+    denied: watch::Sender<Option<String>>,
 }
 
 impl Manager {
+    /// Says who it is; notes where it is let in by nobody for that, which the driver tries again for ever.
+    async fn greet(&self, node: &Guarded) -> Result<()> {
+        let greeted = startup(node, &*self.authenticator, &self.keyspace, COMPRESSION, VERSION).await;
+        let why = match &greeted {
+            Err(Error::Server { body, .. }) if body.ty == ErrorType::Authentication => &body.message,
+            // As who has no name is told.
+            Err(Error::General(why)) if self.authenticator.name().is_none() => why,
+            _ => return greeted,
+        };
+        self.denied.send_replace(Some(why.clone()));
+        greeted
+    }
+
     async fn reach(&self, address: SocketAddr) -> Result<Way> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -182,7 +196,7 @@ impl ConnectionManager<Guarded> for Manager {
             let (transport, window) = (Arc::new(transport), Arc::default());
             let heard = Arc::new(OnceLock::new());
             let guarded = Guarded { transport, window, dead: Arc::default(), errors, heard: heard.clone() };
-            startup(&guarded, &*self.authenticator, &self.keyspace, COMPRESSION, VERSION).await?;
+            self.greet(&guarded).await?;
             // Told once: it is new.
             let _ = heard.set(self.safe.connected(address, pooled));
             Ok(guarded)
@@ -201,12 +215,15 @@ pub(super) struct Cluster {
     pub secure: Option<Secure>,
     /// Who is told which nodes are connected.
     pub safe: Arc<Safe>,
+    /// Who is told why one is not let in.
+    pub denied: watch::Sender<Option<String>>,
 }
 
 impl GenericClusterConfig<Guarded, Manager> for Cluster {
     fn create_manager(&self, keyspace: Arc<KeyspaceHolder>) -> BoxFuture<'_, Result<Manager>> {
-        let (authenticator, secure, safe) = (self.authenticator.clone(), self.secure.clone(), self.safe.clone());
-        Box::pin(async move { Ok(Manager { authenticator, secure, keyspace, safe }) })
+        let (authenticator, secure) = (self.authenticator.clone(), self.secure.clone());
+        let (safe, denied) = (self.safe.clone(), self.denied.clone());
+        Box::pin(async move { Ok(Manager { authenticator, secure, keyspace, safe, denied }) })
     }
 
     fn event_channel_capacity(&self) -> usize {
