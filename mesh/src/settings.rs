@@ -51,17 +51,20 @@ pub struct Settings {
     /// Bytes that a shard's inbox in NATS may take of its memory: for who takes over after a crash.
     #[arg(long, env = "MADANG_INBOX_BYTES", default_value_t = 256 << 20, value_parser = clap::value_parser!(u64).range(1 << 16..=1 << 40))]
     pub inbox_bytes: u64,
-    /// The longest WebSocket message that is taken, in bytes.
-    #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072)]
+    /// The longest WebSocket message that is taken, in bytes; a frame of it has to go into one gRPC message with others.
+    #[arg(long, env = "MADANG_MAX_FRAME_BYTES", default_value_t = 131_072,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4096..=4 << 20))]
     pub max_frame_bytes: usize,
     /// Requests of a connection that may be unanswered.
     #[arg(long, env = "MADANG_MAX_IN_FLIGHT", default_value_t = 64)]
     pub max_in_flight: u32,
     /// Frames that wait for a slow connection, at most.
-    #[arg(long, env = "MADANG_QUEUE_FRAMES", default_value_t = 256)]
+    #[arg(long, env = "MADANG_QUEUE_FRAMES", default_value_t = 256,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(16..=65_536))]
     pub queue_frames: usize,
-    /// Bytes that wait for a slow connection, at most.
-    #[arg(long, env = "MADANG_QUEUE_BYTES", default_value_t = 1 << 20)]
+    /// Bytes that wait for a slow connection, at most; the largest event has to go in.
+    #[arg(long, env = "MADANG_QUEUE_BYTES", default_value_t = 1 << 20,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1 << 19..=1 << 30))]
     pub queue_bytes: usize,
     /// Messages that a user may send a second; 0: no limit.
     #[arg(long, env = "MADANG_SEND_RATE", default_value_t = 10)]
