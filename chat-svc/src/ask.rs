@@ -84,6 +84,8 @@ pub enum What {
     Read(u64, Option<DeviceId>),
     /// The actor is writing.
     Typing,
+    /// What the actor had set when they joined with this event, as the home was told.
+    Settled(u64, Box<log::MemberSettings>),
     /// A block between the two of a direct conversation, the actor and this one, has begun or ended.
     BlocksChanged(Option<UserId>),
 }
@@ -185,7 +187,7 @@ pub fn parse(operation: Operation, max_text: usize) -> Result<(ConversationId, O
         }
         Some(Body::ChangeGroup(change)) => What::Request(Request::Change(change), 0),
         Some(Body::EndGroup(_)) => What::Request(Request::End, 0),
-        Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change, None), 0),
+        Some(Body::ChangeSettings(change)) => What::Request(Request::Settings(change), 0),
         Some(Body::Admit(_)) => What::Request(Request::Admit, 0),
         Some(Body::BlocksChanged(changed)) => What::BlocksChanged(changed.other.parse().ok()),
         None => return Err(invalid("the operation has no body").of("body")),

@@ -329,9 +329,17 @@ impl Home {
     /// Number it into the batch, answer it, or let it wait for what must be fetched first.
     fn consider(&mut self, ask: Ask, batch: &mut Batch) {
         let conversation = ask.conversation;
-        let Some(ask) = self.wait_behind(ask) else { return };
-        if let What::BlocksChanged(other) = ask.what {
-            return self.forget_blocks(ask, other, batch);
+        let Some(mut ask) = self.wait_behind(ask) else { return };
+        match &mut ask.what {
+            What::BlocksChanged(other) => {
+                let other = *other;
+                return self.forget_blocks(ask, other, batch);
+            }
+            What::Settled(..) => return self.settle(ask, batch),
+            // Whoever writes has read what is there: then the log is to have that first.
+            What::Request(Request::Marks(_), _) if batch.has(&conversation) => return batch.after(ask),
+            What::Request(Request::Marks(marks), _) => *marks = self.marks_of(&conversation),
+            _ => {}
         }
         let first = match (&ask.what, ask.actor) {
             (What::Request(Request::Send { first_to, .. }, _), Some(actor)) => first_to.map(|peer| (actor, peer)),
@@ -350,7 +358,7 @@ impl Home {
             What::Read(..) if batch.has(&conversation) => batch.after(ask),
             What::Read(..) => self.read(ask),
             What::Typing => self.typing(ask),
-            What::BlocksChanged(_) => {}
+            What::BlocksChanged(_) | What::Settled(..) => {}
             What::Request(..) => {
                 if self.pressure.lagging() && ask.actor.is_some() {
                     return (ask.answer)(Err(pressure::refusal()));
@@ -414,6 +422,7 @@ impl Home {
                     self.unread_marks.insert(conversation);
                 }
             }
+            self.ask_for_settings(conversation, &numbered.event);
             deliveries.extend(event::outgoing(&numbered.event, numbered.recipients, numbered.blind));
         }
         for ((conversation, seq), facts) in facts {
@@ -422,6 +431,7 @@ impl Home {
                 room.recent.note(seq, facts, at_ms);
             }
         }
+        self.fetch();
         let stored = self.pressure.stored_until_ms();
         let forget = stored.min(now_micros() / 1000 - crate::retry::KEEP_MS);
         for conversation in changed {

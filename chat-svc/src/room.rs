@@ -113,8 +113,8 @@ pub enum Request {
     End,
     /// Come in, by an invite that was checked.
     Admit,
-    /// Change one's own settings. With what one had set when one joined, once it was asked for.
-    Settings(ChangeSettings, Option<Box<log::MemberSettings>>),
+    /// Change one's own settings.
+    Settings(ChangeSettings),
     /// Read marks, gathered by the home itself.
     Marks(Vec<(UserId, Pending)>),
 }
@@ -301,9 +301,9 @@ pub fn number(
             let members = vec![log::JoinedUser { user: slice(&actor), role: Role::Member.into() }];
             push(state, Body::Joined(log::MembersJoined { members }), None);
         }
-        Request::Settings(change, former) => {
+        Request::Settings(change) => {
             let actor = actor.ok_or_else(not_found)?;
-            return settings::number(state, conversation, actor, (change, former.map(|former| *former)), now_micros);
+            return settings::number(state, conversation, actor, change, now_micros);
         }
         Request::Marks(marks) => {
             let Some(state) = state else { return Ok(Verdict::Nothing) };

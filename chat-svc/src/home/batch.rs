@@ -15,7 +15,7 @@ use madang_mesh::{log::Position, trace::Context};
 use madang_proto::{
     client::v1::Ack,
     id::{ConversationId, UserId},
-    log::v1::{FanOutPosition, LoggedEvent, Record, logged_event::Body},
+    log::v1::{FanOutPosition, LoggedEvent, MemberSettings, Record, logged_event::Body},
     reason::{Reason, Refusal},
 };
 use prost::Message as _;
@@ -201,6 +201,13 @@ impl Batch {
         self.again.push(ask);
     }
 
+    /// It is known now what a member had set when they joined: also in what it makes of the room.
+    pub fn settle(&mut self, conversation: &ConversationId, user: &UserId, (joined, former): (u64, &MemberSettings)) {
+        if let Some(draft) = self.drafts.get_mut(conversation) {
+            draft.settle(user, joined, former);
+        }
+    }
+
     /// Whether it makes or changes the room.
     pub fn has(&self, conversation: &ConversationId) -> bool {
         self.drafts.contains_key(conversation)
@@ -233,7 +240,8 @@ impl Batch {
         let mut used = None;
         // Settings have no number: what is waited for is their time.
         let whose = ask.actor.filter(|_| matches!(request, Request::Settings(..)));
-        if let (Request::Settings(_, None), Some(user), Some(state)) = (request, ask.actor, &state)
+        if let (Some(user), Some(state)) = (ask.actor, &state)
+            && state.goes_by_settings(request)
             && let Some(revision) = state.lacks_settings(&user)
         {
             return Err((ask, Missing::Settings { user, revision }));

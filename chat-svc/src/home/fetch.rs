@@ -157,8 +157,8 @@ impl Wanted {
             Self::Message { conversation, seq, .. } => {
                 Fetched::Message { conversation, seq, facts: Err(super::moving()) }
             }
-            Self::Settings { conversation, user, .. } => {
-                Fetched::Settings { conversation, user, found: Err(super::moving()) }
+            Self::Settings { conversation, user, revision } => {
+                Fetched::Settings { conversation, user, revision, found: Err(super::moving()) }
             }
         }
     }
@@ -217,6 +217,8 @@ pub enum Fetched {
         conversation: ConversationId,
         /// Who.
         user: UserId,
+        /// With which event they joined.
+        revision: u64,
         /// It; or why not.
         found: Result<MemberSettings, Refusal>,
     },

@@ -3,10 +3,11 @@
 use super::{Home, LARGE_ROOM, ROOMS, pressure};
 use crate::{
     ask::{Ask, Claim, What},
-    room::Request,
+    room::{Request, marks::Pending},
 };
 use futures_util::FutureExt;
 use madang_mesh::clock::now_micros;
+use madang_proto::id::{ConversationId, UserId};
 use tokio::task::JoinHandle;
 
 impl Home {
@@ -41,6 +42,12 @@ impl Home {
         Ok(())
     }
 
+    /// The marks of a room that wait.
+    pub(super) fn marks_of(&self, conversation: &ConversationId) -> Vec<(UserId, Pending)> {
+        let room = self.rooms.get(conversation);
+        room.into_iter().flat_map(|room| &room.pending_marks).map(|(user, pending)| (*user, *pending)).collect()
+    }
+
     /// Makes requests of the read marks that wait: those of large rooms only every few seconds.
     pub(super) fn gather_marks(&mut self, large_too: bool) {
         let Self { rooms, unread_marks, ready, .. } = self;
@@ -48,8 +55,8 @@ impl Home {
             let Some(room) = rooms.get(conversation) else { return false };
             let large = room.state.members.present().len() > LARGE_ROOM;
             if !room.pending_marks.is_empty() && (!large || large_too) {
-                let marks = room.pending_marks.iter().map(|(user, pending)| (*user, *pending)).collect();
-                let what = What::Request(Request::Marks(marks), 0);
+                // Which they are is looked at when it is their turn: until then some may be told of otherwise.
+                let what = What::Request(Request::Marks(Vec::new()), 0);
                 ready.push_back(Ask {
                     conversation: *conversation,
                     actor: None,

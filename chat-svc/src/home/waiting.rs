@@ -5,13 +5,12 @@
 use super::{Fetched, Home, QUEUE, QUEUE_BYTES, fetch, moving, overloaded};
 use crate::{
     ask::{Ask, What},
-    room::{Request, Room},
+    room::Room,
 };
 use futures_util::FutureExt as _;
 use madang_mesh::clock::now_micros;
 use madang_proto::{
     id::{ConversationId, UserId},
-    log::v1::MemberSettings,
     reason::Refusal,
 };
 use std::{
@@ -40,7 +39,7 @@ pub(super) struct Waits {
     /// Of messages that are.
     messages: HashMap<(ConversationId, u64), Vec<Ask>>,
     /// Of members whose settings are, in order.
-    settings: HashMap<(ConversationId, UserId), Vec<Ask>>,
+    pub settings: HashMap<(ConversationId, UserId), Vec<Ask>>,
     /// How many wait, all in all.
     count: usize,
     /// How many bytes those take, and those that go on since what they waited for is there.
@@ -77,7 +76,7 @@ impl Waits {
     }
 
     /// There is room for one more, or it is told that there is none.
-    fn take(&mut self, mut ask: Ask) -> Option<Ask> {
+    pub fn take(&mut self, mut ask: Ask) -> Option<Ask> {
         if self.count >= QUEUE || !ask.claim.take(&self.bytes, QUEUE_BYTES) {
             (ask.answer)(Err(overloaded()));
             return None;
@@ -99,6 +98,13 @@ impl Home {
         let is_ordered = ask.actor.is_some() && matches!(ask.what, What::Request(..));
         if is_ordered && self.waits.for_ids(&conversation, ask.actor) {
             self.hold(ask, None);
+            return None;
+        }
+        let before = ask.actor.filter(|_| is_ordered).map(|actor| (conversation, actor));
+        if let Some(of) = before.filter(|of| self.waits.settings.contains_key(of)) {
+            if let Some(ask) = self.waits.take(ask) {
+                self.waits.settings.entry(of).or_default().push(ask);
+            }
             return None;
         }
         Some(ask)
@@ -142,29 +148,6 @@ impl Home {
             let wanted = vec![fetch::Wanted::Message { conversation, seq, revision }];
             self.fetch_now(wanted);
         }
-    }
-
-    /// Holds a member's change of their settings until it is known what they had set when they joined.
-    pub(super) fn wait_for_settings(&mut self, ask: Ask, user: UserId, wanted: fetch::Wanted) {
-        let Some(ask) = self.waits.take(ask) else { return };
-        let queue = self.waits.settings.entry((ask.conversation, user)).or_default();
-        queue.push(ask);
-        if queue.len() == 1 {
-            self.to_fetch.push(wanted);
-        }
-    }
-
-    /// It is: they take it along. The room may know better by then.
-    fn found_settings(&mut self, of: (ConversationId, UserId), found: Result<MemberSettings, Refusal>) {
-        let mut queue = self.waits.settings.remove(&of).unwrap_or_default();
-        if let Ok(found) = &found {
-            for ask in &mut queue {
-                if let What::Request(Request::Settings(_, former), _) = &mut ask.what {
-                    *former = Some(Box::new(found.clone()));
-                }
-            }
-        }
-        self.release(queue, found.err().as_ref());
     }
 
     pub(super) fn fetch(&mut self) {
@@ -236,7 +219,9 @@ impl Home {
                 let queue = self.waits.messages.remove(&(conversation, seq)).unwrap_or_default();
                 return self.release(queue, refusal.as_ref());
             }
-            Fetched::Settings { conversation, user, found } => return self.found_settings((conversation, user), found),
+            Fetched::Settings { conversation, user, revision, found } => {
+                return self.found_settings((conversation, user), revision, found);
+            }
             Fetched::Recalled(recalled) => return self.recalled(recalled),
             Fetched::Failed(conversation, refusal) => (conversation, Some(refusal)),
         };
@@ -263,7 +248,7 @@ impl Home {
         self.release(queue, refusal);
     }
 
-    fn release(
+    pub(super) fn release(
         &mut self,
         queue: impl IntoIterator<Item = Ask, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
         refusal: Option<&Refusal>,

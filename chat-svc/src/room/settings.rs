@@ -2,12 +2,13 @@
 //! one's read mark as a `read` does: what is owed of that is found from the settings alone, so no crash loses it.
 //!
 //! Who leaves takes theirs along. Who comes back finds them, since group-svc's rows keep them: they are read there when
-//! somebody who has joined changes theirs for the first time.
+//! somebody who has joined changes theirs for the first time, or, where all is shown to who comes, as they come: what they had
+//! cleared is not.
 
-use super::{Numbered, Room, State, Verdict, member_of, slice};
+use super::{Numbered, Request, Room, State, Verdict, member_of, slice};
 use madang_proto::{
     chat::v1::ChangeSettings,
-    client::v1::Notify,
+    client::v1::{History, Notify},
     group::v1::RoomState,
     id::{ConversationId, UserId},
     log::v1::{LoggedEvent, MemberSettings, logged_event::Body},
@@ -104,20 +105,17 @@ pub fn in_row(row: &RoomState, user: &UserId) -> MemberSettings {
     member.and_then(|member| member.settings.clone()).unwrap_or_else(first)
 }
 
-/// Numbers a change; a member's alone. `former`: what they had set when they joined, where the state [lacks](State::lacks_settings)
-/// that.
+/// Numbers a change; a member's alone, of whom it is known what they had set when they joined.
 pub(super) fn number(
     state: &mut Option<State>,
     conversation: ConversationId,
     actor: UserId,
-    (change, former): (ChangeSettings, Option<MemberSettings>),
+    change: ChangeSettings,
     now_micros: i64,
 ) -> Result<Verdict, Refusal> {
     let state = member_of(state, actor)?;
     if state.lacks_settings(&actor).is_some() {
-        let former =
-            former.ok_or_else(|| Refusal::new(Reason::Internal, "what the member had set was not asked for"))?;
-        Arc::make_mut(&mut state.settings).insert(actor, former);
+        return Err(Refusal::new(Reason::Internal, "what the member had set was not asked for"));
     }
     let known = state.settings.get(&actor).cloned().unwrap_or_else(first);
     let mut new = changed(&known, change, state.last_seq)?;
@@ -142,6 +140,25 @@ impl State {
     #[must_use]
     pub fn settings_at(&self, user: &UserId) -> i64 {
         self.settings.get(user).map_or(0, |settings| settings.updated_at_ms)
+    }
+
+    /// Whether it takes what a member has set to number a request of theirs: a change of that, and what is about a message
+    /// that they may have cleared before they left and came back.
+    #[must_use]
+    pub fn goes_by_settings(&self, request: &Request) -> bool {
+        match request {
+            Request::Settings(_) => true,
+            Request::Amend(_) => self.history == History::All,
+            Request::Send { content, .. } => content.reply_to > 0 && self.history == History::All,
+            _ => false,
+        }
+    }
+
+    /// It is known now what a member had set when they joined with this event, unless they have set something since.
+    pub fn settle(&mut self, user: &UserId, joined_revision: u64, former: &MemberSettings) {
+        if self.lacks_settings(user) == Some(joined_revision) {
+            Arc::make_mut(&mut self.settings).insert(*user, former.clone());
+        }
     }
 
     /// Whether it is not known here what a member has set: then with which event they joined, whose row has it.
@@ -210,7 +227,7 @@ mod tests {
             &mut state,
             id,
             Some(user),
-            Request::Settings(change, None),
+            Request::Settings(change),
             &HashMap::new(),
             5_000_000,
             limits,

@@ -101,7 +101,7 @@ async fn a_batch_is_bounded_by_what_its_events_say_however_little_was_asked() {
     let set = |user: UserId, muted_until, data: &[(&str, &str)]| {
         let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let change = ChangeSettings { muted_until: Some(muted_until), data, ..ChangeSettings::default() };
-        home.ask(groups[0], user, What::Request(Request::Settings(change, None), 0))
+        home.ask(groups[0], user, What::Request(Request::Settings(change), 0))
     };
     let large = "x".repeat(3000);
     for user in &people {

@@ -52,3 +52,35 @@ async fn a_large_group_makes_one_in_five_seconds() {
     let (events, _) = reading(200).await;
     assert!((2..=3).contains(&events), "{events} read events in ten seconds");
 }
+
+/// What others are told of marks that wait while the log holds up what one of two says, which comes after it: each told mark of
+/// the one who had read.
+async fn told_after_a_pause(says: usize) -> Vec<u64> {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    let people: Vec<UserId> = (0..2).map(|_| UserId::new()).collect();
+    stage.write(1).await;
+    let group = home.group(&people).await;
+    home.ask(group, people[0], saying(None, ClientId::now())).await.unwrap().unwrap();
+    home.ask(group, people[1], What::Read(1, None)).await.unwrap().unwrap();
+    stage.log.mood(Mood::Silent);
+    let said = home.ask(group, people[says], saying(None, ClientId::now()));
+    // It is on its way to the log, which answers after three seconds, in which marks are gathered thrice.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stage.log.mood(Mood::Well);
+    assert_eq!(said.await.unwrap().unwrap().seq, 2);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    home.stop().await;
+    let records = stage.log.records();
+    let read = records.iter().flat_map(|record| &record.events).filter_map(|event| match &event.body {
+        Some(Body::Read(read)) => Some(&read.marks),
+        _ => None,
+    });
+    read.flatten().filter(|mark| mark.user[..] == people[1].bytes()[..]).map(|mark| mark.seq).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_waits_for_the_log_is_told_once_and_not_at_all_once_its_reader_has_said_more() {
+    assert_eq!(told_after_a_pause(0).await, [1]);
+    assert_eq!(told_after_a_pause(1).await, [0; 0], "what one says is read");
+}

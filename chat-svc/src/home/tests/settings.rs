@@ -3,6 +3,7 @@
 use super::{super::*, stage::*};
 use madang_proto::{
     chat::v1::ChangeSettings,
+    client::v1::{Content, History},
     id::{ClientId, UserId},
     log::v1::{MemberSettings, logged_event::Body},
 };
@@ -10,12 +11,12 @@ use std::sync::atomic::Ordering::SeqCst;
 
 fn mute(until: i64) -> What {
     let muted_until = Some(until);
-    What::Request(Request::Settings(ChangeSettings { muted_until, ..ChangeSettings::default() }, None), 0)
+    What::Request(Request::Settings(ChangeSettings { muted_until, ..ChangeSettings::default() }), 0)
 }
 
 fn pin(at: i64) -> What {
     let pinned_at = Some(at);
-    What::Request(Request::Settings(ChangeSettings { pinned_at, ..ChangeSettings::default() }, None), 0)
+    What::Request(Request::Settings(ChangeSettings { pinned_at, ..ChangeSettings::default() }), 0)
 }
 
 /// Until when it is muted and when it was pinned, as the log says it last.
@@ -107,4 +108,39 @@ async fn the_next_home_knows_of_whom_that_is_not_known() {
     all_written(&stage).await;
     last.ask(group, bob, mute(8)).await.unwrap().unwrap();
     assert_eq!(set(&stage), (8, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_where_all_is_shown_does_not_see_what_they_had_cleared() {
+    let stage = Stage::new();
+    let home = stage.home(None).await;
+    stage.write(1).await;
+    let people @ [ann, bob] = [UserId::new(), UserId::new()];
+    let group = home.group_with(&people, History::All).await;
+    for _ in 0..2 {
+        home.ask(group, ann, saying(None, ClientId::now())).await.unwrap().unwrap();
+    }
+    let clear = ChangeSettings { cleared_seq: Some(1), ..ChangeSettings::default() };
+    home.ask(group, bob, What::Request(Request::Settings(clear), 0)).await.unwrap().unwrap();
+    let asked = || stage.databases.rooms_asked.load(SeqCst);
+    let before = asked();
+    leave_and_come_back(&home, group, people).await;
+    tokio::time::sleep(TICK).await;
+    assert!(asked() > before, "it is asked for as they come");
+    let answer = |seq| {
+        let content = Content { text: "hi".into(), reply_to: seq, ..Content::default() };
+        let client_id = ClientId::now();
+        What::Request(Request::Send { first_to: None, client_id, hash: 1, content }, client_id.at_ms().unwrap())
+    };
+    // What they say next comes next.
+    let [mut cleared, mut seen, mut next] = [answer(1), answer(2), answer(0)].map(|what| home.ask(group, bob, what));
+    let said = home.ask(group, ann, saying(None, ClientId::now())).await.unwrap().unwrap();
+    assert_eq!(said.seq, 3, "others go on");
+    for waits in [&mut cleared, &mut seen, &mut next] {
+        assert!(waits.try_recv().is_err());
+    }
+    all_written(&stage).await;
+    assert_eq!(cleared.await.unwrap().unwrap_err().reason, Reason::MessageNotFound);
+    let (seen, next) = (seen.await.unwrap().unwrap(), next.await.unwrap().unwrap());
+    assert_eq!((seen.seq, next.seq), (4, 5));
 }

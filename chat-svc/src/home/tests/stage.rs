@@ -23,7 +23,7 @@ use madang_mesh::{
     shard::ShardMap,
 };
 use madang_proto::{
-    client::v1::{Ack, Content, ConversationKind, Role},
+    client::v1::{Ack, Content, ConversationKind, History, Role},
     group::v1::{RoomMember, RoomState},
     id::{ClientId, UserId},
     log::v1::{Created, JoinedUser, LoggedEvent, MemberSettings, Record, logged_event::Body},
@@ -400,13 +400,23 @@ impl Running {
 
     /// Makes a group of some, whose owner is the first.
     pub async fn group(&self, people: &[UserId]) -> ConversationId {
+        self.group_with(people, History::SinceJoined).await
+    }
+
+    /// The same, which shows this to who comes.
+    pub async fn group_with(&self, people: &[UserId], history: History) -> ConversationId {
         let group = ConversationId::new();
         let joined = |user: &UserId| JoinedUser {
             user: user.bytes().to_vec().into(),
             role: if *user == people[0] { Role::Owner.into() } else { Role::Member.into() },
         };
         let kind = ConversationKind::Group.into();
-        let created = Created { kind, members: people.iter().map(joined).collect(), ..Created::default() };
+        let created = Created {
+            kind,
+            history: history.into(),
+            members: people.iter().map(joined).collect(),
+            ..Created::default()
+        };
         self.ask(group, people[0], What::Request(Request::Create(created), 0)).await.unwrap().unwrap();
         group
     }

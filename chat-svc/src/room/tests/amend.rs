@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::room::amend::MOST_EMOJI;
-use madang_proto::log::v1::EmojiCount;
+use madang_proto::log::v1::{EmojiCount, MemberSettings};
 use std::collections::BTreeSet;
 
 /// A room with what is known of its messages, as its home has them.
@@ -15,9 +15,21 @@ struct Stage {
 
 impl Stage {
     fn group(members: &[u8]) -> Self {
+        Self::of(members, History::SinceJoined)
+    }
+
+    fn of(members: &[u8], history: History) -> Self {
         let mut stage = Self::default();
-        stage.ask(members[0], create(members)).unwrap();
+        let Request::Create(created) = create(members) else { unreachable!() };
+        stage.ask(members[0], Request::Create(log::Created { history: history.into(), ..created })).unwrap();
         stage
+    }
+
+    /// What somebody had set before they came is known.
+    fn settle(&mut self, who: u8, former: MemberSettings) {
+        let state = self.state.as_mut().unwrap();
+        let joined = state.lacks_settings(&user(who)).unwrap();
+        state.settle(&user(who), joined, &former);
     }
 
     fn ask(&mut self, actor: u8, request: Request) -> Result<Option<(u64, i64)>, Reason> {
@@ -181,7 +193,7 @@ fn what_somebody_has_cleared_is_gone_for_them_alone() {
         stage.ask(2, said(text)).unwrap();
     }
     let clear = ChangeSettings { cleared_seq: Some(3), ..ChangeSettings::default() };
-    stage.ask(1, Request::Settings(clear, None)).unwrap();
+    stage.ask(1, Request::Settings(clear)).unwrap();
     for seq in 1..=3 {
         assert_eq!(stage.amend(1, seq, react("👍")), Err(Reason::MessageNotFound), "{seq}");
     }
@@ -191,6 +203,28 @@ fn what_somebody_has_cleared_is_gone_for_them_alone() {
     assert_eq!((&*stage.last().recipients, &*stage.last().blind), (&[user(2)][..], &[user(1)][..]));
     assert_eq!(stage.amend(2, 4, edit("more")), Ok(None));
     assert_eq!((stage.last().recipients.len(), stage.last().blind.len()), (2, 0));
+}
+
+#[test]
+fn what_was_cleared_stays_so_for_who_comes_back() {
+    let mut stage = Stage::of(&[1, 2], History::All);
+    for text in ["1", "2"] {
+        stage.ask(1, said(text)).unwrap();
+    }
+    stage.ask(2, Request::Remove(user(2))).unwrap();
+    stage.ask(1, Request::Add(vec![user(2)])).unwrap();
+    stage.settle(2, MemberSettings { cleared_seq: 1, ..MemberSettings::default() });
+    assert_eq!(stage.amend(2, 1, react("👍")), Err(Reason::MessageNotFound));
+    assert_eq!(stage.amend(2, 2, react("👍")), Ok(None));
+    assert_eq!(stage.amend(1, 1, edit("more")), Ok(None));
+    assert_eq!(&*stage.last().blind, &[user(2)]);
+    // What they had set before they came another time says nothing of now.
+    let state = stage.state.as_mut().unwrap();
+    let joined = state.members.get(&user(2)).unwrap().joined_revision;
+    for (joined, cleared_seq) in [(joined, 0), (joined - 1, 2)] {
+        state.settle(&user(2), joined, &MemberSettings { cleared_seq, ..MemberSettings::default() });
+        assert_eq!(state.hidden_upto(&user(2), 0), 1);
+    }
 }
 
 #[test]
@@ -210,7 +244,13 @@ fn who_answers_a_message_sees_it() {
     let changed = |seq| How::Edit(Content { reply_to: seq, ..content("no") }, 5);
     assert_eq!(stage.amend(3, 3, changed(1)), Err(Reason::MessageNotFound));
     let clear = ChangeSettings { cleared_seq: Some(2), ..ChangeSettings::default() };
-    stage.ask(3, Request::Settings(clear, Some(Box::default()))).unwrap();
+    assert_eq!(
+        stage.ask(3, Request::Settings(clear.clone())),
+        Err(Reason::Internal),
+        "it is not known what they had set before"
+    );
+    stage.settle(3, MemberSettings::default());
+    stage.ask(3, Request::Settings(clear)).unwrap();
     assert_eq!(stage.ask(3, answer(2)), Err(Reason::MessageNotFound), "they have cleared it");
     assert_eq!(stage.amend(3, 3, changed(2)), Ok(None), "what answers it already goes on to");
 }
