@@ -200,6 +200,24 @@ async fn what_is_no_text_in_a_path_is_told_as_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_users_id_is_told_so() {
+    let door = Door::open().await;
+    let (id, strange) = (door.ann.id.as_str(), door.ann.id.to_uppercase());
+    for path in ["/v1/users/ann".into(), format!("/v1/users/{strange}"), format!("/v1/users?ids={id},ann")] {
+        let (status, answer) = call(&door.server, "GET", &path, &door.ann.token, Value::Null).await;
+        assert_eq!((status, &answer["reason"]), (400, &json!("INVALID_FIELD")), "{path}: {answer}");
+        assert_eq!(answer["field"], if path.contains("ids=") { "ids" } else { "user" }, "{answer}");
+    }
+    let nobody = uuid::Uuid::new_v4();
+    let (status, _) = call(&door.server, "GET", &format!("/v1/users/{nobody}"), &door.ann.token, Value::Null).await;
+    assert_eq!(status, 404);
+    let path = format!("/v1/users?ids={id},{nobody},");
+    let (status, found) = call(&door.server, "GET", &path, &door.ann.token, Value::Null).await;
+    assert_eq!((status, found["users"].as_array().map(Vec::len)), (200, Some(1)), "{found}");
+    door.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scheme_is_the_same_in_capitals() {
     let door = Door::open().await;
     for scheme in ["Bearer", "bearer", "BEARER"] {
