@@ -11,7 +11,7 @@ use crate::{
     store::{self, AccountStore, Begun, NewAccount, Renewed, Session},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use madang_mesh::{channel::Channel, clock::now_ms, operations::Operations, token::Claims};
+use madang_mesh::{channel::Channel, clock::now_ms, operations::Operations, rate::Rate, token::Claims};
 use madang_proto::{
     account::v1::{SignUpRequest, TokenSet},
     client::v1::{Device, User, UserKind},
@@ -21,7 +21,7 @@ use madang_proto::{
     store::v1::store_service_client::StoreServiceClient,
 };
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 
 /// How long an older refresh token works after the newer one was used, in ms.
@@ -31,6 +31,8 @@ const GRACE_MS: i64 = 60_000;
 pub struct Accounts {
     pub(crate) store: Arc<dyn AccountStore>,
     pub(crate) passwords: Passwords,
+    /// Whose password may be checked who is logged in.
+    pub(crate) checks: Rate<UserId>,
     /// None: no place for pictures is configured.
     pub(crate) pictures: Option<Pictures>,
     /// The way to conversations' homes.
@@ -182,6 +184,7 @@ impl Accounts {
             return Err(no_password());
         }
         let wrong = || Refusal::new(Reason::WrongPassword, "this is not the account's password: check `old`");
+        self.may_check(user)?;
         if !self.passwords.check(old, hash.clone()).await? {
             return Err(wrong());
         }
@@ -191,6 +194,15 @@ impl Accounts {
         }
         self.changed(user);
         Ok(())
+    }
+
+    /// Whether somebody who is logged in may have their password checked once more: each check takes what log-ins wait for, and
+    /// whoever has got hold of a session is not to guess.
+    pub(crate) fn may_check(&self, user: UserId) -> Result<(), Refusal> {
+        self.checks.take(user, Instant::now()).map_err(|ms| {
+            let message = "the account's password was checked too often lately: try again after retryAfterMs";
+            Refusal::new(Reason::RateLimited, message).after(ms)
+        })
     }
 
     /// The place for pictures.

@@ -15,9 +15,8 @@ use crate::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use madang_mesh::{clock::now_ms, status::from_status};
 use madang_proto::{
-    chat::v1::{Operation, RemoveMember, operation::Body},
     client::v1::ConversationKind,
-    group::v1::{ListMembershipsRequest, Membership},
+    group::v1::{ListMembershipsRequest, Membership, RemoveMemberRequest},
     id::{ConversationId, UserId},
     reason::{Reason, Refusal},
     store::v1::EraseRequest,
@@ -51,6 +50,9 @@ impl Accounts {
     pub async fn delete(&self, user: UserId, password: String, erase: bool) -> Result<(), Refusal> {
         let hash = self.store.password(user).await.map_err(failed)?.ok_or_else(nobody)?;
         let wrong = || Refusal::new(Reason::WrongPassword, "this is not the account's password: check `password`");
+        if !hash.is_empty() {
+            self.may_check(user)?;
+        }
         if !hash.is_empty() && !self.passwords.check(password, Some(hash.clone())).await? {
             return Err(wrong());
         }
@@ -170,16 +172,14 @@ impl Accounts {
         let conversation: ConversationId = place.conversation.parse().map_err(unreadable)?;
         let user = job.user.to_string();
         if place.present && place.kind() == ConversationKind::Group {
-            let body = Some(Body::RemoveMember(RemoveMember { user: user.clone() }));
-            let operation = Operation {
-                conversation: place.conversation.clone(),
-                actor: user.clone(),
-                body,
-                ..Operation::default()
-            };
-            match self.operations.operate(conversation, operation).await {
-                // They have left already.
+            let (id, member) = (place.conversation.clone(), user.clone());
+            let request = RemoveMemberRequest { user: user.clone(), conversation: id, member };
+            match bounded(self.group.clone().remove_member(request)).await {
+                Ok(left) if !left.picture_before.is_empty() && self.pictures.is_some() => {
+                    self.forget_picture(left.picture_before).await?;
+                }
                 Ok(_) => {}
+                // They have left already.
                 Err(refusal) if refusal.reason == Reason::ConversationNotFound => {}
                 Err(refusal) => return Err(refusal),
             }

@@ -18,7 +18,10 @@ mod turns;
 
 use accounts::Accounts;
 use keys::Keys;
-use madang_mesh::{channel::InvalidAddress, operations::Operations, process, secret::Secret, serve::Context};
+use madang_mesh::{
+    channel::InvalidAddress, operations::Operations, postgres::Postgres, process, rate::Rate, secret::Secret,
+    serve::Context,
+};
 use madang_proto::{
     account::v1::account_service_server::AccountServiceServer, group::v1::group_service_client::GroupServiceClient,
     store::v1::store_service_client::StoreServiceClient,
@@ -32,6 +35,9 @@ use store::{AccountStore, postgres::PostgresAccounts, sqlite::SqliteAccounts};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+/// How often the password of somebody who is logged in is checked: a second, and at once.
+const CHECKS: (u32, u32) = (1, 10);
 
 /// The settings of an account-svc.
 #[derive(Debug, Clone, clap::Args)]
@@ -92,7 +98,11 @@ pub struct Service {
 /// Builds an account-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store: Arc<dyn AccountStore> = match (&config.account_postgres, &config.data) {
-        (Some(url), _) => Arc::new(PostgresAccounts::open(url).await?),
+        (Some(url), _) => {
+            let reached = Postgres::reached(url, "Postgres (--account-postgres)", context.until).await;
+            reached.map_err(store::Error::from)?;
+            Arc::new(PostgresAccounts::open(url).await?)
+        }
         (None, Some(folder)) => Arc::new(SqliteAccounts::open(folder)?),
         (None, None) => return Err(Error::NoStore),
     };
@@ -106,6 +116,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
         pictures: place.as_deref().map(Pictures::open).transpose()?,
         keys,
         refreshes: Refreshes::default(),
+        checks: Rate::new(CHECKS.0, CHECKS.1),
         provider: Provider::open(&config.provider, &context.settings.token_issuer)?,
         group: GroupServiceClient::new(context.channels.get(&context.peers.group)?),
         messages: StoreServiceClient::new(context.channels.get(&context.peers.store)?),

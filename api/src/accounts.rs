@@ -5,7 +5,7 @@ use crate::{
     auth::Caller,
     conversations::Page,
     pages::page,
-    problem::{Body, Params, Patch, Path, Problem, invalid, present},
+    problem::{Body, Params, Patch, Path, Problem, invalid, present, wrong},
 };
 use axum::{
     Json,
@@ -17,6 +17,7 @@ use madang_mesh::{status::from_status, token::Claims};
 use madang_proto::{
     account::v1::*,
     client::v1::{Device, User},
+    id::UserId,
     reason::{Reason, Refusal},
 };
 use serde::Deserialize;
@@ -206,12 +207,18 @@ pub(crate) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A user's id, as it is written.
+pub(crate) fn id(text: &str, field: &'static str) -> Result<String, Problem> {
+    let message = "a user is named by their id: a UUID in lower-case canonical text";
+    Ok(text.parse::<UserId>().map_err(|_| wrong(field, message))?.to_string())
+}
+
 pub(crate) async fn user(
     State(mut shared): State<Shared>,
     _: Caller,
     Path(user): Path<String>,
 ) -> Result<Json<User>, Problem> {
-    find(&mut shared, vec![user]).await?.pop().map(Json).ok_or_else(nobody)
+    find(&mut shared, vec![id(&user, "user")?]).await?.pop().map(Json).ok_or_else(nobody)
 }
 
 /// Whom one looks for.
@@ -228,7 +235,8 @@ pub(crate) async fn users(
 ) -> Result<Json<Value>, Problem> {
     let request = match wanted {
         Wanted { ids: Some(ids), handle: None } => {
-            let users: Vec<String> = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            let ids = ids.split(',').filter(|id| !id.is_empty());
+            let users = ids.map(|each| id(each, "ids")).collect::<Result<Vec<_>, _>>()?;
             if users.len() > 100 {
                 return Err(Refusal::new(Reason::TooLarge, "ids takes at most 100 ids: ask in parts").into());
             }

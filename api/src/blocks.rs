@@ -2,9 +2,10 @@
 
 use crate::{
     Shared,
+    accounts::id,
     auth::Caller,
     conversations::Page,
-    problem::{Params, Path, Problem, wrong},
+    problem::{Params, Path, Problem},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use madang_proto::{
@@ -24,9 +25,7 @@ pub(crate) async fn list(
 }
 
 async fn set(mut shared: Shared, me: UserId, other: &str, blocked: bool) -> Result<StatusCode, Problem> {
-    let message = "the user must be named by their id: a UUID in lower-case canonical text";
-    let other: UserId = other.parse().map_err(|_| wrong("user", message))?;
-    let request = SetBlockRequest { user: me.to_string(), other: other.to_string(), blocked };
+    let request = SetBlockRequest { user: me.to_string(), other: id(other, "user")?, blocked };
     shared.account.set_block(request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

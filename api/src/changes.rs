@@ -29,7 +29,10 @@ pub(crate) async fn of_one(
     let since = since.and_then(|since| since.parse().ok()).ok_or_else(|| wrong("since", message))?;
     let (user, conversation) = (me.user.to_string(), id(&c)?);
     let request = ListChangesRequest { conversation, user, since, limit, at_least };
-    let answer = within(at_least, async { Ok(shared.store.list_changes(request).await?.into_inner()) }).await?;
+    let answer = within(shared.waits.clone(), (me.user, at_least), async {
+        Ok(shared.store.list_changes(request).await?.into_inner())
+    })
+    .await?;
     Ok(Json(json!({
         "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
         "more": answer.more,

@@ -157,7 +157,10 @@ pub(crate) async fn one(
 ) -> Result<Json<Conversation>, Problem> {
     let (user, at_least) = (me.user.to_string(), asked.at_least);
     let conversation = id(&c)?;
-    within(at_least, async { Ok(Json(show(&mut shared, user, conversation, at_least).await?)) }).await
+    within(shared.waits.clone(), (me.user, at_least), async {
+        Ok(Json(show(&mut shared, user, conversation, at_least).await?))
+    })
+    .await
 }
 
 /// A conversation as one sees it.
@@ -182,7 +185,10 @@ pub(crate) async fn members(
 ) -> Result<Json<Value>, Problem> {
     let (user, conversation, at_least) = (me.user.to_string(), id(&c)?, asked.at_least);
     let request = ListMembersRequest { user, conversation, at_least };
-    let mut answer = within(at_least, async { Ok(shared.group.list_members(request).await?.into_inner()) }).await?;
+    let mut answer = within(shared.waits.clone(), (me.user, at_least), async {
+        Ok(shared.group.list_members(request).await?.into_inner())
+    })
+    .await?;
     let ids =
         answer.members.iter().filter_map(|member| member.profile.as_ref()).map(|user| user.user.clone()).collect();
     let profiles = profiles(&mut shared, ids).await?;
@@ -203,7 +209,10 @@ pub(crate) async fn messages(
     let Page { before, after, around, limit, at_least, .. } = asked;
     let (user, conversation) = (me.user.to_string(), id(&c)?);
     let request = ListMessagesRequest { conversation, user, before, after, around, limit, at_least };
-    let answer = within(at_least, async { Ok(shared.store.list_messages(request).await?.into_inner()) }).await?;
+    let answer = within(shared.waits.clone(), (me.user, at_least), async {
+        Ok(shared.store.list_messages(request).await?.into_inner())
+    })
+    .await?;
     let mut page = json!({
         "messages": answer.messages, "notices": answer.notices, "revision": answer.revision.to_string(),
         "hasBefore": answer.has_before, "hasAfter": answer.has_after,

@@ -7,6 +7,7 @@ use crate::{
     conversations::{id, with_last_messages, with_profiles},
     pictures,
     problem::{Body, Patch, Path, Problem, idempotency_key, invalid, known, present},
+    whole::whole,
 };
 use axum::{
     Extension, Json, body,
@@ -47,10 +48,13 @@ pub(crate) async fn create_group(
 ) -> Result<Response, Problem> {
     let NewGroup { name, members, history, data } = group;
     let (user, idempotency_key) = (me.user.to_string(), idempotency_key(&headers)?);
-    let request = CreateGroupRequest { user, name, members, history: history.into(), data, idempotency_key };
+    let request =
+        CreateGroupRequest { user: user.clone(), name, members, history: history.into(), data, idempotency_key };
     let answer = shared.group.create_group(request).await?.into_inner();
     let mut conversation = answer.conversation.unwrap_or_default();
     with_profiles(&mut shared, std::slice::from_mut(&mut conversation)).await?;
+    // Asked for again, it may have some.
+    with_last_messages(&mut shared, &user, std::slice::from_mut(&mut conversation)).await?;
     let mut body = serde_json::to_value(conversation).map_err(|error| invalid(error.to_string()))?;
     body["refused"] = refused(answer.refused);
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -81,8 +85,14 @@ pub(crate) async fn remove_member(
     Path((c, member)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let request = RemoveMemberRequest { user: me.user.to_string(), conversation: id(&c)?, member };
-    let answer = shared.group.remove_member(request).await?.into_inner();
-    Ok(Json(json!({ "revision": answer.revision.to_string(), "refused": [] })))
+    let revision = whole(async move {
+        let left = shared.group.remove_member(request).await?.into_inner();
+        // As where a group ends.
+        let _ = pictures::forget(&mut shared, left.picture_before).await;
+        Ok(left.revision.to_string())
+    })
+    .await?;
+    Ok(Json(json!({ "revision": revision, "refused": [] })))
 }
 
 /// A change of a group, as a JSON merge patch (RFC 7396): what is left out stays, a key of `data` that is null goes.
@@ -130,10 +140,13 @@ pub(crate) async fn end(
     Path(c): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let request = EndGroupRequest { user: me.user.to_string(), conversation: id(&c)? };
-    let ended = shared.group.end_group(request).await?.into_inner();
-    // The group has ended all the same where that fails: it stays, unknown to everybody.
-    let _ = pictures::forget(&mut shared, ended.picture_before).await;
-    Ok(StatusCode::NO_CONTENT)
+    whole(async move {
+        let ended = shared.group.end_group(request).await?.into_inner();
+        // The group has ended all the same where that fails: it stays, unknown to everybody.
+        let _ = pictures::forget(&mut shared, ended.picture_before).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// A member's rank.
@@ -178,9 +191,12 @@ pub(crate) async fn put_picture(
     body: body::Body,
 ) -> Result<Json<Value>, Problem> {
     let conversation = id(&c)?;
-    let picture = pictures::keep(&mut shared, body, &held).await?;
-    show(&mut shared, me.user.to_string(), conversation, picture.clone()).await?;
-    Ok(Json(json!({ "picture": picture })))
+    whole(async move {
+        let picture = pictures::keep(&mut shared, body, &held).await?;
+        show(&mut shared, me.user.to_string(), conversation, picture.clone()).await?;
+        Ok(Json(json!({ "picture": picture })))
+    })
+    .await
 }
 
 pub(crate) async fn delete_picture(
@@ -188,6 +204,7 @@ pub(crate) async fn delete_picture(
     Caller(me): Caller,
     Path(c): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    show(&mut shared, me.user.to_string(), id(&c)?, String::new()).await?;
+    let conversation = id(&c)?;
+    whole(async move { show(&mut shared, me.user.to_string(), conversation, String::new()).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

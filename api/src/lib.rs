@@ -18,6 +18,7 @@ pub mod pictures;
 pub mod problem;
 pub mod push;
 pub mod settings;
+mod whole;
 
 use axum::{
     Router, middleware,
@@ -44,6 +45,7 @@ use madang_proto::{
     reason::{Reason, Refusal},
     store::v1::store_service_client::StoreServiceClient,
 };
+use newness::Waits;
 use problem::Problem;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) homes: Homes,
     pub(crate) verifier: Verifier,
     pub(crate) limits: Arc<Limits>,
+    /// For whom a revision is waited for.
+    pub(crate) waits: Arc<Waits>,
     /// What bodies take that are being read.
     pub(crate) bodies: Arc<Bodies>,
     /// For whom exports are written.
@@ -103,6 +107,7 @@ pub async fn build(context: Context) -> Result<Service, InvalidAddress> {
         channels: context.channels.clone(),
         verifier: Verifier::new(&context.channels, &context.peers.account, context.settings.token_issuer.clone())?,
         limits: Arc::new(limits),
+        waits: Arc::default(),
         bodies: Arc::default(),
         exports: Arc::default(),
     };

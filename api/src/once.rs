@@ -8,6 +8,7 @@ use crate::{
     auth::Caller,
     conversations,
     problem::{Problem, held, idempotency_key, read},
+    whole::whole,
 };
 use axum::{
     Json,
@@ -80,9 +81,8 @@ async fn do_once(shared: Shared, keep: Keep, request: Request, next: Next) -> Re
     let asked = Sha256::new().chain_update(place).chain_update(b"\n").chain_update(&body).finalize().to_vec();
     let claim = ClaimKeyRequest { user: me.user.to_string(), key, asked };
     let request = Request::from_parts(parts, Body::from(body));
-    // Also for who breaks off meanwhile: they ask again under the key, and find it done.
-    let lost = |_| Problem::from(Refusal::new(Reason::Internal, "the request was not finished: ask again"));
-    tokio::spawn(claimed(shared, keep, claim, request, next).in_current_span()).await.map_err(lost)?
+    // Who breaks off meanwhile asks again under the key, and finds it done.
+    whole(claimed(shared, keep, claim, request, next)).await
 }
 
 /// Does what a key is claimed for, or gives what it was answered with.

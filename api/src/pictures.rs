@@ -6,6 +6,7 @@ use crate::{
     auth::Caller,
     bodies::{self, Held, Most},
     problem::{Params, Path, Problem, invalid},
+    whole::whole,
 };
 use axum::{
     Extension, Json,
@@ -70,16 +71,19 @@ pub(crate) async fn put_mine(
     Extension(held): Extension<Held>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let picture = keep(&mut shared, body, &held).await?;
-    show(&mut shared, caller.user.to_string(), picture.clone()).await?;
-    Ok(Json(json!({ "picture": picture })))
+    whole(async move {
+        let picture = keep(&mut shared, body, &held).await?;
+        show(&mut shared, caller.user.to_string(), picture.clone()).await?;
+        Ok(Json(json!({ "picture": picture })))
+    })
+    .await
 }
 
 pub(crate) async fn delete_mine(
     State(mut shared): State<Shared>,
     Caller(caller): Caller,
 ) -> Result<StatusCode, Problem> {
-    show(&mut shared, caller.user.to_string(), String::new()).await?;
+    whole(async move { show(&mut shared, caller.user.to_string(), String::new()).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -33,7 +33,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -248,6 +248,8 @@ impl Presences {
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut waiting: VecDeque<Check> = VecDeque::new();
         let mut checks = JoinSet::new();
+        // Of one user one at a time: who watches again and again is in nobody else's way.
+        let mut busy: HashMap<Id, UserId> = HashMap::new();
         loop {
             let idle = lock(&self.watches).is_empty();
             tokio::select! {
@@ -257,19 +259,31 @@ impl Presences {
                     self.round(&mut waiting).await;
                 }
                 _ = round.tick(), if !idle => self.round(&mut waiting).await,
-                Some(checked) = checks.join_next() => {
-                    if let Ok((key, visible)) = checked {
+                Some(checked) = checks.join_next_with_id() => {
+                    busy.remove(&match &checked { Ok((id, _)) => *id, Err(failed) => failed.id() });
+                    if let Ok((_, (key, visible))) = checked {
                         let mut watches = lock(&self.watches);
                         watches.checked(key, Option::as_ref(&visible), Instant::now());
                         watches.tell_one(key, Instant::now(), tell);
                     }
                 }
             }
-            while checks.len() < CHECKS
-                && let Some(Check { key, user, users, since }) = waiting.pop_front()
-            {
-                let presences = self.clone();
-                checks.spawn(async move { (key, presences.visible(user, &users, since).await.ok()) });
+            for _ in 0..waiting.len() {
+                if checks.len() >= CHECKS {
+                    break;
+                }
+                let Some(check) = waiting.pop_front() else { break };
+                // What was replaced meanwhile is of no use to anybody.
+                if !lock(&self.watches).has(check.key) {
+                    continue;
+                }
+                if busy.values().any(|user| *user == check.user) {
+                    waiting.push_back(check);
+                    continue;
+                }
+                let (presences, Check { key, user, users, since }) = (self.clone(), check);
+                let check = async move { (key, presences.visible(user, &users, since).await.ok()) };
+                busy.insert(checks.spawn(check).id(), user);
             }
         }
     }

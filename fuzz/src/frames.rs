@@ -15,7 +15,7 @@ pub fn client_frames(data: &[u8]) {
         check(cut);
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        cut_json(text).into_iter().for_each(check);
+        cut_json(text).into_iter().flatten().for_each(check);
     }
 }
 
@@ -31,7 +31,7 @@ fn check(cut: Cut) {
     assert_eq!(cut_protobuf(frame.encode_length_delimited_to_vec().into()), wanted, "as protobuf");
     // An enum's value that this version does not know has no word in JSON.
     if let Ok(json) = serde_json::to_string::<ClientFrame>(&frame) {
-        assert_eq!(Some(cut_json(&json)), wanted, "as JSON: {json}");
+        assert_eq!(cut_json(&json), wanted, "as JSON: {json}");
     }
 }
 

@@ -26,6 +26,10 @@ pub enum Encoding {
     Json,
 }
 
+/// How many frames one WebSocket message has at most; more that say something do not go in by default. Each takes some memory,
+/// however short it is, and who sends them may not have said yet who they are.
+const MOST: usize = 4096;
+
 /// A frame that was cut out, or what is wrong with it and its id (0 if that can't be read).
 pub type Cut = Result<ClientFrame, (u32, Refusal)>;
 
@@ -40,13 +44,13 @@ fn unknown(id: u32) -> (u32, Refusal) {
     (id, Refusal::new(Reason::Unimplemented, "this server does not know this frame"))
 }
 
-/// Cuts a binary message; none: it can't be cut.
+/// Cuts a binary message; none: it can't be cut, or into too many.
 #[must_use]
 pub fn cut_protobuf(mut message: Bytes) -> Option<Vec<Cut>> {
     let mut frames = Vec::new();
     while message.has_remaining() {
         let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
-        if length > message.len() {
+        if length > message.len() || frames.len() >= MOST {
             return None;
         }
         frames.push(read_protobuf(message.split_to(length)));
@@ -77,10 +81,11 @@ fn read_protobuf(bytes: Bytes) -> Cut {
     }
 }
 
-/// Cuts a text message.
+/// Cuts a text message; none: into too many.
 #[must_use]
-pub fn cut_json(message: &str) -> Vec<Cut> {
-    message.split('\n').filter(|line| !line.trim().is_empty()).map(json::read).collect()
+pub fn cut_json(message: &str) -> Option<Vec<Cut>> {
+    let lines = || message.split('\n').filter(|line| !line.trim().is_empty());
+    (lines().take(MOST + 1).count() <= MOST).then(|| lines().map(json::read).collect())
 }
 
 /// Adds an encoded server frame to a message that is being written; for JSON, one that clients know.
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn json_frames() {
-        let cut = cut_json("{\"id\": 7, \"ping\": {}, \"future\": 1}\n\n{\"id\":\"8\",\"ping\":{}}");
+        let cut = cut_json("{\"id\": 7, \"ping\": {}, \"future\": 1}\n\n{\"id\":\"8\",\"ping\":{}}").unwrap();
         assert_eq!(cut.iter().map(|cut| cut.as_ref().unwrap().id).collect::<Vec<_>>(), [7, 8]);
         for (text, expected) in [
             ("nonsense", (0, Reason::InvalidFrame)),
@@ -125,8 +130,16 @@ mod tests {
             (r#"{"id":-1,"ping":{}}"#, (0, Reason::InvalidFrame)),
             (r#"{"id":4294967296,"ping":{}}"#, (0, Reason::InvalidFrame)),
         ] {
-            assert_eq!(reason(&cut_json(text)[0]), expected, "{text}");
+            assert_eq!(reason(&cut_json(text).unwrap()[0]), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn so_many_frames_in_a_message() {
+        assert_eq!(cut_protobuf(vec![0; MOST].into()).map(|cut| cut.len()), Some(MOST));
+        assert!(cut_protobuf(vec![0; MOST + 1].into()).is_none());
+        assert_eq!(cut_json(&"{}\n\n".repeat(MOST)).map(|cut| cut.len()), Some(MOST));
+        assert!(cut_json(&"{}\n\n".repeat(MOST + 1)).is_none());
     }
 
     #[test]

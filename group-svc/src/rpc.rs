@@ -333,6 +333,8 @@ impl GroupService for Groups {
         good_key(&key)?;
         if !key.is_empty() {
             match self.room(id, 0).await {
+                // Who is not in it is told nothing of it, also not by what a key stands for: its home refuses them.
+                Ok(room) if present(&room, whose).is_none() => {}
                 Ok(room) => {
                     let since = self.first_asked(whose, format!("add {id} {key}"), &room).await?;
                     users.retain(|each| !each.parse().is_ok_and(|user| has_left(&room, user, since)));
@@ -352,8 +354,9 @@ impl GroupService for Groups {
         let RemoveMemberRequest { user: whose, conversation: id, member } = request.into_inner();
         let (whose, id, member) = (user(&whose)?, conversation(&id)?, user(&member)?);
         let remove = Body::RemoveMember(chat::RemoveMember { user: member.to_string() });
-        let (revision, _) = self.done(id, whose, remove, |room| has_left(room, member, 0)).await?;
-        Ok(Response::new(RemoveMemberResponse { revision }))
+        let (revision, room) = self.done(id, whose, remove, |room| has_left(room, member, 0)).await?;
+        let picture_before = if has_ended(&room) { room.picture } else { String::new() };
+        Ok(Response::new(RemoveMemberResponse { revision, picture_before }))
     }
 
     async fn set_role(&self, request: Request<SetRoleRequest>) -> Answer<SetRoleResponse> {

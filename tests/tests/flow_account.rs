@@ -3,7 +3,7 @@
 
 use madang_solo::serve::Running;
 use madang_tests::{
-    client::{Socket, call, sign_up, sign_up_at},
+    client::{Socket, call, call_once, sign_up, sign_up_at},
     program::Server,
     start, until,
 };
@@ -66,6 +66,28 @@ async fn a_new_password_ends_the_other_sessions() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_logged_in_guesses_a_password_a_few_times_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let guess = async |n: usize| {
+        let (method, path, body) = if n.is_multiple_of(2) {
+            ("PUT", "/v1/me/password", json!({"old": "wrong horse", "new": "battery staple"}))
+        } else {
+            ("POST", "/v1/me/deletion", json!({"password": "wrong horse"}))
+        };
+        call_once(server.http, method, path, &ann.token, "", body).await.unwrap()
+    };
+    let guesses = futures_util::future::join_all((0..60).map(guess)).await;
+    let refused = |(status, answer): &&(u16, Value)| *status == 429 && answer["reason"] == "RATE_LIMITED";
+    let wrong = |(status, answer): &&(u16, Value)| *status == 403 && answer["reason"] == "WRONG_PASSWORD";
+    let (refused, wrong) = (guesses.iter().filter(refused).count(), guesses.iter().filter(wrong).count());
+    assert!(refused > 30 && wrong >= 10 && refused + wrong == 60, "{guesses:?}");
+    assert_eq!(log_in(&server, "correct horse").await.0, 201);
+    server.stop().await;
+}
+
 /// A PNG of one grey pixel.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\x0aIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
 
@@ -115,6 +137,45 @@ async fn a_picture_is_shown_to_everybody_until_there_is_another() {
     assert_eq!(get(&third, "").await.0, 200);
     assert_eq!(call(&server, "DELETE", &path, &ann.token, Value::Null).await.0, 204);
     assert_eq!(get(&third, "").await.0, 404);
+    server.stop().await;
+}
+
+/// Of a group that ends since its last member goes, by leaving or with their account, nothing is kept; nor of what was set by
+/// who did not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_group_that_nobody_is_in_no_picture_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let ann = sign_up(&server, "ann").await;
+    let files = || walk(&folder.path().join("pictures"));
+    let group = async || {
+        let (_, group) = call(&server, "POST", "/v1/groups", &ann.token, json!({"name": "yard"})).await;
+        let path = format!("/v1/groups/{}", group["conversation"].as_str().unwrap());
+        assert_eq!(exchange(&server, "PUT", &format!("{path}/picture"), &ann.token, PNG).await.0, 200);
+        path
+    };
+    let left = format!("{}/members/{}", group().await, ann.id);
+    assert_eq!(files().len(), 3);
+    assert_eq!(call(&server, "DELETE", &left, &ann.token, Value::Null).await.0, 200);
+    assert_eq!(files(), Vec::<std::path::PathBuf>::new());
+
+    let path = format!("{}/picture", group().await);
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.http).await.unwrap();
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+            ann.token,
+            PNG.len()
+        );
+        stream.write_all(&[head.as_bytes(), PNG].concat()).await.unwrap();
+        drop(stream);
+    }
+    // One that is waited for, and then what is still under way.
+    assert_eq!(exchange(&server, "PUT", &path, &ann.token, PNG).await.0, 200);
+    until("only what is shown is kept", async || (files().len() == 3).then_some(())).await;
+    let end = json!({"password": "correct horse"});
+    assert_eq!(call(&server, "POST", "/v1/me/deletion", &ann.token, end).await.0, 204);
+    until("nothing is kept", async || files().is_empty().then_some(())).await;
     server.stop().await;
 }
 

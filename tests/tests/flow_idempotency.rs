@@ -118,6 +118,50 @@ async fn who_has_left_does_not_join_again_by_a_retry() {
     club.server.stop().await;
 }
 
+/// What is remembered of a key is as of a room: who is not in it learns nothing by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_tells_nothing_of_a_conversation_that_one_is_not_in() {
+    let club = Club::new().await;
+    let eve = sign_up(&club.server, "eve").await;
+    let send = json!({"user": club.bob.id, "clientId": ClientId::now().to_string(), "text": "secret"});
+    let (_, ack) = call(&club.server, "POST", "/v1/messages", &club.ann.token, send).await;
+    let direct = ack["conversation"].as_str().unwrap().to_owned();
+    for foreign in [club.group.clone(), direct, uuid::Uuid::now_v7().to_string()] {
+        let add = format!("/v1/groups/{foreign}/members");
+        let added = club.post(&eve, "k", &add, json!({"users": []})).await;
+        assert_eq!(reason(added), (404, "CONVERSATION_NOT_FOUND".into()), "{foreign}");
+        let made = club.post(&eve, &format!("add {foreign} k"), "/v1/groups", json!({"name": "x"})).await;
+        let id = made.1["conversation"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
+        assert_eq!((made.0, id.get_version_num()), (201, 7), "{foreign}: {}", made.1);
+    }
+    // And of one that they are in, none of what is remembered is given as something else.
+    let add = club.post(&club.ann, "k", "/v1/groups/{g}/members", json!({"users": [eve.id]})).await;
+    assert_eq!(add.0, 200);
+    let made = club.post(&club.ann, &format!("add {} k", club.group), "/v1/groups", json!({"name": "x"})).await;
+    let id = made.1["conversation"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
+    assert_eq!(id.get_version_num(), 7);
+    club.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_made_again_is_as_it_is_now() {
+    let club = Club::new().await;
+    let made = async || club.post(&club.ann, "g", "/v1/groups", json!({"name": "숲"})).await;
+    let (_, group) = made().await;
+    assert_eq!((&group["lastSeq"], group["lastMessage"].is_null()), (&json!("0"), true), "{group}");
+    let send = json!({"conversation": group["conversation"], "clientId": ClientId::now().to_string(), "text": "first"});
+    assert_eq!(call(&club.server, "POST", "/v1/messages", &club.ann.token, send).await.0, 200);
+    let (status, again) =
+        until("it has the message", async || Some(made().await).filter(|(_, again)| again["lastSeq"] == "1")).await;
+    assert_eq!((status, &again["conversation"]), (201, &group["conversation"]));
+    assert_eq!(again["lastMessage"]["text"], "first", "{again}");
+    let path = format!("/v1/groups/{}", again["conversation"].as_str().unwrap());
+    let (status, ended) = call(&club.server, "DELETE", &path, &club.ann.token, Value::Null).await;
+    assert!(matches!(status, 200 | 204), "{ended}");
+    assert_eq!(reason(made().await), (404, "CONVERSATION_NOT_FOUND".into()));
+    club.server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invite_that_was_taken_back_does_not_come_back_by_a_retry() {
     let club = Club::new().await;

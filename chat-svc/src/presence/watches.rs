@@ -105,6 +105,11 @@ impl<T> Watches<T> {
         Self { count, next: 0, entries: 0, watchers, shards, asked }
     }
 
+    /// Whether a watch goes on.
+    pub fn has(&self, key: Key) -> bool {
+        self.watchers.contains_key(&key)
+    }
+
     /// Whether nobody watches.
     pub fn is_empty(&self) -> bool {
         self.watchers.is_empty()

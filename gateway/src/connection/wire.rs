@@ -48,9 +48,11 @@ pub(super) fn received(received: Option<Result<Message, axum::Error>>) -> Result
 pub(super) fn cut(message: Message, encoding: Encoding) -> Result<Vec<Cut>, End> {
     match (message, encoding) {
         (Message::Binary(bytes), Encoding::Protobuf) => {
-            frame::cut_protobuf(bytes).ok_or(Some((code::PROTOCOL, "not varint-delimited frames")))
+            frame::cut_protobuf(bytes).ok_or(Some((code::PROTOCOL, "not varint-delimited frames, or too many")))
         }
-        (Message::Text(text), Encoding::Json) => Ok(frame::cut_json(text.as_str())),
+        (Message::Text(text), Encoding::Json) => {
+            frame::cut_json(text.as_str()).ok_or(Some((code::PROTOCOL, "too many frames in a message")))
+        }
         (Message::Binary(_) | Message::Text(_), _) => {
             Err(Some((code::PROTOCOL, "not the subprotocol's messages: text for JSON, binary for protobuf")))
         }

@@ -16,6 +16,8 @@ impl Groups {
         let whose = user(&whose)?;
         let name = group_name(&name)?;
         good_key(&key)?;
+        // Not to be taken for what else was asked under a key: what is remembered of that is nobody's to see.
+        let key = if key.is_empty() { key } else { format!("group {key}") };
         let asked = keys::of_group(&name, &members, history, &data);
         let mut id = ConversationId::new();
         if !key.is_empty() {

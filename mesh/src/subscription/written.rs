@@ -2,12 +2,14 @@
 //! does, whose word is not heard here, the database is looked at now and then as well.
 
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How soon it is looked again though nothing was said; the pause doubles.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest such pause.
 const LAST: Duration = Duration::from_millis(200);
+/// How soon it is looked again at the earliest: much may be written that nobody waits for, and a look is a query.
+const LEAST: Duration = Duration::from_millis(10);
 
 /// Says that something was written.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl Written {
     /// To wait with, before the first look.
     #[must_use]
     pub fn looks(&self) -> Looks {
-        Looks { written: self.0.subscribe(), pause: FIRST }
+        Looks { written: self.0.subscribe(), pause: FIRST, looked: Instant::now() }
     }
 }
 
@@ -37,6 +39,7 @@ impl Written {
 pub struct Looks {
     written: watch::Receiver<u64>,
     pause: Duration,
+    looked: Instant,
 }
 
 impl Looks {
@@ -45,5 +48,39 @@ impl Looks {
         if tokio::time::timeout(self.pause, self.written.changed()).await.is_err() {
             self.pause = (self.pause * 2).min(LAST);
         }
+        tokio::time::sleep_until(self.looked + LEAST).await;
+        self.written.mark_unchanged();
+        self.looked = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_is_looked_at_soon_and_not_each_time() {
+        let written = Written::default();
+        let (mut looks, begun) = (written.looks(), Instant::now());
+        looks.again().await;
+        assert_eq!(begun.elapsed(), FIRST, "though nothing was said");
+        let writing = async {
+            for _ in 0..1000 {
+                written.now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let looking = async {
+            let mut times = 0;
+            loop {
+                looks.again().await;
+                times += 1;
+                if begun.elapsed() >= Duration::from_secs(1) {
+                    return times;
+                }
+            }
+        };
+        let ((), times) = tokio::join!(writing, looking);
+        assert!((90..=110).contains(&times), "{times} in a second");
     }
 }

@@ -162,11 +162,14 @@ pub struct RemoveMemberRequest {
     pub member: ::prost::alloc::string::String,
 }
 /// It is in force.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveMemberResponse {
     /// Since which event.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
+    /// The picture that the group showed, where its last member has left and it has ended: nothing shows it any more.
+    #[prost(string, tag = "2")]
+    pub picture_before: ::prost::alloc::string::String,
 }
 /// Who wants to see what.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -134,11 +134,14 @@ pub(super) fn access(connection: &Connection, user: UserId, ids: Vec<Conversatio
     Ok(found)
 }
 
+/// Whether two share a conversation. CROSS JOIN: the other one's are looked through, which are few where somebody asks about
+/// strangers, while one's own may be very many.
+const ACQUAINTED: &str =
+    "SELECT EXISTS (SELECT 1 FROM member b CROSS JOIN member a ON a.conversation = b.conversation AND a.user = ?1
+                        WHERE b.user = ?2 AND a.left_revision = 0 AND b.left_revision = 0)";
+
 pub(super) fn acquainted(connection: &Connection, user: UserId, users: Vec<UserId>) -> Result<Vec<UserId>, Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM member a JOIN member b ON b.conversation = a.conversation AND b.user = ?2
-                        WHERE a.user = ?1 AND a.left_revision = 0 AND b.left_revision = 0)",
-    )?;
+    let mut select = connection.prepare_cached(ACQUAINTED)?;
     let mut found = Vec::with_capacity(users.len());
     for other in users {
         if select.query_row(params![user.bytes(), other.bytes()], |row| row.get(0))? {
@@ -146,4 +149,23 @@ pub(super) fn acquainted(connection: &Connection, user: UserId, users: Vec<UserI
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::SqliteGroups;
+
+    #[test]
+    fn whoever_asks_about_strangers_is_not_looked_through_for_each() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(SqliteGroups::open(folder.path()).unwrap());
+        let connection = Connection::open(folder.path().join("groups.db")).unwrap();
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {ACQUAINTED}")).unwrap();
+        let nobody = UserId::new();
+        let steps = explain.query_map(params![nobody.bytes(), nobody.bytes()], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).filter(|step| step.contains(" USING ")).collect();
+        assert!(steps[0].starts_with("SEARCH b USING INDEX member_user (user=?)"), "{steps:?}");
+        assert!(steps[1].starts_with("SEARCH a USING PRIMARY KEY (conversation=? AND user=?)"), "{steps:?}");
+    }
 }
