@@ -136,12 +136,21 @@ impl There {
     }
 }
 
+/// Whether a stream of a cluster has no leader now: what is said of it then may be as of long ago.
+#[must_use]
+pub fn is_leaderless(info: &Info) -> bool {
+    info.cluster.as_ref().is_some_and(|cluster| cluster.leader.as_deref().unwrap_or_default().is_empty())
+}
+
 /// Deletes those of them that nothing was ever written to, the last first; false: some are left.
 pub async fn delete_unused(context: &Context, names: &[&str]) -> bool {
     let mut all = true;
     for name in names.iter().rev() {
         let unused = match context.get_stream(name).await {
-            Ok(stream) => stream.cached_info().state.last_sequence == 0,
+            Ok(stream) => {
+                let info = stream.cached_info();
+                info.state.last_sequence == 0 && !is_leaderless(info)
+            }
             Err(_) => false,
         };
         all &= unused && context.delete_stream(name).await.is_ok();

@@ -173,10 +173,23 @@ struct Reader {
     reached: Mutex<HashMap<Shard, Position>>,
 }
 
+/// How long a log may end before what was read of it, before it counts as lost: while a stream has no leader, a server that
+/// is behind may answer for it.
+const GONE: Duration = Duration::from_secs(60);
+
+/// How often reading a shard was tried in vain, until something was handled.
+struct Tries {
+    pause: Duration,
+    /// Since when the log ends before what was read.
+    gone: Option<Instant>,
+}
+
 /// How reading a shard ended.
 enum End {
     /// Something does not answer: again, from the cursor.
     Again(String),
+    /// The log ends before what was read of it: again, for a while.
+    Gone(String),
     /// A reader never skips: it stops here.
     Stop(String),
 }
@@ -192,10 +205,10 @@ impl Reader {
     }
 
     async fn shard(self: Arc<Self>, shard: Shard, cancel: CancellationToken) {
-        let mut pause = FIRST;
+        let mut tries = Tries { pause: FIRST, gone: None };
         loop {
             // Never cut off within a batch: the handler's effects and its cursor belong together.
-            let end = match self.read(shard, &cancel, &mut pause).await {
+            let end = match self.read(shard, &cancel, &mut tries).await {
                 Ok(()) => return,
                 Err(end) => end,
             };
@@ -203,8 +216,14 @@ impl Reader {
                 return;
             }
             let group = &self.config.group;
+            let end = match end {
+                End::Gone(why) if tries.gone.get_or_insert_with(Instant::now).elapsed() > GONE => End::Stop(why),
+                other => other,
+            };
             match end {
-                End::Again(why) => tracing::warn!(shard, group, why, "reading the log failed; trying again"),
+                End::Again(why) | End::Gone(why) => {
+                    tracing::warn!(shard, group, why, "reading the log failed; trying again");
+                }
                 End::Stop(why) => {
                     tracing::error!(
                         shard,
@@ -216,24 +235,23 @@ impl Reader {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST),
+                () = tokio::time::sleep(tries.pause) => tries.pause = (tries.pause * 2).min(LONGEST),
                 () = cancel.cancelled() => return,
             }
         }
     }
 
-    async fn read(&self, shard: Shard, cancel: &CancellationToken, pause: &mut Duration) -> Result<(), End> {
-        let failed = |error: log::Error| match error {
-            log::Error::Missing { wanted, last, .. } if wanted <= last && self.handler.may_miss() => {
-                End::Again(error.to_string())
-            }
-            log::Error::Missing { .. } => End::Stop(error.to_string()),
-            other => End::Again(other.to_string()),
-        };
-        self.log.create(shard).await.map_err(failed)?;
+    async fn read(&self, shard: Shard, cancel: &CancellationToken, tries: &mut Tries) -> Result<(), End> {
+        self.log.create(shard).await.map_err(|error| End::Again(error.to_string()))?;
         let handled = self.handler.cursor(shard).await.map_err(End::from)?;
         let mut published = None;
         self.publish(shard, handled, &mut published).await;
+        let failed = |error: log::Error| match error {
+            log::Error::Missing { wanted, last, .. } if wanted > last => End::Gone(error.to_string()),
+            log::Error::Missing { wanted, .. } if self.may_miss(wanted, handled) => End::Again(error.to_string()),
+            log::Error::Missing { .. } => End::Stop(error.to_string()),
+            other => End::Again(other.to_string()),
+        };
         let again_from = self.handler.again_from(shard).await.map_err(End::from)?;
         self.lock().insert(shard, handled);
         let log::Bounds { first, .. } = self.log.bounds(shard).await.map_err(failed)?;
@@ -267,16 +285,22 @@ impl Reader {
                 if entry.position != cursor {
                     let why = format!("position {cursor} is missing: the log gave {}", entry.position);
                     let trimmed =
-                        self.handler.may_miss() && self.log.bounds(shard).await.map_err(failed)?.first > cursor;
+                        self.may_miss(cursor, handled) && self.log.bounds(shard).await.map_err(failed)?.first > cursor;
                     return Err(if trimmed { End::Again(why) } else { End::Stop(why) });
                 }
             }
             self.handler.handle(shard, &batch).await.map_err(End::from)?;
             self.lock().insert(shard, cursor.max(handled));
             batch.clear();
-            *pause = FIRST;
+            *tries = Tries { pause: FIRST, gone: None };
             gathered.map_err(failed)?;
         }
+    }
+
+    /// Whether it goes on without a position that was trimmed: it may in any case, or that was written before, and is only read
+    /// once more.
+    fn may_miss(&self, position: Position, handled: Position) -> bool {
+        position <= handled || self.handler.may_miss()
     }
 
     /// Takes what has come already, and what comes until then.

@@ -148,11 +148,21 @@ struct CutOff {
     is: AtomicBool,
     /// After so many entries.
     lost_after: usize,
+    /// Before which position it is trimmed as it is read next; 0: not.
+    trims: AtomicU64,
+    /// How often who reads it is answered by a server that is behind.
+    behind: AtomicU64,
 }
 
 impl CutOff {
     fn new(log: SqliteLog) -> Self {
-        Self { log, is: AtomicBool::new(false), lost_after: usize::MAX }
+        Self {
+            log,
+            is: AtomicBool::new(false),
+            lost_after: usize::MAX,
+            trims: AtomicU64::new(0),
+            behind: AtomicU64::new(0),
+        }
     }
 }
 
@@ -174,6 +184,14 @@ impl Log for CutOff {
     }
 
     async fn read(&self, shard: Shard, from: Position) -> Result<Entries, Error> {
+        if self.behind.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok() {
+            let missing = Error::Missing { wanted: from, first: 1, last: from.saturating_sub(3) };
+            return Ok(stream::iter([Err(missing)]).boxed());
+        }
+        match self.trims.swap(0, SeqCst) {
+            0 => {}
+            before => self.log.trim(shard, before).await?,
+        }
         let missing = Error::Missing { wanted: from + 2, first: 1, last: from };
         let lost = stream::iter([Err(missing)]).chain(stream::pending());
         Ok(self.log.read(shard, from).await?.take(self.lost_after).chain(lost).boxed())
@@ -220,6 +238,52 @@ async fn what_came_before_the_log_was_lost_is_handled() {
     until("what came is handled", || gate.handled.load(SeqCst) == 2).await;
     drain.cancel();
     running.await.unwrap();
+}
+
+/// Has written so many, and reads some of them again.
+struct Again(Gate);
+
+#[async_trait]
+impl Handler for Again {
+    async fn cursor(&self, shard: Shard) -> Result<Position, HandleError> {
+        self.0.cursor(shard).await
+    }
+
+    async fn again_from(&self, _: Shard) -> Result<Position, HandleError> {
+        Ok(0)
+    }
+
+    async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
+        self.0.handle(shard, entries).await
+    }
+}
+
+/// Six are in the log, of which five are written, and are read again; where it is so.
+async fn goes_on(log: CutOff) {
+    let (log, registry) = (Arc::new(log), Arc::new(MemoryRegistry::new()));
+    log.create(0).await.unwrap();
+    for _ in 1..=6 {
+        log.append(0, Bytes::from_static(b"some"), None).await.unwrap();
+    }
+    let drain = CancellationToken::new();
+    let gate = Gate { allowed: Semaphore::new(99), handled: AtomicU64::new(5) };
+    let (leases, again) = (join(1, &registry, &drain).await, Arc::new(Again(gate)));
+    let running = tokio::spawn(subscription::run(config(1), leases, log, registry, again.clone(), drain.clone()));
+    until("all is handled", || again.0.handled.load(SeqCst) == 6).await;
+    drain.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_and_is_trimmed_as_it_is_read_again_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    goes_on(CutOff { trims: AtomicU64::new(4), ..CutOff::new(SqliteLog::open(folder.path()).unwrap()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_seems_to_have_lost_its_end_is_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    goes_on(CutOff { behind: AtomicU64::new(3), ..CutOff::new(SqliteLog::open(folder.path()).unwrap()) }).await;
 }
 
 /// Remembers how many entries each batch had.

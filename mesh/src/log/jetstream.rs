@@ -143,7 +143,12 @@ impl Log for JetStreamLog {
     }
 
     async fn bounds(&self, shard: Shard) -> Result<Bounds, Error> {
-        let state = self.stream(shard).await?.get_info().await.map_err(unavailable)?.state;
+        let info = self.stream(shard).await?.get_info().await.map_err(unavailable)?;
+        if streams::is_leaderless(&info) {
+            // Any of its servers answers then, also one that is behind.
+            return Err(unavailable("the log's stream has no leader"));
+        }
+        let state = info.state;
         let first = if state.messages == 0 { state.last_sequence + 1 } else { state.first_sequence };
         Ok(Bounds { first, last: state.last_sequence, bytes: state.bytes })
     }
@@ -158,8 +163,14 @@ impl Log for JetStreamLog {
         let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
         let stream = self.stream(shard).await?;
         let (_, followed) = follow(&stream, deliver_policy).await.map_err(silent)?;
-        let entries = followed.map(|one| {
+        let mut wanted = from;
+        // What was trimmed meanwhile the server passes over.
+        let entries = followed.map(move |one| {
             let Followed { sequence: position, at_micros, payload, .. } = one.map_err(silent)?;
+            if position != wanted {
+                return Err(Error::Missing { wanted, first: position, last: position });
+            }
+            wanted += 1;
             Ok(Entry { position, at_micros, payload })
         });
         Ok(entries.boxed())

@@ -29,6 +29,11 @@ const UNKNOWN: u32 = 20;
 /// See there.
 const SOON: Duration = Duration::from_millis(50);
 
+/// After so long without a message the server is asked whether it has sent one that did not come: it was on its way to a server
+/// that died, or on a connection that ended. With the next message that would show; but what waits for this one may be all
+/// there is.
+const QUIET: Duration = Duration::from_secs(4);
+
 /// One message of a stream that is read.
 pub struct Followed {
     /// Its place in the stream.
@@ -58,7 +63,7 @@ pub async fn follow(
     };
     let consumer = of.create_consumer(config).await.map_err(unavailable)?;
     let (now, messages) = (consumer.cached_info().num_pending, ask(&consumer).await?);
-    let following = Following { consumer, messages, read: 0, unknown: 0 };
+    let following = Following { consumer, messages, read: 0, unknown: 0, behind: 0 };
     let followed = stream::unfold(following, async |mut following| {
         let next = following.next().await?;
         Some((next, following))
@@ -79,12 +84,28 @@ struct Following {
     read: u64,
     /// How often nobody knew the reader.
     unknown: u32,
+    /// How many the server said that it had sent, when it was asked last.
+    behind: u64,
 }
 
 impl Following {
+    /// Whether the server has sent more than came. Where it does not say, its heartbeats tell whether it is there.
+    async fn is_lost(&mut self) -> bool {
+        let Ok(Ok(info)) = tokio::time::timeout(HEARTBEAT, self.consumer.get_info()).await else { return false };
+        // What was sent just now is still on its way.
+        info.delivered.consumer_sequence > self.read
+            && std::mem::replace(&mut self.behind, info.delivered.consumer_sequence) > self.read
+    }
+
     async fn next(&mut self) -> Option<Result<Followed, Unavailable>> {
         loop {
-            match self.messages.next().await? {
+            let Ok(next) = tokio::time::timeout(QUIET, self.messages.next()).await else {
+                match self.is_lost().await {
+                    true => return Some(Err(lost(self.read + 1))),
+                    false => continue,
+                }
+            };
+            match next? {
                 Ok(message) => {
                     self.read += 1;
                     return Some(followed(message, self.read));
@@ -106,11 +127,15 @@ impl Following {
     }
 }
 
+fn lost(number: u64) -> Unavailable {
+    Unavailable(format!("message {number} of a reader was lost on the way"))
+}
+
 /// What is in a message, which is to be the one of this number that its reader was given.
 fn followed(message: Message, number: u64) -> Result<Followed, Unavailable> {
     let info = message.info().map_err(unavailable)?;
     if info.consumer_sequence != number {
-        return Err(Unavailable(format!("message {number} of a reader was lost on the way")));
+        return Err(lost(number));
     }
     let at_micros = i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX);
     let (sequence, pending) = (info.stream_sequence, info.pending);
