@@ -334,7 +334,8 @@ impl Connection {
         let open = open(&self.claims, &self.device, &self.cursor, self.hello_at, true);
         self.way = Way::look(&self.shared.trunks, self.claims.user, open, &self.pause);
         let watching = std::mem::take(&mut self.watching);
-        if self.requests.lose() || watching {
+        if self.requests.on_their_way() > 0 || watching {
+            self.requests.interrupt();
             self.send(&[encoded(0, server_frame::Body::Interrupted(Interrupted {}))]).await?;
         }
         Ok(())
@@ -372,32 +373,34 @@ impl Connection {
         // What traces are told of the write: they end with it.
         let (mut frames, mut spans) = (Vec::with_capacity(taken.items.len()), Vec::new());
         let (mut lost, mut opened, mut behind) = (false, false, taken.lagging);
+        let mut end: End = None;
         for item in taken.items {
             match item {
                 Out::Frame(bytes) => {
-                    if self.requests.heard(&bytes) {
-                        frames.push(bytes);
-                    }
+                    frames.extend(self.requests.heard(bytes));
                 }
                 Out::Written(span) => spans.push(span),
                 Out::Opened(cursor, resume) => {
                     opened = true;
                     frames.extend(self.opened(cursor, resume));
                 }
-                Out::Closed(ClosedReason::Replaced) => {
-                    return Err(Some((code::REPLACED, "replaced by the same device")));
-                }
+                Out::Closed(ClosedReason::Replaced) => end = Some((code::REPLACED, "replaced by the same device")),
                 Out::Closed(ClosedReason::TooMany) => {
                     lost = self.too_many.get_or_insert_with(Instant::now).elapsed() < GIVES_WAY;
                     if !lost {
                         refusals::DEVICES.count();
-                        return Err(Some((code::TOO_MANY, "too many devices")));
+                        end = Some((code::TOO_MANY, "too many devices"));
                     }
                 }
-                Out::Closed(ClosedReason::Revoked) => return Err(Some((code::REVOKED, "the session has ended"))),
+                Out::Closed(ClosedReason::Revoked) => end = Some((code::REVOKED, "the session has ended")),
                 Out::Closed(ClosedReason::Behind) => behind = true,
                 Out::Closed(_) => lost = true,
             }
+        }
+        if end.is_some() {
+            // What was answered before is answered.
+            self.send(&frames).await?;
+            return Err(end);
         }
         if !taken.cursor.is_empty() {
             self.cursor = taken.cursor;
@@ -414,7 +417,7 @@ impl Connection {
         if lost {
             if self.way.opened().is_some() {
                 // Told whether or not something was asked: a watch ends with the home.
-                self.requests.lose();
+                self.requests.interrupt();
                 self.watching = false;
                 frames.push(encoded(0, server_frame::Body::Interrupted(Interrupted {})));
             }

@@ -29,7 +29,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// How many items wait for a trunk at most; a frame more is refused.
@@ -119,6 +119,9 @@ pub struct Link {
     share: Arc<Share>,
 }
 
+/// For how long a hello that waits for a home is the device's last word.
+const FRESH: Duration = Duration::from_secs(1);
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -134,9 +137,14 @@ impl Trunks {
     }
 
     /// A link to the user's home, once there is one. The first item on it must be `open`.
-    pub async fn link(&self, user: UserId, open: upstream::Item) -> Link {
+    pub async fn link(&self, user: UserId, mut open: upstream::Item) -> Link {
+        let begun = Instant::now();
         loop {
             let home = self.homes.wait_for(user.bytes()).await;
+            if let upstream::Item::Open(open) = &mut open {
+                // Meanwhile the device may have said hello by another network: then that one stays.
+                open.again |= begun.elapsed() > FRESH;
+            }
             if let Some(link) = self.try_link(&home, open.clone()).await {
                 return link;
             }

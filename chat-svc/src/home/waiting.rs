@@ -57,7 +57,8 @@ impl Waits {
 
     /// Whether a room has to stay, since what comes for it goes on from how it is.
     pub fn needs(&self, conversation: &ConversationId) -> bool {
-        self.rooms.contains_key(conversation) || self.ids.contains_key(conversation)
+        let waits = self.settings.keys().any(|(room, _)| room == conversation);
+        waits || self.rooms.contains_key(conversation) || self.ids.contains_key(conversation)
     }
 
     /// Whether anybody waits for a room's client ids; of one actor, if it is given.
@@ -90,11 +91,7 @@ impl Home {
     /// Holds an ask behind what waits already, if it has to be: gives it back if not.
     pub(super) fn wait_behind(&mut self, ask: Ask) -> Option<Ask> {
         let conversation = ask.conversation;
-        if self.waits.rooms.contains_key(&conversation) {
-            self.wait(ask, None);
-            return None;
-        }
-        // One's own come in order. Marks only grow, and that somebody is writing is of now.
+        // One's own come in order, first of all. Marks only grow, and that somebody is writing is of now.
         let is_ordered = ask.actor.is_some() && matches!(ask.what, What::Request(..));
         if is_ordered && self.waits.for_ids(&conversation, ask.actor) {
             self.hold(ask, None);
@@ -105,6 +102,10 @@ impl Home {
             if let Some(ask) = self.waits.take(ask) {
                 self.waits.settings.entry(of).or_default().push(ask);
             }
+            return None;
+        }
+        if self.waits.rooms.contains_key(&conversation) {
+            self.wait(ask, None);
             return None;
         }
         Some(ask)

@@ -68,8 +68,9 @@ impl Connection {
             "typing" | "watch" => Span::none(),
             _ => Span::root("gateway", what, Kind::Server, trace::Context::parse(traceparent)),
         };
-        let request = Request { id, what, since: Instant::now(), span };
-        let frame: Bytes = ClientFrame { id, body, traceparent: String::new() }.encode_to_vec().into();
+        let number = self.requests.number(id);
+        let request = Request { id, number, what, since: Instant::now(), span };
+        let frame: Bytes = ClientFrame { id: number, body, traceparent: String::new() }.encode_to_vec().into();
         let taken = match self.way.opened() {
             Some(link) => {
                 let sent = link.try_send(Item::Frame(frame), request.span.context());

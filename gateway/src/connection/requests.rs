@@ -15,6 +15,8 @@ pub(super) const HELD: usize = 64;
 /// How long an answer is waited for; with the tick that looks, a client hears within 5 s.
 pub(super) const ANSWER: Duration = Duration::from_secs(4);
 
+/// The tag of `ServerFrame.id`, field 1.
+const ID: u8 = 0x08;
 /// The tag of `ServerFrame.error`, field 4.
 const ERROR: u8 = 0x22;
 
@@ -30,6 +32,8 @@ static ACKS: LazyLock<Histogram> = LazyLock::new(|| ANSWERS.with_label_values(&[
 pub(super) struct Request {
     /// The client's number of it; 0: no answer is wanted.
     pub id: u32,
+    /// What it has for the home, whose answer may come when the client has given its own number to something else.
+    pub number: u32,
     /// What: the name of the frame's body.
     pub what: &'static str,
     /// When it came.
@@ -69,13 +73,24 @@ pub(super) struct Requests {
     sent: VecDeque<Request>,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// The last that was numbered for the home.
+    last: u32,
 }
 
-/// An encoded server frame's id: its field 1, if it begins with that. Events have none.
-fn id_of(frame: &[u8]) -> Option<u32> {
+/// An encoded server frame's id, and what follows it: its field 1, if it begins with that. Events have none.
+fn id_of(frame: &[u8]) -> Option<(u32, &[u8])> {
     let (first, mut rest) = frame.split_first()?;
-    let id = if *first == 0x08 { prost::encoding::decode_varint(&mut rest).ok()? } else { return None };
-    u32::try_from(id).ok().filter(|id| *id != 0)
+    let id = if *first == ID { prost::encoding::decode_varint(&mut rest).ok()? } else { return None };
+    Some((u32::try_from(id).ok().filter(|id| *id != 0)?, rest))
+}
+
+/// The same frame with another id.
+fn with_id(id: u32, rest: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(rest.len() + 6);
+    frame.push(ID);
+    prost::encoding::encode_varint(id.into(), &mut frame);
+    frame.extend_from_slice(rest);
+    frame.into()
 }
 
 /// Whether an answer is an error.
@@ -85,6 +100,15 @@ fn is_error(frame: &[u8]) -> bool {
 }
 
 impl Requests {
+    /// The number for the home of what has this one of the client's.
+    pub fn number(&mut self, id: u32) -> u32 {
+        if id == 0 {
+            return 0;
+        }
+        self.last = self.last.checked_add(1).unwrap_or(1);
+        self.last
+    }
+
     /// How many are unanswered.
     pub fn unanswered(&self) -> usize {
         self.sent.len() + self.held.iter().filter(|held| held.request.id != 0).count()
@@ -119,22 +143,25 @@ impl Requests {
         Some((request, frame))
     }
 
-    /// Takes note of a frame from the home; false: it answers what the client has been told is not answered, and would
-    /// be one answer too many.
-    pub fn heard(&mut self, frame: &[u8]) -> bool {
-        let Some(id) = id_of(frame) else { return true };
-        let place = self.sent.iter().position(|sent| sent.id == id);
-        let request = place.and_then(|place| self.sent.remove(place));
-        let waited_for = request.is_some();
-        request.into_iter().for_each(|request| request.answered(frame));
-        waited_for
+    /// Takes note of a frame from the home; as the client gets it. None: it answers what the client has been told is not answered,
+    /// and would be one answer too many.
+    pub fn heard(&mut self, frame: Bytes) -> Option<Bytes> {
+        let Some((number, rest)) = id_of(&frame) else { return Some(frame) };
+        let place = self.sent.iter().position(|sent| sent.number == number)?;
+        let request = self.sent.remove(place)?;
+        let answer = if request.id == number { frame.clone() } else { with_id(request.id, rest) };
+        request.answered(&frame);
+        Some(answer)
     }
 
-    /// All that were on their way are lost; true: there were some.
-    pub fn lose(&mut self) -> bool {
-        let some = !self.sent.is_empty();
+    /// The client is told to ask again for all that it has no answer to: what was on its way is lost, and what was held
+    /// would be asked twice.
+    pub fn interrupt(&mut self) {
         self.sent.drain(..).for_each(|request| request.failed("lost"));
-        some
+        let (asked, rest) = std::mem::take(&mut self.held).into_iter().partition(|held| held.request.id != 0);
+        self.held = rest;
+        self.held_bytes = self.held.iter().map(|held| held.frame.len()).sum();
+        VecDeque::into_iter(asked).for_each(|held| held.request.failed("lost"));
     }
 
     /// Those that have waited too long, as ids; they are forgotten.
@@ -167,11 +194,11 @@ mod tests {
     use prost::Message as _;
 
     fn request(id: u32, since: Instant) -> Request {
-        Request { id, what: "test", since, span: Span::none() }
+        Request { id, number: id, what: "test", since, span: Span::none() }
     }
 
-    fn answer(id: u32) -> Vec<u8> {
-        ServerFrame { id, body: Some(Body::Pong(Pong {})) }.encode_to_vec()
+    fn answer(id: u32) -> Bytes {
+        ServerFrame { id, body: Some(Body::Pong(Pong {})) }.encode_to_vec().into()
     }
 
     #[test]
@@ -182,11 +209,40 @@ mod tests {
         requests.sent(request(300, start + ANSWER / 2));
         assert_eq!(requests.unanswered(), 2);
         let event = ServerFrame { id: 0, body: Some(Body::Event(Event::default())) };
-        assert!(requests.heard(&event.encode_to_vec()) && requests.unanswered() == 2);
+        assert!(requests.heard(event.encode_to_vec().into()).is_some() && requests.unanswered() == 2);
         assert_eq!(requests.late(start + ANSWER), [7]);
-        assert!(!requests.heard(&answer(7)), "the client has its answer already");
-        assert!(requests.heard(&answer(300)) && !requests.heard(&answer(300)));
+        assert_eq!(requests.heard(answer(7)), None, "the client has its answer already");
+        assert!(requests.heard(answer(300)).is_some() && requests.heard(answer(300)).is_none());
         assert_eq!(requests.unanswered(), 0);
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_one_to_what_has_the_same_id_since() {
+        let (mut requests, start) = (Requests::default(), Instant::now());
+        let ask = |requests: &mut Requests, at: Instant| {
+            let number = requests.number(1);
+            requests.sent(Request { number, ..request(1, at) });
+            number
+        };
+        let first = ask(&mut requests, start);
+        assert_eq!(requests.late(start + ANSWER), [1]);
+        let second = ask(&mut requests, start + ANSWER);
+        assert_eq!(requests.heard(answer(first)), None);
+        assert_eq!(requests.heard(answer(second)), Some(answer(1)), "as the client has it");
+        requests.last = u32::MAX - 1;
+        assert_eq!([5, 6, 0].map(|id| requests.number(id)), [u32::MAX, 1, 0]);
+    }
+
+    #[test]
+    fn what_was_held_is_not_asked_twice_where_the_client_asks_again() {
+        let (mut requests, start) = (Requests::default(), Instant::now());
+        requests.sent(request(1, start));
+        for id in [0, 2, 0] {
+            assert!(requests.hold(request(id, start), Bytes::from_static(b"held"), 1000));
+        }
+        requests.interrupt();
+        assert_eq!((requests.unanswered(), requests.held_bytes), (0, 8));
+        assert_eq!([(); 3].map(|()| requests.release().map(|(request, _)| request.id)), [Some(0), Some(0), None]);
     }
 
     #[test]
@@ -211,7 +267,6 @@ mod tests {
         assert_eq!((first.id, bytes), (0, frame(0)));
         assert!(!requests.hold(request(64, start), Bytes::from(vec![0; 371]), 1000), "1,000 bytes");
         assert!(requests.hold(request(64, start), Bytes::from(vec![0; 370]), 1000));
-        assert!(!requests.lose(), "what is held is not lost");
         assert_eq!(requests.late(start + ANSWER), (1..=64).collect::<Vec<_>>());
         assert!(requests.release().is_none() && requests.held_bytes == 0);
     }

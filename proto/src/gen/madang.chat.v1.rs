@@ -57,7 +57,7 @@ pub struct Open {
     /// When the client said hello, by the gateway's clock, ms since 1970.
     #[prost(int64, tag = "5")]
     pub hello_at: i64,
-    /// It was there before, at this home or another. It does not replace a connection of the device whose hello came later:
+    /// It was there before, at this home or another, or has waited for a home. It does not replace a connection of the device whose hello came later:
     /// it is closed itself then, as replaced. A connection that is new always replaces.
     #[prost(bool, tag = "6")]
     pub again: bool,

@@ -312,3 +312,28 @@ async fn who_waits_for_what_panics_is_refused_and_may_try_again() {
     stage.write(written).await;
     all().await.into_iter().for_each(|answer| drop(answer.unwrap()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_one_asks_comes_in_order_whatever_else_its_room_waits_for() {
+    let (stage, home) = forgetful().await;
+    let (ann, bob) = (UserId::new(), UserId::new());
+    let room = ConversationId::direct(ann, bob);
+    home.send(ann, bob, dated(0)).await.unwrap();
+    forgotten(&stage).await;
+    home.send(bob, ann, dated(0)).await.unwrap();
+    home.ask(room, bob, What::BlocksChanged(None)).await.unwrap().unwrap();
+    let (ids, blocks) = (stage.databases.ids_slow.lock().await, stage.databases.blocks_slow.lock().await);
+    // It waits for older ids; then the room waits for blocks, since somebody is writing; then the same one says more.
+    let late = home.ask(room, ann, what(bob, dated(MARGIN_MS + 60_000)));
+    let typing = home.ask(room, bob, What::Typing);
+    let next = home.ask(room, ann, what(bob, dated(0)));
+    tokio::time::sleep(TICK).await;
+    let all = stage.log.entries().len() as u64;
+    stage.write(all).await;
+    drop(ids);
+    tokio::time::sleep(TICK).await;
+    drop(blocks);
+    let (late, next) = (late.await.unwrap().unwrap(), next.await.unwrap().unwrap());
+    assert_eq!((late.seq, next.seq), (3, 4));
+    drop(typing);
+}
