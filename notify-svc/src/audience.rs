@@ -62,6 +62,8 @@ pub struct Job {
     pub conversation: ConversationId,
     /// When, ms since 1970.
     pub at_ms: i64,
+    /// When it is looked at who is to be told.
+    pub due: Instant,
     /// What.
     pub what: What,
     /// Ends when it is said who is to be told.

@@ -60,6 +60,21 @@ pub struct Service {
     ends: Ends,
 }
 
+/// How often what was overwritten is cleared from the disk: what a kept push shows may have been taken back.
+const TIDY: Duration = Duration::from_secs(20);
+
+async fn tidy(store: Arc<dyn Subscriptions>, drain: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TIDY) => {}
+            () = drain.cancelled() => return,
+        }
+        if let Err(error) = store.tidy().await {
+            tracing::warn!(%error, "what was overwritten could not be cleared from the disk; trying again");
+        }
+    }
+}
+
 /// Builds a notify-svc.
 pub async fn build(config: Config, context: Context) -> Result<Service, Error> {
     let store: Arc<dyn Subscriptions> = match (&config.notify_postgres, &config.data) {
@@ -108,6 +123,7 @@ impl process::Service for Service {
             // Nobody is shown anything by this.
             others_hear: watch::channel(false).1,
         };
+        tokio::spawn(tidy(self.ends.store.clone(), drain.clone()));
         tokio::spawn(self.ends.run(drain.clone()));
         let left = leases.clone();
         subscription::run(config, leases, log, registry, self.reader, drain).await;

@@ -13,6 +13,7 @@ use crate::{
     words::Shown,
 };
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use madang_mesh::{
     clock::now_ms,
     log::{Entry, Log, Position},
@@ -29,12 +30,19 @@ use madang_proto::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// How old what is read may be, in ms, before it is looked at what became of it further on.
+const BEHIND_MS: i64 = 5_000;
+/// How often it is looked while the log waits.
+const AHEAD: Duration = Duration::from_secs(1);
 /// How many jobs of a shard wait at most; then the log waits.
 const JOBS: usize = 4096;
 /// How many are looked at together.
@@ -55,6 +63,8 @@ const LEAVE: Duration = Duration::from_secs(3);
 struct Running {
     progress: Progress,
     jobs: mpsc::Sender<Job>,
+    /// Up to where it is known what messages have become.
+    ahead: Arc<AtomicU64>,
     /// Nothing more of it is taken up.
     leaving: CancellationToken,
     cancel: CancellationToken,
@@ -75,6 +85,10 @@ pub struct Reader {
     /// How long devices have to show that they have an event.
     pub wait: Duration,
     shards: Mutex<HashMap<Shard, Running>>,
+}
+
+fn places(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn retry(error: impl std::fmt::Display) -> HandleError {
@@ -110,13 +124,13 @@ impl Reader {
             audience: self.audience.clone(),
             sender: self.sender.clone(),
             reports: self.reports.clone(),
-            wait: self.wait,
         };
         let work = Arc::new(work);
         tokio::spawn(vital("a shard of pushes", work.clone().jobs(receiver, cancel.clone())));
         tokio::spawn(vital("a cursor of pushes", work.clone().save(progress.clone(), cancel.clone())));
         tokio::spawn(vital("late pushes", work.late(cancel.clone())));
-        self.lock().insert(shard, Running { progress, jobs, leaving: CancellationToken::new(), cancel });
+        let (ahead, leaving) = (Arc::default(), CancellationToken::new());
+        self.lock().insert(shard, Running { progress, jobs, ahead, leaving, cancel });
     }
 
     /// Takes note of what messages have become: for what is on its way, and in what is kept for later.
@@ -136,6 +150,30 @@ impl Reader {
             return Ok(());
         }
         Kept::change(&*self.store, shard, &changes).await.map_err(retry)
+    }
+
+    /// Takes note of what messages have become further on in the log than what is told of now: where much waits, what is said
+    /// there was acknowledged long ago.
+    async fn look_ahead(&self, shard: Shard, ahead: &AtomicU64, behind: Position) -> Result<(), HandleError> {
+        let begin = ahead.load(Ordering::Relaxed).max(behind) + 1;
+        let last = self.log.bounds(shard).await.map_err(retry)?.last;
+        if begin > last {
+            return Ok(());
+        }
+        let mut entries =
+            self.log.read(shard, begin).await.map_err(retry)?.take(places(last + 1 - begin)).chunks(TOGETHER);
+        while let Some(some) = entries.next().await {
+            let mut records = Vec::with_capacity(some.len());
+            let mut come = 0;
+            for entry in some {
+                let entry = entry.map_err(retry)?;
+                come = entry.position;
+                records.push(record::read(entry.payload).map_err(retry)?);
+            }
+            self.amend(shard, records.iter().flat_map(|record| &record.events)).await?;
+            ahead.fetch_max(come, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// What an event may ask to tell.
@@ -212,8 +250,10 @@ impl Handler for Reader {
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
-        let (progress, jobs, leaving) = match self.lock().get(&shard) {
-            Some(running) => (running.progress.clone(), running.jobs.clone(), running.leaving.clone()),
+        let (progress, jobs, ahead, leaving) = match self.lock().get(&shard) {
+            Some(Running { progress, jobs, ahead, leaving, .. }) => {
+                (progress.clone(), jobs.clone(), ahead.clone(), leaving.clone())
+            }
             None => return Err(retry("the shard is not read here")),
         };
         let mut records = Vec::with_capacity(entries.len());
@@ -225,6 +265,10 @@ impl Handler for Reader {
         let now = now_ms();
         records.retain(|(position, _)| *position > progress.read());
         self.amend(shard, records.iter().flat_map(|(_, record)| &record.events)).await?;
+        let last = entries.last().map_or(0, |entry| entry.position);
+        if entries.first().is_some_and(|entry| now - entry.at_micros / 1000 > BEHIND_MS) {
+            self.look_ahead(shard, &ahead, last).await?;
+        }
         for (position, record) in records {
             let mut found = Vec::new();
             for event in record.events {
@@ -243,14 +287,24 @@ impl Handler for Reader {
                     What::Message(_) => Span::of(&trace, "notify", "decide", Kind::Consumer),
                     What::Read { .. } => Span::none(),
                 };
-                let job = Job { position, conversation, at_ms, what, span, ticket: ticket.another() };
-                let sent = tokio::select! {
-                    sent = jobs.send(job) => sent.is_ok(),
-                    () = leaving.cancelled() => false,
+                // Never longer than that, whatever clocks say.
+                let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
+                let left = (at_ms + wait - now_ms()).clamp(0, wait);
+                let due = Instant::now() + Duration::from_millis(left.unsigned_abs());
+                let job = Job { position, conversation, at_ms, due, what, span, ticket: ticket.another() };
+                let place = loop {
+                    tokio::select! {
+                        place = jobs.reserve() => break place.ok(),
+                        () = leaving.cancelled() => break None,
+                        () = tokio::time::sleep(AHEAD) => {
+                            if let Err(error) = self.look_ahead(shard, &ahead, last).await {
+                                tracing::warn!(shard, %error, "it can't be seen what messages have become; trying again");
+                            }
+                        }
+                    }
                 };
-                if !sent {
-                    return Err(retry("the shard goes elsewhere"));
-                }
+                let Some(place) = place else { return Err(retry("the shard goes elsewhere")) };
+                place.send(job);
             }
             ticket.done();
         }
@@ -292,13 +346,11 @@ struct Work {
     audience: Arc<Audience>,
     sender: Arc<Sender>,
     reports: Arc<Reports>,
-    wait: Duration,
 }
 
 impl Work {
     /// Finds out who is to be told, in the order of the log.
     async fn jobs(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) {
-        let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
         let mut next = None;
         let mut earliest = Instant::now();
         loop {
@@ -309,18 +361,15 @@ impl Work {
                     None => return,
                 },
             };
-            // Never longer than that, whatever clocks say.
-            let left = (first.at_ms + wait - now_ms()).clamp(0, wait);
-            let due = Instant::now() + Duration::from_millis(left.unsigned_abs());
             tokio::select! {
-                () = tokio::time::sleep_until(due.max(earliest).into()) => {}
+                () = tokio::time::sleep_until(first.due.max(earliest).into()) => {}
                 () = cancel.cancelled() => return,
             }
             let mut together = vec![first];
             while together.len() < TOGETHER
                 && let Ok(job) = jobs.try_recv()
             {
-                if job.at_ms + wait > now_ms() {
+                if job.due > Instant::now() {
                     next = Some(job);
                     break;
                 }

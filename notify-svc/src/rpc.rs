@@ -85,11 +85,16 @@ impl NotifyService for Rpc {
             return Err(refuse(Reason::NotConfigured, message));
         }
         let locale = form::locale(locale).map_err(|refusal| to_status(&refusal))?;
+        let its = session.session.parse().map_err(|_| refuse(Reason::Internal, "a session without an id"))?;
+        // Registered as it is, it is the same registration: what is under way to it goes on.
+        let known = self.store.of_users(vec![user]).await.map_err(failed)?.into_iter();
+        let same = |known: &Subscription| (known.device, known.session, &known.target) == (device, its, &target);
+        let id = known.filter(same).map(|known| known.id).next().unwrap_or_else(Uuid::new_v4);
         let subscription = Subscription {
-            id: Uuid::new_v4(),
+            id,
             user,
             device,
-            session: session.session.parse().map_err(|_| refuse(Reason::Internal, "a session without an id"))?,
+            session: its,
             kind: session.device.unwrap_or_default().kind(),
             target,
             locale,
@@ -97,6 +102,15 @@ impl NotifyService for Rpc {
             created_at: now_ms(),
         };
         self.store.put(subscription).await.map_err(failed)?;
+        // It may have ended while this was written, when there was nothing yet to end with it.
+        match self.session(user, device).await {
+            Ok(session) if session.session == its.to_string() => {}
+            Err(status) if status.code() != tonic::Code::NotFound => {}
+            other => {
+                self.store.drop_one(id).await.map_err(failed)?;
+                other?;
+            }
+        }
         Ok(Response::new(SetSubscriptionResponse {}))
     }
 

@@ -184,6 +184,11 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// The key that all processes sign with: `new`, where there is none yet. PKCS #8.
     async fn key(&self, new: Vec<u8>) -> Result<Vec<u8>, Error>;
 
+    /// Clears from the disk what was overwritten.
+    async fn tidy(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Notifies a device here, nobody else at this place, and the device nowhere else.
     async fn put(&self, subscription: Subscription) -> Result<(), Error>;
 

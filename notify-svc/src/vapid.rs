@@ -60,8 +60,9 @@ impl Vapid {
     /// The `Authorization` for a push service, by its origin.
     pub fn header(&self, origin: &str) -> Result<String, BadKey> {
         let now = now_ms() / 1000;
+        // Not one either of a clock that was ahead.
         if let Some((header, until)) = self.lock().get(origin)
-            && now < *until
+            && (now + 1..=now + USED).contains(until)
         {
             return Ok(header.clone());
         }
@@ -75,12 +76,19 @@ impl Vapid {
     }
 
     /// A push service does not believe the header that it was sent. True: that was signed over a minute ago, by a clock that
-    /// may have been wrong, and another one is signed next time. False: it was new, so it is our key that is not believed.
-    pub fn forget(&self, origin: &str) -> bool {
-        let new = now_ms() / 1000 + USED - NEW;
+    /// may have been wrong, and another one is signed next time, or was since. False: it was new, so it is our key that is not
+    /// believed.
+    pub fn forget(&self, origin: &str, sent: &str) -> bool {
+        let now = now_ms() / 1000;
         let mut headers = self.lock();
-        let is_old = headers.get(origin).is_some_and(|(_, until)| *until < new);
-        is_old && headers.remove(origin).is_some()
+        let is_new = |until: i64| (now + USED - NEW..=now + USED).contains(&until);
+        match headers.get(origin) {
+            // Another one is signed already, or will be.
+            Some((header, _)) if header != sent => true,
+            None => true,
+            Some((_, until)) if is_new(*until) => false,
+            Some(_) => headers.remove(origin).is_some(),
+        }
     }
 
     fn token(&self, origin: &str, until: i64) -> Result<String, BadKey> {
@@ -124,13 +132,20 @@ mod tests {
         assert!((GOOD - 5..=GOOD).contains(&left), "{left}");
         assert_eq!(vapid.header("https://push.example.com").unwrap(), header, "signed once for many pushes");
         assert_ne!(vapid.header("https://other.example.com").unwrap(), header);
-        assert!(!vapid.forget("https://push.example.com"), "it is new");
+        assert!(!vapid.forget("https://push.example.com", &header), "it is new");
         assert_eq!(vapid.header("https://push.example.com").unwrap(), header);
         for (_, until) in vapid.lock().values_mut() {
             *until -= 2 * NEW;
         }
-        assert!(vapid.forget("https://push.example.com") && !vapid.forget("https://push.example.com"));
+        // Many may have been sent with it.
+        assert!(vapid.forget("https://push.example.com", &header) && vapid.forget("https://push.example.com", &header));
         assert_ne!(vapid.header("https://push.example.com").unwrap(), header, "signed anew");
+        assert!(vapid.forget("https://push.example.com", &header), "another one is signed already");
+        let header = vapid.header("https://push.example.com").unwrap();
+        for (_, until) in vapid.lock().values_mut() {
+            *until += 2 * NEW;
+        }
+        assert_ne!(vapid.header("https://push.example.com").unwrap(), header, "by a clock that was ahead");
         assert!(Vapid::new(b"no key", None).is_err());
     }
 }

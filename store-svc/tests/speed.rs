@@ -111,6 +111,11 @@ async fn rows_through_store_svc_against_the_driver_alone() {
         options.keyspace
     );
     let insert = session.prepare(insert).await.unwrap();
+    let keep = format!(
+        "INSERT INTO \"{}\".feed (shard, bucket, position, at_micros, events) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        options.keyspace
+    );
+    let keep = session.prepare(keep).await.unwrap();
     // Batches as a busy log has them: 64 records of some 40 events.
     let (records, each) = (256, 40);
     let rows = f64::from(SHARDS) * f64::from(u32::try_from(records * each).unwrap());
@@ -122,7 +127,17 @@ async fn rows_through_store_svc_against_the_driver_alone() {
         let writes = (0..SHARDS).zip(&logs).map(|(shard, log)| through(&projection, shard, log));
         futures_util::future::join_all(writes).await;
         let ours = rows / begin.elapsed().as_secs_f64();
-        // The very rows of messages, in batches as large, by the driver alone; encoded beforehand.
+        // The very rows of messages, and of what is kept of the log, in batches as large, by the driver alone; encoded beforehand.
+        let kept: Vec<Vec<_>> = (100_000 * (round + 1)..)
+            .zip(&logs)
+            .map(|(shard, log)| {
+                let row = |entry: &Entry| {
+                    let events = Blob::from(entry.payload.to_vec());
+                    query_values!(shard, 0, i64::try_from(entry.position).unwrap(), 1_i64, events, 1_i64)
+                };
+                log.iter().map(row).collect()
+            })
+            .collect();
         let bare: Vec<Vec<_>> = logs
             .iter()
             .map(|log| {
@@ -155,12 +170,15 @@ async fn rows_through_store_svc_against_the_driver_alone() {
             })
             .collect();
         let begin = Instant::now();
-        let writes = bare.into_iter().map(async |rows: Vec<_>| {
-            let batches = rows.chunks(64).map(|some| {
+        // As many rows of each as go into one batch of store-svc's.
+        let messages = bare.into_iter().map(|rows| (&insert, 64, rows));
+        let records = kept.into_iter().map(|rows| (&keep, 4, rows));
+        let writes = messages.chain(records).map(async |(insert, each, rows): (_, usize, Vec<_>)| {
+            let batches = rows.chunks(each).map(|some| {
                 let batch = BatchQueryBuilder::new()
                     .with_batch_type(BatchType::Unlogged)
                     .with_consistency(Consistency::LocalQuorum);
-                some.iter().cloned().fold(batch, |batch, row| batch.add_query_prepared(&insert, row)).build().unwrap()
+                some.iter().cloned().fold(batch, |batch, row| batch.add_query_prepared(insert, row)).build().unwrap()
             });
             let batches: Vec<_> = batches.collect();
             // As many at once as store-svc has of a shard; a node that is overrun is asked again, as it is there.

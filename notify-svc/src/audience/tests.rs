@@ -79,7 +79,7 @@ fn what_is_looked_at_together_concerns_no_more_than_so_many() {
             shown: Shown::Nothing,
         };
         let (what, ticket) = (What::Message(message), progress.take(position));
-        Job { position, conversation, at_ms: NOW, what, span: Span::none(), ticket }
+        Job { position, conversation, at_ms: NOW, due: Instant::now(), what, span: Span::none(), ticket }
     };
     let mut look = Look::at(vec![of(900, 1), of(900, 2), of(201, 3), of(5000, 4), of(1, 5)]);
     let mut parts = Vec::new();

@@ -71,7 +71,8 @@ impl Apns {
         let mut kept = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((token, at)) = kept.as_ref() {
             let age = now - at;
-            if age < if refused == Some(token) { SOONEST } else { USED } {
+            // Not one either of a clock that was ahead.
+            if (0..if refused == Some(token) { SOONEST } else { USED }).contains(&age) {
                 return Some(token.clone());
             }
         }

@@ -61,12 +61,17 @@ impl Provider for Web {
         let text = notice.fitting(encryption::MOST, payload);
         let body = text.and_then(|text| encrypt(&self.random, &to.target.secret, &text).ok());
         let Some(body) = body else { return Told::never() };
+        let signed = headers.get("authorization").cloned();
         let told = match self.http.post(uri.clone(), headers, body).await {
             Ok(answer) => Told::of(&answer),
             Err(why) => return Told::failed(Name::WebPush, &uri, why),
         };
         match told.status {
-            401 | 403 if self.vapid.forget(&origin) => Told { verdict: Verdict::Later(None), ..told },
+            401 | 403
+                if signed.as_ref().is_some_and(|by| self.vapid.forget(&origin, by.to_str().unwrap_or_default())) =>
+            {
+                Told { verdict: Verdict::Later(None), ..told }
+            }
             // It does not know our key: another subscription would be needed.
             _ => told,
         }

@@ -121,6 +121,11 @@ impl Subscriptions for SqliteSubscriptions {
         .await
     }
 
+    async fn tidy(&self) -> Result<(), Error> {
+        // How pages were is in the write-ahead log until that is emptied.
+        self.run(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))).await
+    }
+
     async fn put(&self, new: Subscription) -> Result<(), Error> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;

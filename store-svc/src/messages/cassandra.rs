@@ -274,13 +274,19 @@ impl Messages for CassandraMessages {
 
     async fn apply(&self, shard: Shard, entries: Vec<Entry>, position: Position) -> Result<(), Error> {
         let Work { messages, notices, waymarks, changes, heads, first_record, records } = Work::of(shard, entries);
-        self.write_all(&self.statements.insert_message, messages).await?;
-        self.write_changes(changes).await?;
-        self.write_all(&self.statements.insert_notice, notices).await?;
-        self.write_all(&self.statements.insert_waymark, waymarks).await?;
-        if let Some(first) = first_record {
-            self.keep(shard, first, records).await?;
-        }
+        let said = async {
+            self.write_all(&self.statements.insert_message, messages).await?;
+            self.write_changes(changes).await
+        };
+        let kept = async {
+            match first_record {
+                Some(first) => self.keep(shard, first, records).await,
+                None => Ok(()),
+            }
+        };
+        let notices = self.write_all(&self.statements.insert_notice, notices);
+        let waymarks = self.write_all(&self.statements.insert_waymark, waymarks);
+        tokio::try_join!(said, kept, notices, waymarks)?;
         // Who sees the head sees the rows. The revision is the timestamp: a head can only grow.
         let heads = heads.into_iter().map(|(conversation, (revision, last_seq))| {
             let (revision, mut rows) = (number(revision), Rows::default());

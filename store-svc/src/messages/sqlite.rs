@@ -19,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::Semaphore;
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
@@ -30,11 +31,15 @@ fn ended<E>(_: E) -> Error {
     Error::Unavailable("the store's task ended".into())
 }
 
+/// How many read at once, each by a connection of their own.
+const READERS: usize = 32;
+
 /// The messages, in SQLite: one writer, and readers of their own.
 #[derive(Clone)]
 pub struct SqliteMessages {
     writer: Arc<Mutex<Connection>>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    places: Arc<Semaphore>,
     file: PathBuf,
 }
 
@@ -70,7 +75,12 @@ impl SqliteMessages {
         if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
             connection.execute_batch("ALTER TABLE message ADD COLUMN changed_micros INTEGER")?;
         }
-        Ok(Self { writer: Arc::new(Mutex::new(connection)), readers: Arc::default(), file })
+        Ok(Self {
+            writer: Arc::new(Mutex::new(connection)),
+            readers: Arc::default(),
+            places: Arc::new(Semaphore::new(READERS)),
+            file,
+        })
     }
 
     async fn write<T: Send + 'static>(
@@ -87,7 +97,9 @@ impl SqliteMessages {
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (readers, file) = (self.readers.clone(), self.file.clone());
+        let place = self.places.clone().acquire_owned().await.map_err(ended)?;
         let run = move || {
+            let _place = place;
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {
                 Some(connection) => connection,

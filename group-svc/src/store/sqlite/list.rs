@@ -165,7 +165,7 @@ mod tests {
         let nobody = UserId::new();
         let steps = explain.query_map(params![nobody.bytes(), nobody.bytes()], |row| row.get::<_, String>(3)).unwrap();
         let steps: Vec<String> = steps.map(Result::unwrap).filter(|step| step.contains(" USING ")).collect();
-        assert!(steps[0].starts_with("SEARCH b USING INDEX member_user (user=?)"), "{steps:?}");
-        assert!(steps[1].starts_with("SEARCH a USING PRIMARY KEY (conversation=? AND user=?)"), "{steps:?}");
+        assert!(steps[0].starts_with("SEARCH b ") && steps[0].contains("(user=?)"), "{steps:?}");
+        assert!(steps[1].starts_with("SEARCH a ") && steps[1].contains("conversation=?"), "{steps:?}");
     }
 }

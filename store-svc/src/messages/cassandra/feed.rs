@@ -119,7 +119,11 @@ impl Feed for CassandraMessages {
     async fn oldest(&self, shard: Shard) -> Result<Position, Error> {
         match self.begin(shard).await? {
             Some(position) => Ok(position),
-            None => Ok(self.cursor(shard).await? + 1),
+            None => {
+                let next = self.cursor(shard).await? + 1;
+                // The first of all may have been written meanwhile.
+                Ok(self.begin(shard).await?.unwrap_or(next))
+            }
         }
     }
 

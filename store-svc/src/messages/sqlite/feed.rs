@@ -2,13 +2,13 @@
 
 use super::SqliteMessages;
 use crate::messages::{
-    Error, Messages,
+    Error,
     feed::{Feed, Kept},
     number,
 };
 use async_trait::async_trait;
 use madang_mesh::{log::Position, shard::Shard};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 /// How many rows go at once.
 const FORGET: usize = 1000;
@@ -48,14 +48,14 @@ impl Feed for SqliteMessages {
     }
 
     async fn oldest(&self, shard: Shard) -> Result<Position, Error> {
-        let oldest = self.read(move |connection| {
-            let select = "SELECT position FROM feed WHERE shard = ?1 ORDER BY position LIMIT 1";
-            Ok(connection.prepare_cached(select)?.query_row([shard], |row| row.get::<_, i64>(0)).optional()?)
-        });
-        match oldest.await? {
-            Some(position) => Ok(position.unsigned_abs()),
-            None => Ok(self.cursor(shard).await? + 1),
-        }
+        // Asked at once: what is written between two questions would be passed over.
+        self.read(move |connection| {
+            let select = "SELECT coalesce((SELECT min(position) FROM feed WHERE shard = ?1),
+                                          (SELECT position FROM cursor WHERE shard = ?1) + 1, 1)";
+            let oldest = connection.prepare_cached(select)?.query_row([shard], |row| row.get::<_, i64>(0))?;
+            Ok(oldest.unsigned_abs())
+        })
+        .await
     }
 
     async fn forget(&self, shard: Shard, before_micros: i64) -> Result<bool, Error> {
