@@ -14,6 +14,7 @@ use madang_proto::{
     id::{PictureId, SessionId, UserId},
     reason::{Reason, Refusal},
 };
+use std::collections::HashSet;
 use tonic::{Request, Response, Status};
 
 /// How many ended sessions are given at once.
@@ -89,7 +90,9 @@ impl AccountService for Accounts {
             ));
         }
         let found = if handle.is_empty() {
-            let ids = users.iter().filter_map(|id| id.parse().ok()).collect();
+            // Each once, also where it is asked for twice.
+            let mut seen = HashSet::<UserId>::new();
+            let ids = users.iter().filter_map(|id| id.parse().ok()).filter(|id| seen.insert(*id)).collect();
             self.store.by_ids(ids).await.map_err(stored)?
         } else {
             let found = self.of_handle(&handle).await.map_err(stored)?;

@@ -211,7 +211,7 @@ async fn what_is_no_users_id_is_told_so() {
     let nobody = uuid::Uuid::new_v4();
     let (status, _) = call(&door.server, "GET", &format!("/v1/users/{nobody}"), &door.ann.token, Value::Null).await;
     assert_eq!(status, 404);
-    let path = format!("/v1/users?ids={id},{nobody},");
+    let path = format!("/v1/users?ids={id},{nobody},{id},");
     let (status, found) = call(&door.server, "GET", &path, &door.ann.token, Value::Null).await;
     assert_eq!((status, found["users"].as_array().map(Vec::len)), (200, Some(1)), "{found}");
     door.server.stop().await;

@@ -88,7 +88,8 @@ impl SqliteGroups {
             }
         }
         connection.execute_batch(
-            "CREATE INDEX IF NOT EXISTS member_left ON member (user, left_position) WHERE left_revision > 0;",
+            "CREATE INDEX IF NOT EXISTS member_left ON member (user, left_position) WHERE left_revision > 0;
+             CREATE INDEX IF NOT EXISTS made_at ON made (at);",
         )?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
