@@ -186,6 +186,8 @@ impl Running {
         if self.options.tokens.ageing() {
             match self.refresh().await {
                 Ok(()) => {}
+                // What it has is still good: the next time will do.
+                Err(error) if error.retryable() && !self.options.tokens.expired() => {}
                 Err(error) if error.retryable() => return End::Lost(error.to_string()),
                 Err(error) => return End::Final(error.to_string()),
             }

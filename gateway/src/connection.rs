@@ -123,6 +123,8 @@ struct Connection {
     eager: Recent,
     departure: Option<Departure>,
     heard: Instant,
+    /// Since when there is the link.
+    linked: Instant,
     pinged: Option<Instant>,
     next_ping: Instant,
 }
@@ -250,6 +252,7 @@ impl Connection {
             eager,
             departure: None,
             heard: now,
+            linked: now,
             pinged: None,
             next_ping: next_ping(),
         }
@@ -284,7 +287,7 @@ impl Connection {
                     end => end,
                 },
                 Happened::OnTheWay(Step::Linked(link)) => {
-                    self.way = Way::Open { link, opened: false };
+                    (self.way, self.linked) = (Way::Open { link, opened: false }, Instant::now());
                     Ok(())
                 }
                 Happened::Received(received) => self.receive(received).await,
@@ -451,6 +454,12 @@ impl Connection {
         if !self.ready && now - self.began > FIRST_HOME {
             refusals::NO_HOME.count();
             return Err(Some((code::GOING_AWAY, "no home in time")));
+        }
+        if let (true, Way::Open { opened: false, .. }) = (self.ready, &self.way)
+            && now - self.linked > FIRST_HOME
+        {
+            // Whoever has it does not answer, and nothing is heard of that: another may.
+            self.link_anew().await?;
         }
         for id in self.requests.late(now) {
             refusals::LATE.count();

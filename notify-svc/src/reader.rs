@@ -333,6 +333,7 @@ impl Handler for Reader {
             );
         }
         running.cancel.cancel();
+        self.sender.give_away(shard);
         if let Err(error) = self.store.save_cursor(shard, progress.done()).await {
             tracing::warn!(shard, %error, "the cursor could not be saved: some pushes are sent again");
         }

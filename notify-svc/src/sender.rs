@@ -209,6 +209,12 @@ impl Sender {
         self.lanes.full()
     }
 
+    /// Another process has a shard now: it sends what waits here, from the log or the database, and hears what becomes of it, which is
+    /// not heard here any more.
+    pub fn give_away(&self, shard: Shard) {
+        self.lanes.give_away(shard);
+    }
+
     /// Sends, after what is on its way to the same device; waits while as many are under way as may be. False: it stays in
     /// the database, since as many wait for its device as may.
     pub async fn send(self: &Arc<Self>, push: Push, origin: Origin) -> bool {

@@ -478,3 +478,19 @@ async fn who_takes_less_is_told_once_more_with_nothing_to_show() {
     stage.all_written().await;
     assert_eq!((stage.sent(&to), stage.outcomes(&to)), (vec![1, 1], vec![Outcome::Sent]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_of_a_shard_that_another_process_has_is_left_to_that() {
+    let stage = Stage::set();
+    let to = stage.device("slow").await;
+    for seq in 1..=3 {
+        stage.send(push(&to, ConversationId::new(), seq)).await;
+    }
+    let other = Push { shard: SHARD + 1, ..push(&to, ConversationId::new(), 4) };
+    stage.send(other).await;
+    until(async || stage.sent(&to) == [1]).await;
+    stage.sender.give_away(SHARD);
+    stage.answer.send_replace(Some(Verdict::Sent));
+    until(async || stage.sent(&to) == [1, 4] && stage.log.done() >= 1).await;
+    assert_eq!(stage.log.done(), 1, "who has it now reads on behind the first");
+}

@@ -26,7 +26,7 @@ use madang_proto::{
 use madang_tests::client::{Person, Socket};
 use prost::Message as _;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -377,6 +377,45 @@ async fn a_home_that_comes_and_goes_interrupts_once() {
     assert_eq!(from, connection);
     trunk.ack(connection, number, 4).await;
     assert_eq!(socket.next().await["ack"]["seq"], "4");
+}
+
+/// Takes about 10 s: so long a home may take to open what was open before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_never_opens_a_link_is_asked_again() {
+    let mut rig = rig(&[]).await;
+    let (mut socket, mut trunk, connection) = rig.connect().await;
+    trunk.send(connection, downstream::Item::Closed(NOT_HOME)).await;
+    assert!(socket.next().await["interrupted"].is_object());
+    let (unanswered, _) = trunk.open().await;
+    let (again, resume) = trunk.open().await;
+    assert!(again != unanswered && resume == "first");
+    trunk.opened(again, "second", Resume::Resumed).await;
+    ping(&mut socket, 3).await;
+}
+
+/// Who says hello while there is no home, by one network and then by another: the first is told as one that was there before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_that_waited_for_a_home_is_not_the_devices_last_word() {
+    let mut rig = rig(&[]).await;
+    rig.map.send_replace(homes(None));
+    let device = json!({"id": rig.person.device, "kind": "DEVICE_KIND_SERVICE"});
+    let hello = json!({"id": 1, "hello": {"token": rig.person.token, "device": device}});
+    let mut waits = Socket::over(TcpStream::connect(rig.http).await.unwrap()).await;
+    waits.send(hello.clone()).await;
+    // What this waits for is time.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut late = Socket::over(TcpStream::connect(rig.http).await.unwrap()).await;
+    late.send(hello).await;
+    rig.map.send_replace(homes(Some(0)));
+    let mut trunk = rig.trunk(0).await;
+    let mut opens = Vec::new();
+    while opens.len() < 2 {
+        if let (_, upstream::Item::Open(open)) = trunk.next().await {
+            opens.push(open);
+        }
+    }
+    opens.sort_by_key(|open| open.hello_at);
+    assert!(opens[0].again, "it has waited");
 }
 
 /// A home that takes nothing any more holds up nobody whose home is another one, nor the reading of the sockets that are its own.

@@ -50,6 +50,12 @@ impl Tokens {
     pub fn ageing(&self) -> bool {
         crate::now_ms() >= self.obtained_at + self.expires_in * 1000 * 2 / 3
     }
+
+    /// Whether all of it is over.
+    #[must_use]
+    pub fn expired(&self) -> bool {
+        crate::now_ms() >= self.obtained_at + self.expires_in * 1000
+    }
 }
 
 /// A page of messages.

@@ -8,7 +8,7 @@ use crate::{
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -63,25 +63,43 @@ pub(super) fn cut(message: Message, encoding: Encoding) -> Result<Vec<Cut>, End>
 impl Connection {
     /// Writes frames, in as many messages as they take, flushed once.
     pub(super) async fn send(&mut self, frames: &[Bytes]) -> Result<(), End> {
-        let writing = async {
-            let mut buffer = Vec::new();
-            for frame in frames {
-                if !buffer.is_empty() && buffer.len() + frame.len() > MESSAGE {
-                    self.socket.feed(finished(self.encoding, std::mem::take(&mut buffer))).await?;
-                }
-                frame::write(self.encoding, frame, &mut buffer);
+        let mut buffer = Vec::new();
+        for frame in frames {
+            if !buffer.is_empty() && buffer.len() + frame.len() > MESSAGE {
+                let message = finished(self.encoding, std::mem::take(&mut buffer));
+                let waited = in_time(self.socket.feed(message)).await?;
+                self.took(waited);
             }
-            if !buffer.is_empty() {
-                self.socket.feed(finished(self.encoding, buffer)).await?;
-            }
-            self.socket.flush().await
-        };
-        match timeout(STUCK, writing).await {
-            Ok(written) => written.map_err(|_| None),
-            Err(_) => {
-                refusals::STUCK.count();
-                Err(Some((code::TOO_SLOW, "a write was stuck")))
-            }
+            frame::write(self.encoding, frame, &mut buffer);
+        }
+        if !buffer.is_empty() {
+            let waited = in_time(self.socket.feed(finished(self.encoding, buffer))).await?;
+            self.took(waited);
+        }
+        let waited = in_time(self.socket.flush()).await?;
+        self.took(waited);
+        Ok(())
+    }
+
+    /// A write that had to wait for the client went on: it is there, though nothing of it was read meanwhile.
+    fn took(&mut self, waited: Duration) {
+        if waited > WAITED {
+            self.heard = Instant::now();
+        }
+    }
+}
+
+/// How long a write takes that waits for its client.
+const WAITED: Duration = Duration::from_millis(100);
+
+/// How long one write took; each is to go on in time, however many there are.
+async fn in_time(write: impl Future<Output = Result<(), axum::Error>>) -> Result<Duration, End> {
+    let begun = Instant::now();
+    match timeout(STUCK, write).await {
+        Ok(written) => written.map(|()| begun.elapsed()).map_err(|_| None),
+        Err(_) => {
+            refusals::STUCK.count();
+            Err(Some((code::TOO_SLOW, "a write was stuck")))
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Item, Origin, Push, push::Replaced};
 use crate::ticket::Tickets;
+use madang_mesh::shard::Shard;
 use madang_proto::{
     client::v1::PushType,
     id::{ConversationId, DeviceId, UserId},
@@ -219,6 +220,13 @@ impl Lanes {
         let (taken, rest) = all.partition::<Vec<_>, _>(|item| item.push.to.id == registration);
         lane.waiting.extend(rest);
         taken
+    }
+
+    /// Forgets what waits of a shard that another process has now.
+    pub fn give_away(&self, shard: Shard) {
+        for lane in self.lock().values_mut() {
+            lane.waiting.retain(|item| item.push.shard != shard);
+        }
     }
 
     /// The devices for which as many wait as may.
