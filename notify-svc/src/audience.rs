@@ -39,7 +39,6 @@ use std::{
 };
 use tokio::sync::watch;
 use tonic::Status;
-use uuid::Uuid;
 
 /// How long homes may take to say what was delivered; who does not answer has delivered nothing.
 const HOMES: Duration = Duration::from_secs(1);
@@ -224,14 +223,20 @@ impl Audience {
         let places = async { Ok(self.store.of_users(users.iter().copied().collect()).await?) };
         let badges = self.badges(users.clone());
         let (rooms, blocks, badges, places) = tokio::try_join!(rooms, self.blocks(pairs), badges, places)?;
-        // A device that has logged out since, or is somebody else's now, shows nothing of it.
-        let places: HashSet<Uuid> = places.into_iter().map(|place| place.id).collect();
+        // A device that has logged out since, or is somebody else's now, shows nothing of it; one that was registered anew does,
+        // there.
+        let places: HashMap<_, _> =
+            places.into_iter().map(|place| ((place.user, place.device), Arc::new(place))).collect();
         let (now, checked) = (now_ms(), Instant::now());
         let still = |push: &mut &mut Push| {
             let user = push.to.user;
+            let Some(place) = places.get(&(user, push.to.device)) else { return false };
+            if place.id != push.to.id {
+                push.to = place.clone();
+            }
             (push.badge, push.checked) = (badges.get(&user).copied().unwrap_or_default(), checked);
             if push.kind != PushType::Message {
-                return places.contains(&push.to.id);
+                return true;
             }
             let room = rooms.get(&push.conversation);
             let wanted = |seq, mention| room.is_some_and(|room| wants(room, user, (push.revision, seq), mention, now));
@@ -246,7 +251,7 @@ impl Audience {
             if others {
                 push.hide();
             }
-            (told || others) && places.contains(&push.to.id)
+            told || others
         };
         Ok(pushes.iter_mut().map(still).collect())
     }

@@ -28,7 +28,7 @@ use crate::{
 use check::Check;
 use health::{Health, Heard, NotNow};
 use held::Held;
-use lane::{Lanes, Put, device};
+use lane::{Device, Lanes, Put, device};
 use madang_mesh::{
     clock::now_ms,
     metrics,
@@ -272,8 +272,13 @@ impl Sender {
         let told = match provider.ready().await {
             Ok(()) => {
                 // It may have waited for all that, and be as it was no more.
+                let to = push.to.id;
                 if let Err(write) = self.still(push).await {
                     return write;
+                }
+                if push.to.id != to {
+                    // The device was registered anew: it goes another way.
+                    return self.later(push, Duration::ZERO, 0);
                 }
                 self.tell(&**provider, push).await
             }
@@ -307,14 +312,21 @@ impl Sender {
                 if let Err(error) = self.store.drop_one(push.to.id).await {
                     tracing::warn!(%error, "a subscription that is gone could not be dropped; the next push will");
                 }
-                for item in self.lanes.take(device(push), push.to.id) {
-                    let write = self.end(&item.push, Outcome::Moot, 0);
+                let anew = self.is_registered(device(push)).await;
+                for mut item in self.lanes.take(device(push), push.to.id) {
+                    let write =
+                        if anew { self.later(&mut item.push, BUSY, 0) } else { self.end(&item.push, Outcome::Moot, 0) };
                     self.result(item, write).await;
                 }
-                self.end(push, Outcome::Gone, status)
+                if anew { self.later(push, BUSY, status) } else { self.end(push, Outcome::Gone, status) }
             }
             Verdict::Refused => self.end(push, Outcome::Refused, status),
         }
+    }
+
+    /// Whether a device is told of anything, by whatever registration; also where that can't be said: it is looked at again.
+    async fn is_registered(&self, (user, device): Device) -> bool {
+        self.store.of_users(vec![user]).await.map_or(true, |all| all.iter().any(|each| each.device == device))
     }
 
     /// Looks once more whether it is to be sent, and what it shows; what is to be written of it where it is not.
