@@ -14,10 +14,16 @@ impl Log {
     /// Keeps what is said from now on, as far as a filter lets it; once in a process.
     #[must_use]
     pub fn keep(filter: EnvFilter) -> Self {
+        Self::try_keep(filter).unwrap()
+    }
+
+    /// The same; none where another test of this process has it said elsewhere.
+    #[must_use]
+    pub fn try_keep(filter: EnvFilter) -> Option<Self> {
         let log = Self::default();
         let into = log.clone();
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone()).init();
-        log
+        let kept = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || into.clone());
+        kept.try_init().ok().map(|()| log)
     }
 
     /// All of it.
