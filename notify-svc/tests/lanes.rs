@@ -3,121 +3,22 @@
 
 #[path = "shared/alone.rs"]
 mod alone;
+#[path = "shared/stage.rs"]
+mod stage;
 
-use alone::{Alone, SHARD, only, until};
-use async_trait::async_trait;
+use alone::{Alone, SHARD, until};
 use madang_mesh::{clock::now_ms, subscription::Handler as _};
 use madang_notify::{
-    notice::Notice,
-    provider::{Provider, Providers, Told, Verdict},
+    provider::{Providers, Verdict},
     sender::{Kept, Origin, Push, TakenUp},
-    store::{Late, Settled, Subscription, Target},
+    store::{Late, Settled, Subscription},
     ticket::Progress,
     words::{Language, Shown},
 };
-use madang_proto::{
-    client::v1::PushType,
-    id::{ConversationId, DeviceId},
-    notify::v1::{Outcome, Provider as Name},
-};
-use std::{
-    collections::HashSet,
-    ops::Deref,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
-use tokio::sync::watch;
+use madang_proto::{client::v1::PushType, id::ConversationId, notify::v1::Outcome};
+use stage::{Stage, push};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 use uuid::Uuid;
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What was sent: to which device, and which message.
-type Sent = Arc<Mutex<Vec<(DeviceId, u64)>>>;
-
-/// Takes at once what goes to `well`; anything else gets its answer when it is given.
-struct Stub {
-    answer: watch::Receiver<Option<Verdict>>,
-    sent: Sent,
-}
-
-#[async_trait]
-impl Provider for Stub {
-    fn host(&self, to: &Subscription) -> String {
-        to.target.host()
-    }
-
-    async fn send(&self, to: &Subscription, notice: &Notice) -> Told {
-        self.sent.lock().unwrap().push((to.device, notice.seq));
-        let verdict = match to.target.host().as_str() {
-            "well" => Verdict::Sent,
-            "small" if notice.preview.is_some() => return Told { verdict: Verdict::Refused, status: 413 },
-            "small" => Verdict::Sent,
-            "crowded" => return Told { verdict: Verdict::Less(Some(Duration::from_secs(1800))), status: 429 },
-            // It ends with the test.
-            _ => self.answer.clone().wait_for(Option::is_some).await.map_or(Verdict::Refused, |given| given.unwrap()),
-        };
-        Told { verdict, status: 0 }
-    }
-}
-
-struct Stage {
-    alone: Alone,
-    answer: watch::Sender<Option<Verdict>>,
-    sent: Sent,
-    log: Progress,
-}
-
-impl Deref for Stage {
-    type Target = Alone;
-
-    fn deref(&self) -> &Alone {
-        &self.alone
-    }
-}
-
-impl Stage {
-    fn set() -> Self {
-        let (sent, (answer, given)) = (Sent::default(), watch::channel(None));
-        let providers = only(Name::Webhook, Stub { answer: given, sent: sent.clone() });
-        Self { alone: Alone::with(providers), answer, sent, log: Progress::from(0) }
-    }
-
-    async fn device(&self, host: &str) -> Subscription {
-        self.alone.device(format!("https://{host}/{}", Uuid::new_v4())).await
-    }
-
-    /// Sends it as the next of the log.
-    async fn send(&self, push: Push) {
-        let ticket = self.log.take(self.log.read() + 1);
-        let sent = tokio::time::timeout(PATIENCE, self.sender.send(push, Origin::Log(ticket))).await;
-        assert!(sent.expect("there is room"));
-    }
-
-    /// What is kept for a device, of which messages.
-    async fn kept(&self, of: &Subscription) -> Vec<u64> {
-        let all = self.store.due(SHARD, i64::MAX, usize::MAX, Vec::new()).await.unwrap();
-        all.iter().filter(|late| late.whom.1 == of.device).map(|late| late.seq).collect()
-    }
-
-    fn sent(&self, to: &Subscription) -> Vec<u64> {
-        self.sent.lock().unwrap().iter().filter(|(device, _)| *device == to.device).map(|(_, seq)| *seq).collect()
-    }
-
-    fn outcomes(&self, of: &Subscription) -> Vec<Outcome> {
-        let device = of.device.to_string();
-        let all = self.reports.latest(100, |each| each.device == device);
-        all.iter().rev().map(|each| each.outcome()).collect()
-    }
-
-    async fn all_written(&self) {
-        until(async || self.log.done() == self.log.read()).await;
-    }
-}
-
-/// A message of a conversation to a device. It is not looked at again, however slow this machine is.
-fn push(to: &Subscription, conversation: ConversationId, seq: u64) -> Push {
-    Push { checked: Instant::now() + Duration::from_secs(3600), ..alone::push(to, conversation, seq) }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_hangs_takes_nobody_elses_room() {
@@ -215,46 +116,6 @@ async fn of_what_a_device_does_not_show_nothing_is_kept() {
         let is_in = |word: &str| late.push.windows(word.len()).any(|bytes| bytes == word.as_bytes());
         assert_eq!(["yard", "ann", "text"].map(is_in), [to.preview; 3]);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_a_device_that_was_registered_anew_goes_there() {
-    let stage = Stage::set();
-    let gone = stage.device("slow").await;
-    for seq in 1..=4 {
-        stage.send(push(&gone, ConversationId::new(), seq)).await;
-    }
-    // It has been registered anew, elsewhere, since the last one was decided on.
-    let anew = Subscription { id: Uuid::new_v4(), ..gone.clone() };
-    let anew = Subscription { target: Target { address: "https://well/".into(), ..gone.target.clone() }, ..anew };
-    stage.store.put(anew.clone()).await.unwrap();
-    stage.send(push(&anew, ConversationId::new(), 5)).await;
-    until(async || stage.sent(&gone) == [1]).await;
-    stage.answer.send_replace(Some(Verdict::Gone));
-    stage.all_written().await;
-    assert_eq!(stage.sent(&gone), [1, 5], "what is of the new registration is sent there");
-    use Outcome::{Later, Sent};
-    assert_eq!(stage.outcomes(&gone), [Later, Later, Later, Later, Sent]);
-    let mut kept = stage.kept(&gone).await;
-    kept.sort_unstable();
-    assert_eq!(kept, [1, 2, 3, 4], "for the new registration");
-    assert_eq!(stage.store.of_users(vec![gone.user]).await.unwrap(), [anew]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_a_device_that_is_gone_is_not_sent() {
-    let stage = Stage::set();
-    let gone = stage.device("slow").await;
-    for seq in 1..=4 {
-        stage.send(push(&gone, ConversationId::new(), seq)).await;
-    }
-    until(async || stage.sent(&gone) == [1]).await;
-    stage.answer.send_replace(Some(Verdict::Gone));
-    stage.all_written().await;
-    use Outcome::{Gone, Moot};
-    assert_eq!((stage.sent(&gone), stage.outcomes(&gone)), (vec![1], vec![Moot, Moot, Moot, Gone]));
-    assert_eq!(stage.kept(&gone).await, [0; 0]);
-    assert_eq!(stage.store.of_users(vec![gone.user]).await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -495,20 +356,4 @@ async fn who_takes_less_is_told_once_more_with_nothing_to_show() {
     stage.send(push(&to, ConversationId::new(), 1)).await;
     stage.all_written().await;
     assert_eq!((stage.sent(&to), stage.outcomes(&to)), (vec![1, 1], vec![Outcome::Sent]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_of_a_shard_that_another_process_has_is_left_to_that() {
-    let stage = Stage::set();
-    let to = stage.device("slow").await;
-    for seq in 1..=3 {
-        stage.send(push(&to, ConversationId::new(), seq)).await;
-    }
-    let other = Push { shard: SHARD + 1, ..push(&to, ConversationId::new(), 4) };
-    stage.send(other).await;
-    until(async || stage.sent(&to) == [1]).await;
-    stage.sender.give_away(SHARD);
-    stage.answer.send_replace(Some(Verdict::Sent));
-    until(async || stage.sent(&to) == [1, 4] && stage.log.done() >= 1).await;
-    assert_eq!(stage.log.done(), 1, "who has it now reads on behind the first");
 }
