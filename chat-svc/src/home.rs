@@ -372,7 +372,8 @@ impl Home {
                         self.wait(ask, Some(fetch::Wanted::Blocks(conversation, (actor, peer))));
                     }
                     Err((ask, Missing::Settings { user, revision })) => {
-                        self.wait_for_settings(ask, user, fetch::Wanted::Settings { conversation, user, revision });
+                        let wanted = fetch::Wanted::Settings { conversation, user, revision };
+                        self.wait_for_settings(ask, user, Some(wanted));
                     }
                 }
             }

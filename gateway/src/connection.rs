@@ -123,8 +123,6 @@ struct Connection {
     eager: Recent,
     departure: Option<Departure>,
     heard: Instant,
-    /// Since when there is the link.
-    linked: Instant,
     pinged: Option<Instant>,
     next_ping: Instant,
 }
@@ -252,7 +250,6 @@ impl Connection {
             eager,
             departure: None,
             heard: now,
-            linked: now,
             pinged: None,
             next_ping: next_ping(),
         }
@@ -287,7 +284,7 @@ impl Connection {
                     end => end,
                 },
                 Happened::OnTheWay(Step::Linked(link)) => {
-                    (self.way, self.linked) = (Way::Open { link, opened: false }, Instant::now());
+                    self.way = Way::Open { link, opened: false, since: Instant::now() };
                     Ok(())
                 }
                 Happened::Received(received) => self.receive(received).await,
@@ -346,7 +343,7 @@ impl Connection {
 
     /// What was held may go: the home has opened the link.
     fn release(&mut self) {
-        let Way::Open { link, opened } = &mut self.way else { return };
+        let Way::Open { link, opened, .. } = &mut self.way else { return };
         *opened = true;
         while let Some((request, frame)) = self.requests.release() {
             // Where the trunk is full it is answered when it is late.
@@ -455,8 +452,8 @@ impl Connection {
             refusals::NO_HOME.count();
             return Err(Some((code::GOING_AWAY, "no home in time")));
         }
-        if let (true, Way::Open { opened: false, .. }) = (self.ready, &self.way)
-            && now - self.linked > FIRST_HOME
+        if let (true, Way::Open { opened: false, since, .. }) = (self.ready, &self.way)
+            && now - *since > FIRST_HOME
         {
             // Whoever has it does not answer, and nothing is heard of that: another may.
             self.link_anew().await?;

@@ -60,6 +60,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const LEAVE: Duration = Duration::from_secs(3);
 
 /// A shard that is read here.
+#[derive(Clone)]
 struct Running {
     progress: Progress,
     jobs: mpsc::Sender<Job>,
@@ -85,10 +86,6 @@ pub struct Reader {
     /// How long devices have to show that they have an event.
     pub wait: Duration,
     shards: Mutex<HashMap<Shard, Running>>,
-}
-
-fn places(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn retry(error: impl std::fmt::Display) -> HandleError {
@@ -160,8 +157,8 @@ impl Reader {
         if begin > last {
             return Ok(());
         }
-        let mut entries =
-            self.log.read(shard, begin).await.map_err(retry)?.take(places(last + 1 - begin)).chunks(TOGETHER);
+        let count = usize::try_from(last + 1 - begin).unwrap_or(usize::MAX);
+        let mut entries = self.log.read(shard, begin).await.map_err(retry)?.take(count).chunks(TOGETHER);
         while let Some(some) = entries.next().await {
             let mut records = Vec::with_capacity(some.len());
             let mut come = 0;
@@ -174,6 +171,29 @@ impl Reader {
             ahead.fetch_max(come, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// A place for a job of a shard, once there is one: meanwhile it is looked what becomes of what waits. None: the shard goes
+    /// elsewhere.
+    async fn place<'a>(&self, shard: Shard, of: &'a Running, read: Position) -> Option<mpsc::Permit<'a, Job>> {
+        loop {
+            tokio::select! {
+                place = of.jobs.reserve() => return place.ok(),
+                () = of.leaving.cancelled() => return None,
+                () = tokio::time::sleep(AHEAD) => {
+                    if let Err(error) = self.look_ahead(shard, &of.ahead, read).await {
+                        tracing::warn!(shard, %error, "it can't be seen what messages have become; trying again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// When it is looked at whom to tell of what happened then: never later than after the wait, whatever clocks say.
+    fn due(&self, at_ms: i64) -> Instant {
+        let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
+        let left = (at_ms + wait - now_ms()).clamp(0, wait);
+        Instant::now() + Duration::from_millis(left.unsigned_abs())
     }
 
     /// What an event may ask to tell.
@@ -250,12 +270,9 @@ impl Handler for Reader {
     }
 
     async fn handle(&self, shard: Shard, entries: &[Entry]) -> Result<(), HandleError> {
-        let (progress, jobs, ahead, leaving) = match self.lock().get(&shard) {
-            Some(Running { progress, jobs, ahead, leaving, .. }) => {
-                (progress.clone(), jobs.clone(), ahead.clone(), leaving.clone())
-            }
-            None => return Err(retry("the shard is not read here")),
-        };
+        let running = self.lock().get(&shard).cloned();
+        let Some(running) = running else { return Err(retry("the shard is not read here")) };
+        let progress = &running.progress;
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
             let stop = |why: String| HandleError::Stop(format!("position {}: {why}", entry.position));
@@ -267,7 +284,7 @@ impl Handler for Reader {
         self.amend(shard, records.iter().flat_map(|(_, record)| &record.events)).await?;
         let last = entries.last().map_or(0, |entry| entry.position);
         if entries.first().is_some_and(|entry| now - entry.at_micros / 1000 > BEHIND_MS) {
-            self.look_ahead(shard, &ahead, last).await?;
+            self.look_ahead(shard, &running.ahead, last).await?;
         }
         for (position, record) in records {
             let mut found = Vec::new();
@@ -287,22 +304,9 @@ impl Handler for Reader {
                     What::Message(_) => Span::of(&trace, "notify", "decide", Kind::Consumer),
                     What::Read { .. } => Span::none(),
                 };
-                // Never longer than that, whatever clocks say.
-                let wait = i64::try_from(self.wait.as_millis()).unwrap_or(0);
-                let left = (at_ms + wait - now_ms()).clamp(0, wait);
-                let due = Instant::now() + Duration::from_millis(left.unsigned_abs());
+                let due = self.due(at_ms);
                 let job = Job { position, conversation, at_ms, due, what, span, ticket: ticket.another() };
-                let place = loop {
-                    tokio::select! {
-                        place = jobs.reserve() => break place.ok(),
-                        () = leaving.cancelled() => break None,
-                        () = tokio::time::sleep(AHEAD) => {
-                            if let Err(error) = self.look_ahead(shard, &ahead, last).await {
-                                tracing::warn!(shard, %error, "it can't be seen what messages have become; trying again");
-                            }
-                        }
-                    }
-                };
+                let place = self.place(shard, &running, last).await;
                 let Some(place) = place else { return Err(retry("the shard goes elsewhere")) };
                 place.send(job);
             }

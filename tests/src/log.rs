@@ -26,6 +26,12 @@ impl Log {
         kept.try_init().ok().map(|()| log)
     }
 
+    /// The same, to be said where the test fails that holds it.
+    #[must_use]
+    pub const fn if_failed(self) -> IfFailed {
+        IfFailed(self)
+    }
+
     /// All of it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -35,14 +41,6 @@ impl Log {
 
 /// Says all of it where its test fails.
 pub struct IfFailed(Log);
-
-impl Log {
-    /// The same, to be said where the test fails that holds it.
-    #[must_use]
-    pub const fn if_failed(self) -> IfFailed {
-        IfFailed(self)
-    }
-}
 
 impl Drop for IfFailed {
     fn drop(&mut self) {

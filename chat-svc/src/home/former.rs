@@ -54,14 +54,12 @@ pub async fn fetch(sources: &dyn Sources, mut wanted: Vec<(ConversationId, UserI
 }
 
 impl Home {
-    /// Holds what takes a member's settings, and what they ask behind it, until it is known what they had set when they joined.
-    pub(super) fn wait_for_settings(&mut self, ask: Ask, user: UserId, wanted: Wanted) {
+    /// Holds what takes a member's settings, and what they ask behind it, until it is known what they had set when they joined;
+    /// none: it is on its way already.
+    pub(super) fn wait_for_settings(&mut self, ask: Ask, user: UserId, wanted: Option<Wanted>) {
         let Some(ask) = self.waits.take(ask) else { return };
-        let queue = self.waits.settings.entry((ask.conversation, user)).or_default();
-        queue.push(ask);
-        if queue.len() == 1 {
-            self.to_fetch.push(wanted);
-        }
+        self.to_fetch.extend(wanted);
+        self.waits.settings.entry((ask.conversation, user)).or_default().push(ask);
     }
 
     /// It is: they go on behind that.

@@ -97,11 +97,11 @@ impl Home {
             self.hold(ask, None);
             return None;
         }
-        let before = ask.actor.filter(|_| is_ordered).map(|actor| (conversation, actor));
-        if let Some(of) = before.filter(|of| self.waits.settings.contains_key(of)) {
-            if let Some(ask) = self.waits.take(ask) {
-                self.waits.settings.entry(of).or_default().push(ask);
-            }
+        if let Some(actor) = ask.actor
+            && is_ordered
+            && self.waits.settings.contains_key(&(conversation, actor))
+        {
+            self.wait_for_settings(ask, actor, None);
             return None;
         }
         if self.waits.rooms.contains_key(&conversation) {

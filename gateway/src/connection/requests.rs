@@ -149,7 +149,7 @@ impl Requests {
         let Some((number, rest)) = id_of(&frame) else { return Some(frame) };
         let place = self.sent.iter().position(|sent| sent.number == number)?;
         let request = self.sent.remove(place)?;
-        let answer = if request.id == number { frame.clone() } else { with_id(request.id, rest) };
+        let answer = with_id(request.id, rest);
         request.answered(&frame);
         Some(answer)
     }

@@ -25,6 +25,8 @@ pub(super) enum Way {
         link: Link,
         /// The home has taken it.
         opened: bool,
+        /// When it was made.
+        since: Instant,
     },
     /// A link on which too much was missed: kept until what it carries is answered, or until then.
     Leaving(Link, Instant),
@@ -79,7 +81,7 @@ impl Way {
     /// The link on which frames may go.
     pub fn opened(&self) -> Option<&Link> {
         match self {
-            Self::Open { link, opened: true } => Some(link),
+            Self::Open { link, opened: true, .. } => Some(link),
             _ => None,
         }
     }

@@ -67,41 +67,33 @@ impl Connection {
         for frame in frames {
             if !buffer.is_empty() && buffer.len() + frame.len() > MESSAGE {
                 let message = finished(self.encoding, std::mem::take(&mut buffer));
-                let waited = in_time(self.socket.feed(message)).await?;
-                self.took(waited);
+                in_time(&mut self.heard, self.socket.feed(message)).await?;
             }
             frame::write(self.encoding, frame, &mut buffer);
         }
         if !buffer.is_empty() {
-            let waited = in_time(self.socket.feed(finished(self.encoding, buffer))).await?;
-            self.took(waited);
+            in_time(&mut self.heard, self.socket.feed(finished(self.encoding, buffer))).await?;
         }
-        let waited = in_time(self.socket.flush()).await?;
-        self.took(waited);
-        Ok(())
-    }
-
-    /// A write that had to wait for the client went on: it is there, though nothing of it was read meanwhile.
-    fn took(&mut self, waited: Duration) {
-        if waited > WAITED {
-            self.heard = Instant::now();
-        }
+        in_time(&mut self.heard, self.socket.flush()).await
     }
 }
 
 /// How long a write takes that waits for its client.
 const WAITED: Duration = Duration::from_millis(100);
 
-/// How long one write took; each is to go on in time, however many there are.
-async fn in_time(write: impl Future<Output = Result<(), axum::Error>>) -> Result<Duration, End> {
+/// One write, which is to go on in time, however many there are. Where it had to wait for the client, and went on, the client is
+/// heard: it is there, though nothing of it was read meanwhile.
+async fn in_time(heard: &mut Instant, write: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
     let begun = Instant::now();
-    match timeout(STUCK, write).await {
-        Ok(written) => written.map(|()| begun.elapsed()).map_err(|_| None),
-        Err(_) => {
-            refusals::STUCK.count();
-            Err(Some((code::TOO_SLOW, "a write was stuck")))
-        }
+    let Ok(written) = timeout(STUCK, write).await else {
+        refusals::STUCK.count();
+        return Err(Some((code::TOO_SLOW, "a write was stuck")));
+    };
+    written.map_err(|_| None)?;
+    if begun.elapsed() > WAITED {
+        *heard = Instant::now();
     }
+    Ok(())
 }
 
 /// How long a client may take to take its close, and then to answer it.

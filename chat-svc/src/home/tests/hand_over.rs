@@ -155,7 +155,7 @@ async fn so_is_whoever_waits_for_something_from_the_databases_or_for_the_next_ba
     home.find_ids(ask(), (0, 0));
     home.wait_for_message(ask(), 1, 1);
     let user = UserId::new();
-    home.wait_for_settings(ask(), user, fetch::Wanted::Settings { conversation, user, revision: 1 });
+    home.wait_for_settings(ask(), user, Some(fetch::Wanted::Settings { conversation, user, revision: 1 }));
     let (asks, receiver) = mpsc::channel(1);
     asks.try_send(ask()).ok().unwrap();
     home.turn_away(receiver);
